@@ -1,0 +1,18 @@
+/// What the names of a mount go by.
+public struct FileSystemOptions: Sendable {
+  /// For how long a name, its absence and its attributes are taken as they were last seen.
+  public var metadataTTL: Duration
+  /// Bytes that listings and nodes may occupy; listings not in use go first.
+  public var metadataLimit: Int
+  /// A name that is not answered by then fails with EIO.
+  public var ioTimeout: Duration
+
+  public init(
+    metadataTTL: Duration = .seconds(60), metadataLimit: Int = 512 << 20,
+    ioTimeout: Duration = .seconds(60)
+  ) {
+    self.metadataTTL = metadataTTL
+    self.metadataLimit = metadataLimit
+    self.ioTimeout = ioTimeout
+  }
+}

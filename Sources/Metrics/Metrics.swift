@@ -1,0 +1,78 @@
+/// What a mount counts, one instance a mount, made by the command line and handed down.
+///
+/// A name here is the name in `millrace stats --json`; add a counter here and it shows there.
+public final class Metrics: Sendable {
+  /// What the kernel asked for.
+  public let front = FrontMetrics()
+  /// Where the bytes handed to readers came from.
+  public let reads = ReadMetrics()
+  /// What was asked of the store.
+  public let store = StoreMetrics()
+  /// The disk and memory tiers.
+  public let cache = CacheMetrics()
+  /// Names and attributes.
+  public let names = NameMetrics()
+
+  public init() {}
+}
+
+public final class FrontMetrics: Sendable {
+  public let lookups = Counter()
+  public let getattrs = Counter()
+  public let opens = Counter()
+  public let reads = Counter()
+  public let folderReads = Counter()
+  public let forgets = Counter()
+  public let errors = Counter()
+  /// Requests dropped without an answer: each is a defect that the deinit of a request caught.
+  public let unanswered = Counter()
+}
+
+public final class ReadMetrics: Sendable {
+  public let bytesFromMemory = Counter()
+  public let bytesFromDisk = Counter()
+  /// Bytes handed to readers that had to wait for the store.
+  public let bytesFromStore = Counter()
+  public let hitsInMemory = Counter()
+  public let hitsOnDisk = Counter()
+  public let misses = Counter()
+  public let failures = Counter()
+  public let timeouts = Counter()
+  /// Objects opened, and those of them that needed nothing of the store to be read whole.
+  public let filesOpened = Counter()
+  public let filesOpenedFromDisk = Counter()
+  public let parked = Gauge()
+}
+
+public final class StoreMetrics: Sendable {
+  public let getRequests = Counter()
+  public let listRequests = Counter()
+  public let headRequests = Counter()
+  public let retries = Counter()
+  public let errors = Counter()
+  /// Body bytes that arrived for reads, listings not included.
+  public let bytesFetched = Counter()
+  public let connectionsOpened = Counter()
+  public let inFlight = Gauge()
+}
+
+public final class CacheMetrics: Sendable {
+  public let memoryBytes = Gauge()
+  public let diskBytes = Gauge()
+  public let diskFiles = Gauge()
+  public let bytesWritten = Counter()
+  public let evictedFiles = Counter()
+  public let evictedBytes = Counter()
+  /// Pieces whose CRC32C did not hold when read from disk; each was fetched again.
+  public let corruptPieces = Counter()
+  /// Trouble with the cache folder (full, read-only, broken): a miss each, never a read error.
+  public let diskErrors = Counter()
+}
+
+public final class NameMetrics: Sendable {
+  public let nodes = Gauge()
+  public let listedFolders = Gauge()
+  public let bytes = Gauge()
+  /// Names in the store that no path can reach (docs/semantics.md), each counted once a listing.
+  public let hiddenNames = Counter()
+}

@@ -1,0 +1,118 @@
+/// What every store speaks: list, head, and fetch of a range into the caller's memory.
+///
+/// The engine and the file system see only this; which store is mounted is known to the command
+/// line alone. Calls return at once and complete on a thread of the store's own; a completion must
+/// not block. Every call ends by its deadline, in a result or an error; retries happen inside.
+public import Posix
+
+public protocol ObjectStore: AnyObject, Sendable {
+  /// The store and prefix as the user wrote them, for messages: "s3://bucket/prefix".
+  var displayName: String { get }
+
+  /// What the cache of this store is filed under. Two mounts with one identity share their cached
+  /// objects, so it names endpoint and bucket, and not the prefix: a key is absolute in it.
+  var identity: String { get }
+
+  var traits: StoreTraits { get }
+
+  /// One page of the names directly under `request.folder`.
+  func list(
+    _ request: ListRequest, completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void)
+
+  /// Attributes of one object. `.notFound` when there is none; never a folder.
+  func head(
+    _ key: ObjectKey, deadline: Instant,
+    completion: @escaping @Sendable (Result<ObjectAttributes, StoreError>) -> Void)
+
+  /// Bytes of one version of an object, delivered in order to `sink`.
+  @discardableResult
+  func fetch(_ request: FetchRequest, into sink: any FetchSink) -> any FetchTicket
+
+  /// Ends the store's threads after every pending call was completed with `.cancelled`.
+  func shutdown()
+}
+
+/// What differs between stores and matters to those who plan requests.
+public struct StoreTraits: Sendable {
+  /// The range a long sequential read is fetched in, bytes.
+  public var preferredRange: Int
+  /// Requests in flight that the store takes well.
+  public var maxConcurrentFetches: Int
+  /// Ranges can be fetched. If not, every fetch is of the whole object.
+  public var supportsRanges: Bool
+  /// A listing gives every attribute that `head` would.
+  public var listingHasAttributes: Bool
+
+  public init(
+    preferredRange: Int = 8 << 20, maxConcurrentFetches: Int = 64, supportsRanges: Bool = true,
+    listingHasAttributes: Bool = true
+  ) {
+    self.preferredRange = preferredRange
+    self.maxConcurrentFetches = maxConcurrentFetches
+    self.supportsRanges = supportsRanges
+    self.listingHasAttributes = listingHasAttributes
+  }
+}
+
+public struct ListRequest: Sendable {
+  /// Empty for the root of the mount, else a key that ends in "/". Absolute, prefix included.
+  public var folder: ObjectKey
+  /// `ListPage.next` of the page before; `nil` for the first.
+  public var cursor: String?
+  /// Entries wanted at most; 1 to find out whether the folder exists.
+  public var limit: Int
+  public var deadline: Instant
+
+  public init(folder: ObjectKey, cursor: String? = nil, limit: Int = 1000, deadline: Instant) {
+    self.folder = folder
+    self.cursor = cursor
+    self.limit = limit
+    self.deadline = deadline
+  }
+}
+
+/// A page may be empty and still have a next one. Stores give keys in order of their bytes where
+/// they can (S3 does); a folder counts as its name with "/".
+public struct ListPage: Sendable {
+  /// Objects directly in the folder. The folder's own marker (a key equal to `folder`) is left out.
+  public var objects: [ObjectAttributes]
+  /// Full keys of the folders directly in it, each ending in "/".
+  public var folders: [ObjectKey]
+  public var next: String?
+
+  public init(objects: [ObjectAttributes], folders: [ObjectKey], next: String?) {
+    self.objects = objects
+    self.folders = folders
+    self.next = next
+  }
+}
+
+public struct FetchRequest: Sendable {
+  public var version: ObjectVersion
+  /// Byte positions in the object; never empty, never past its size.
+  public var range: Range<UInt64>
+  public var deadline: Instant
+
+  public init(version: ObjectVersion, range: Range<UInt64>, deadline: Instant) {
+    self.version = version
+    self.range = range
+    self.deadline = deadline
+  }
+}
+
+/// Receives a fetch. Calls come one after another, from the store's thread.
+public protocol FetchSink: AnyObject, Sendable {
+  /// The next bytes. They are the version's that was asked for: length, range and validator were
+  /// checked before. After a retry inside the store delivery goes on where it stopped. Copy them:
+  /// the memory is the store's.
+  func receive(_ bytes: UnsafeRawBufferPointer)
+
+  /// The end, exactly once, and nothing after it. Success means that every byte was delivered.
+  func finish(_ result: Result<Void, StoreError>)
+}
+
+/// A fetch that is under way.
+public protocol FetchTicket: AnyObject, Sendable {
+  /// Gives the fetch up: `finish(.failure(.cancelled))` follows, unless it had ended already.
+  func cancel()
+}

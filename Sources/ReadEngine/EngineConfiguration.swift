@@ -1,0 +1,27 @@
+/// Every limit of the engine in one place. Sizes in bytes.
+public struct EngineConfiguration: Sendable {
+  /// Blocks of the memory tier, in flight or held: the pool never grows past it.
+  public var memoryLimit: Int
+  /// The folder of the disk tier; `nil`: memory alone.
+  public var cacheFolder: String?
+  /// What the cache files of this folder may occupy (st_blocks).
+  public var cacheLimit: UInt64
+  /// The disk keeps at least this much free, whatever `cacheLimit` allows.
+  public var freeSpaceFloor: UInt64
+  /// A read that waits longer fails with EIO.
+  public var ioTimeout: Duration
+  /// Fetches in flight at once over the whole mount.
+  public var maxFetches: Int
+
+  public init(
+    memoryLimit: Int = 512 << 20, cacheFolder: String? = nil, cacheLimit: UInt64 = .max,
+    freeSpaceFloor: UInt64 = 1 << 30, ioTimeout: Duration = .seconds(60), maxFetches: Int = 64
+  ) {
+    self.memoryLimit = memoryLimit
+    self.cacheFolder = cacheFolder
+    self.cacheLimit = cacheLimit
+    self.freeSpaceFloor = freeSpaceFloor
+    self.ioTimeout = ioTimeout
+    self.maxFetches = maxFetches
+  }
+}

@@ -1,0 +1,67 @@
+public import ObjectStore
+
+/// One logical operation of a store over HTTP: at least one request, several when it is retried.
+///
+/// The exchange knows the protocol (what to ask, what an answer means); the transport owns the
+/// rest: connections, back-off, the retry budget, deadlines. Calls come from the transport's thread,
+/// one after another; none may block.
+public protocol Exchange: AnyObject, Sendable {
+  /// The request of this attempt (0, 1, ...). A thrown error ends the exchange.
+  func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest
+
+  /// The head of the response is there. What to do with its body.
+  func receive(head: HTTPResponseHead) -> BodyDisposition
+
+  /// Bytes of a body that is streamed. False: they are not what was asked for, give up this attempt.
+  func receive(body: UnsafeRawBufferPointer) -> Bool
+
+  /// The attempt is over. What next.
+  func attemptEnded(_ outcome: AttemptOutcome) -> Verdict
+
+  /// The end of the exchange, exactly once.
+  func finish(_ result: Result<Void, StoreError>)
+}
+
+public enum BodyDisposition: Sendable {
+  /// Hand bytes to `receive(body:)` as they come.
+  case stream
+  /// Collect up to `limit` bytes and hand them over with the outcome; more fails the attempt.
+  case collect(limit: Int)
+  /// End the attempt now: the outcome is `.rejected`.
+  case reject
+}
+
+public enum AttemptOutcome: Sendable {
+  /// A complete response; `body` is what was collected.
+  case response(HTTPResponseHead, body: [UInt8])
+  /// The head was rejected, or `receive(body:)` returned false.
+  case rejected(HTTPResponseHead)
+  /// No complete response; `wasStreaming` tells that some of the body had come.
+  case transferFailed(TransferFailure, wasStreaming: Bool)
+}
+
+/// What went wrong below HTTP.
+public struct TransferFailure: Error, Sendable, Equatable {
+  public enum Kind: Sendable, Equatable {
+    case nameNotResolved, connectionRefused, connectTimedOut, tls, stalled, firstByteTimedOut
+    case connectionLost, truncated, bodyTooLarge, malformed, other
+  }
+  public var kind: Kind
+  /// libcurl's words, with the host.
+  public var detail: String
+  public init(_ kind: Kind, detail: String) {
+    self.kind = kind
+    self.detail = detail
+  }
+}
+
+public enum Verdict: Sendable {
+  case succeeded
+  case failed(StoreError)
+  /// Ask again after a back-off; `cause` is reported if the time or the tries run out. `isThrottle`: the
+  /// store asked for less. `after`: no earlier than that (retry-after).
+  case retry(cause: StoreError, isThrottle: Bool = false, after: Duration? = nil)
+  /// Ask again at once with another request (redirect, other region, corrected clock); the exchange
+  /// bounds how often.
+  case again
+}

@@ -1,0 +1,2 @@
+/// Real servers, temporary folders and mounts for tests, demo and benchmarks.
+public enum TestSupport {}
