@@ -59,15 +59,22 @@ public struct ListRequest: Sendable {
   public var folder: ObjectKey
   /// `ListPage.next` of the page before; `nil` for the first.
   public var cursor: String?
-  /// Entries wanted at most; 1 to find out whether the folder exists.
+  /// Entries wanted at most (a store may give more); 1 to find out whether the folder exists.
   public var limit: Int
   public var deadline: Instant
+  /// Somebody waits at a terminal (mount, doctor): an unknown host or a refused connection is told
+  /// at once instead of being tried until the deadline.
+  public var failsFast: Bool
 
-  public init(folder: ObjectKey, cursor: String? = nil, limit: Int = 1000, deadline: Instant) {
+  public init(
+    folder: ObjectKey, cursor: String? = nil, limit: Int = 1000, deadline: Instant,
+    failsFast: Bool = false
+  ) {
     self.folder = folder
     self.cursor = cursor
     self.limit = limit
     self.deadline = deadline
+    self.failsFast = failsFast
   }
 }
 
