@@ -71,13 +71,15 @@ final class EngineRig {
 /// What a file of `put` holds: every 8 bytes depend on their position, so that a block in the wrong
 /// place shows.
 func content(at offset: UInt64, count: Int, seed: UInt8 = 0) -> [UInt8] {
-  [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-    for index in 0..<count {
-      let position = offset + UInt64(index)
-      let word = (position / 8) &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(seed)
-      buffer[index] = UInt8(truncatingIfNeeded: word >> (8 * (position % 8)))
+  let first = offset / 8
+  let skipped = Int(offset % 8)
+  let words = (skipped + count + 7) / 8
+  return withUnsafeTemporaryAllocation(of: UInt64.self, capacity: words) { buffer in
+    for index in 0..<words {
+      let word = (first &+ UInt64(index)) &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(seed)
+      buffer.initializeElement(at: index, to: word.littleEndian)
     }
-    filled = count
+    return Array(UnsafeRawBufferPointer(buffer)[skipped..<skipped + count])
   }
 }
 
