@@ -262,6 +262,7 @@ final class TransferLoop: @unchecked Sendable {
     let since = idleSince ?? now
     idleSince = since
     guard now >= since + configuration.closeIdleAfter else { return }
+    pool = []
     multi.closeIdleConnections()
     mayHaveConnections = false
   }
