@@ -1,6 +1,8 @@
 import CFuseShim
 import FileSystem
 import Glibc
+import Logging
+import Metrics
 import Posix
 import SystemPackage
 import Testing
@@ -162,6 +164,42 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
     check(!clock.keepsNames(of: 3, at: start))
     check(!clock.keepsNames(of: 3, at: start + .seconds(61)))
     check(clock.keepsNames(of: 3, at: start + .seconds(62)))
+  }
+}
+
+@Suite struct FailureLogTests {
+  @Test func eachFailureIsCountedAndEachKindLoggedOnce() {
+    let lines = Lock<[String]>([])
+    let metrics = Metrics().front
+    let failures = FailureLog(
+      metrics: metrics, log: Logger(label: "test") { _ in LineCollector(lines: lines) })
+    for _ in 0..<100 { failures.note(.ioError, during: .read) }
+    failures.note(.staleNFSFileHandle, during: .open)
+    for ordinary in [Errno.noSuchFileOrDirectory, .noData, .readOnlyFileSystem] {
+      failures.note(ordinary, during: .lookup)
+    }
+    #expect(metrics.errors.count == 101)
+    let logged = lines.withLock { $0 }
+    #expect(logged.count == 2)
+    #expect(logged.first?.hasPrefix("read failed: ") == true)
+  }
+
+  private struct LineCollector: LogHandler {
+    let lines: Lock<[String]>
+    var metadata = Logger.Metadata()
+    var logLevel = Logger.Level.trace
+
+    init(lines: Lock<[String]>) { self.lines = lines }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+      get { metadata[key] }
+      set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+      let line = event.message.description
+      lines.withLock { $0.append(line) }
+    }
   }
 }
 

@@ -67,7 +67,9 @@ struct UnmountTests {
     mount.front.unmount(grace: .zero)
     #expect(mount.waitForEnd())
     var status = stat()
-    #expect(failure { fstatat(folder, "other", &status, 0) } == ENOTCONN)
+    // The second while a child that is being started still has a copy of the descriptor.
+    let code = failure { fstatat(folder, "other", &status, 0) }
+    #expect(code == ENOTCONN || code == ECONNABORTED)
   }
 
   @Test(.timeLimit(.minutes(1))) func unmountOfABusyMountEndsOnceTheLastFileIsClosed() throws {
