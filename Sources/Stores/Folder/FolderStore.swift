@@ -120,7 +120,7 @@ public final class FolderStore: ObjectStore {
       throw failure(folder)
     }
     defer { closedir(directory) }
-    var page = ListPage(objects: [], folders: [], next: nil)
+    var page = ListPage(objects: [], folders: [], next: nil, folderExists: true)
     errno = 0
     while let entry = readdir(directory) {
       let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
