@@ -1,0 +1,195 @@
+import Glibc
+/// One version in use: the shell around `ObjectState`. Takes the lock, asks, unlocks, acts.
+///
+/// Shared by everyone who has the version open; lives on until what was fetched is on disk.
+import Logging
+import Metrics
+import ObjectStore
+import Posix
+import Synchronization
+import SystemPackage
+
+final class CachedObject: Sendable {
+  let version: ObjectVersion
+  let id: FileID
+  let services: EngineServices
+  /// The descriptor of the cache file once every piece is there and trusted, else -1: then a read takes
+  /// no lock. The file stays open as long as the object lives.
+  let wholeDescriptor = Atomic<CInt>(-1)
+  let state: Lock<ObjectState>
+
+  init(_ version: ObjectVersion, services: EngineServices) {
+    self.version = version
+    self.services = services
+    id = FileID(store: services.storeIdentity, version: version)
+    state = Lock(ObjectState(version, streamLimits: services.streamLimits))
+  }
+
+  /// Finds out what the disk has. Every opener calls it; the first does it.
+  func prepare() {
+    let allocated: UInt64? = state.withLock { state in
+      guard !state.isPrepared else { return nil }
+      state.isPrepared = true
+      guard version.size > 0, let disk = services.disk, disk.open(id) else {
+        state.takesWrites = false
+        return nil
+      }
+      state.isCounted = true
+      guard let file = CacheFile.open(version, id, in: disk.folder) else { return nil }
+      adopt(file, in: &state)
+      return file.allocatedBytes
+    }
+    if let allocated { services.disk?.account(id, bytes: allocated) }
+  }
+
+  /// Segments loaded when a file is opened, so that a whole object is known for one: 32 GiB worth.
+  private static let segmentsLoadedAtOpen = 64
+
+  func adopt(_ file: CacheFile, in state: inout ObjectState) {
+    state.file = file
+    state.presence = PresenceMap(pieceCount: state.pieceCount, isEmpty: false)
+    let limit = Self.segmentsLoadedAtOpen * PresenceMap.piecesPerSegment
+    if state.pieceCount <= limit { loadSegments(0..<state.pieceCount, in: &state) }
+    noteWhole(in: &state)
+  }
+
+  func loadSegments(_ pieces: Range<Int>, in state: inout ObjectState) {
+    guard let disk = services.disk else { return }
+    state.loadSegments(of: pieces, trustedFrom: disk.folder.trustedFrom)
+  }
+
+  func noteWhole(in state: inout ObjectState) {
+    guard state.presence.isWholeAndTrusted, let file = state.file else { return }
+    wholeDescriptor.store(file.descriptor, ordering: .releasing)
+  }
+
+  // MARK: Reading
+
+  /// Answers at once from memory or from pages that the kernel has, else parks the reader.
+  func read(
+    _ bytes: Range<UInt64>, scratch: UnsafeMutableRawBufferPointer, reply: (ReadReply) -> Void,
+    park: () -> any ParkedRead
+  ) {
+    let whole = wholeDescriptor.load(ordering: .acquiring)
+    if whole >= 0 {
+      if readAtOnce(whole, bytes, scratch, reply) { return }
+    } else if readUnderLock(bytes, scratch, reply) {
+      return
+    }
+    let deadline = Instant.now + services.configuration.ioTimeout
+    services.metrics.reads.parked.add(1)
+    advance(Waiter(bytes: bytes, deadline: deadline, parked: park()), mayBlock: false)
+  }
+
+  private func readUnderLock(
+    _ bytes: Range<UInt64>, _ scratch: UnsafeMutableRawBufferPointer, _ reply: (ReadReply) -> Void
+  ) -> Bool {
+    let most = Geometry.pieces(covering: bytes).count
+    return withUnsafeTemporaryAllocation(of: iovec.self, capacity: most) { vectors in
+      withUnsafeTemporaryAllocation(of: BlockPool.Block.self, capacity: most) { blocks in
+        var used = 0
+        var descriptor: CInt = -1
+        let plan: ObjectState.Plan? = state.withLock { state in
+          loadSegments(Geometry.pieces(covering: bytes), in: &state)
+          switch state.standing(of: bytes) {
+          case .disk: descriptor = state.file?.descriptor ?? -1
+          case .memory: used = pin(bytes, in: &state, vectors, blocks)
+          default: return nil
+          }
+          return followStream(bytes, in: &state)
+        }
+        guard let plan else { return false }
+        services.dispatcher.submit(plan.fetches, promoting: plan.promoted)
+        guard used > 0 else {
+          return descriptor >= 0 && readAtOnce(descriptor, bytes, scratch, reply)
+        }
+        count(bytes.count, from: .memory)
+        reply(.data(UnsafeBufferPointer(rebasing: vectors[..<used])))
+        for block in blocks[..<used] { release(block) }
+        return true
+      }
+    }
+  }
+
+  private func pin(
+    _ bytes: Range<UInt64>, in state: inout ObjectState,
+    _ vectors: UnsafeMutableBufferPointer<iovec>,
+    _ blocks: UnsafeMutableBufferPointer<BlockPool.Block>
+  ) -> Int {
+    var used = 0
+    for piece in Geometry.pieces(covering: bytes) {
+      let start = Geometry.start(ofPiece: piece)
+      let from = max(start, bytes.lowerBound)
+      let to = min(state.end(piece), bytes.upperBound)
+      let block = state.memory[piece]!.block
+      state.memory[piece]!.wasRead = true
+      services.pool.retain(block)
+      blocks.initializeElement(at: used, to: block)
+      let base = services.pool.address(of: block) + Int(from - start)
+      vectors.initializeElement(at: used, to: iovec(iov_base: base, iov_len: Int(to - from)))
+      used += 1
+    }
+    return used
+  }
+
+  /// True if the kernel had every byte in its page cache: a FUSE thread does not wait for a cold disk.
+  private func readAtOnce(
+    _ descriptor: CInt, _ bytes: Range<UInt64>, _ scratch: UnsafeMutableRawBufferPointer,
+    _ reply: (ReadReply) -> Void
+  ) -> Bool {
+    guard services.files.readNow(descriptor, bytes, into: scratch) else { return false }
+    count(bytes.count, from: .disk)
+    var vector = iovec(iov_base: scratch.baseAddress, iov_len: bytes.count)
+    withUnsafePointer(to: &vector) { reply(.data(UnsafeBufferPointer(start: $0, count: 1))) }
+    return true
+  }
+
+  /// Takes note of a read and plans what is worth having after it.
+  private func followStream(_ bytes: Range<UInt64>, in state: inout ObjectState) -> ObjectState.Plan
+  {
+    guard !state.isSmall, !state.isStale else { return ObjectState.Plan() }
+    let ahead = state.streams.note(bytes, size: version.size)
+    if ahead == 0 { return ObjectState.Plan() }
+    return state.plan(for: bytes, ahead: ahead, chunk: services.chunk, of: self)
+  }
+
+  // MARK: Counting
+
+  enum Source {
+    case memory
+    case disk
+    case store
+  }
+
+  func count(_ bytes: Int, from source: Source) {
+    let reads = services.metrics.reads
+    switch source {
+    case .memory:
+      reads.hitsInMemory.add()
+      reads.bytesFromMemory.add(bytes)
+    case .disk:
+      reads.hitsOnDisk.add()
+      reads.bytesFromDisk.add(bytes)
+    case .store:
+      reads.misses.add()
+      reads.bytesFromStore.add(bytes)
+    }
+  }
+
+  func release(_ block: BlockPool.Block) {
+    if services.pool.release(block) { services.dispatcher.pump() }
+  }
+}
+
+extension CachedObject {
+  var isWholeOnDisk: Bool { wholeDescriptor.load(ordering: .relaxed) >= 0 }
+
+  var residence: Residence {
+    state.withLock { state in
+      if state.presence.presentCount == state.pieceCount { return .disk }
+      let complete = state.memory.values.count { $0.isComplete }
+      if complete == state.pieceCount { return .memory }
+      return complete + state.presence.presentCount == 0 ? .store : .partial
+    }
+  }
+}
