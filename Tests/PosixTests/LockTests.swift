@@ -18,7 +18,7 @@ private struct Refused: Error {}
         }
       }
     }
-    threads.forEach { $0.join() }
+    for thread in threads { thread.join() }
     lock.withLock {
       #expect($0.most == 1)
       #expect($0.rounds == 40_000)
@@ -88,7 +88,7 @@ private struct Refused: Error {}
     while monitor.withLock({ $0.waiting }) < 6 {}
     monitor.signal(all: true) { $0.isOpen = true }
     #expect(monitor.wait(until: .now + .seconds(20)) { $0.through == 6 ? true : nil } == true)
-    threads.forEach { $0.join() }
+    for thread in threads { thread.join() }
   }
 
   @Test func everySignalIsTakenOnce() {
@@ -109,7 +109,7 @@ private struct Refused: Error {}
       }
     }
     for _ in 0..<3_000 { monitor.signal { $0.items += 1 } }
-    takers.forEach { $0.join() }
+    for thread in takers { thread.join() }
     #expect(monitor.withLock { $0.taken } == 3_000)
   }
 }

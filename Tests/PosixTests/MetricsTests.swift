@@ -8,7 +8,7 @@ import Testing
     let threads = (0..<8).map { index in
       Thread(named: "count-\(index)") { for _ in 0..<10_000 { counter.add() } }
     }
-    threads.forEach { $0.join() }
+    for thread in threads { thread.join() }
     counter.add(5 as Int)
     counter.add(0 as Int)
     #expect(counter.count == 80_005)
@@ -39,7 +39,7 @@ import Testing
         }
       }
     }
-    threads.forEach { $0.join() }
+    for thread in threads { thread.join() }
     #expect(gauge.current == 0)
     #expect((1...8).contains(gauge.peak))
   }

@@ -170,7 +170,7 @@ import Testing
   @Test func everyCallEndsByItsDeadlineAndAtShutdown() throws {
     try folder.file("f", text: "x")
     let version = try #require(try calls.head("f").version)
-    let sink = CollectingSink()
+    let sink = ByteSink()
     store.fetch(FetchRequest(version: version, range: 0..<1, deadline: .now), into: sink)
     #expect(StoreCalls.failure { _ = try sink.wait() }?.kind == .timedOut)
     store.shutdown()

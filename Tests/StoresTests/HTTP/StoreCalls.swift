@@ -35,7 +35,7 @@ struct StoreCalls {
   }
 
   func fetch(_ version: ObjectVersion, _ range: Range<UInt64>? = nil) throws -> [UInt8] {
-    let sink = CollectingSink()
+    let sink = ByteSink()
     let request = FetchRequest(
       version: version, range: range ?? 0..<version.size, deadline: .now + within)
     store.fetch(request, into: sink)
@@ -57,7 +57,7 @@ struct StoreCalls {
   }
 }
 
-final class CollectingSink: FetchSink {
+final class ByteSink: FetchSink {
   private struct State {
     var bytes: [UInt8] = []
     var result: Result<Void, StoreError>?
