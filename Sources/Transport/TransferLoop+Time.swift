@@ -12,7 +12,7 @@ extension TransferLoop {
     if let first = awaitingBudget.first {
       instant = min(instant, budget.available(first.ledger.lastCost))
     }
-    if let idleSince { instant = min(instant, idleSince + Self.closeIdleAfter) }
+    if let idleSince { instant = min(instant, idleSince + configuration.closeIdleAfter) }
     return instant
   }
 
