@@ -61,6 +61,7 @@ struct AWSFiles {
   private static func failure(_ path: String, _ detail: String, _ store: String) -> StoreError {
     StoreError(
       .invalidSource, store: store, detail: "cannot read \(path): \(detail)",
-      advice: "repair the file, or name another with AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE")
+      advice: "repair the file, or name another with AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE"
+    )
   }
 }

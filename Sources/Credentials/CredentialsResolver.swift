@@ -150,7 +150,9 @@ public struct CredentialsResolver: Sendable {
   ) throws(StoreError) -> String? {
     if let option = options.endpointURL { return option }
     // The switch that the AWS tools have for settings left over from somewhere else.
-    let ignores = environment["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] ?? profile.text("ignore_configured_endpoint_urls")
+    let ignores =
+      environment["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"]
+      ?? profile.text("ignore_configured_endpoint_urls")
     if ignores?.lowercased() == "true" { return nil }
     if let set = environment["AWS_ENDPOINT_URL_S3"] ?? environment["AWS_ENDPOINT_URL"] {
       return set

@@ -32,7 +32,9 @@ struct ProfileFile: Equatable {
     var indent = 0
     var number = 0
     // Byte order marks are what Windows editors leave at the head of a file.
-    let body = text.unicodeScalars.first == "\u{FEFF}" ? text.unicodeScalars.dropFirst() : text.unicodeScalars[...]
+    let body =
+      text.unicodeScalars.first == "\u{FEFF}"
+      ? text.unicodeScalars.dropFirst() : text.unicodeScalars[...]
     for raw in body.split(omittingEmptySubsequences: false, whereSeparator: { $0 == "\n" }) {
       number += 1
       let trimmed = Self.trim(raw)
@@ -46,7 +48,8 @@ struct ProfileFile: Equatable {
       try store(&pending, in: section, line: number)
       indent = depth
       if trimmed.first == "[" {
-        guard let close = trimmed.lastIndex(of: "]"), close > trimmed.index(after: trimmed.startIndex)
+        guard let close = trimmed.lastIndex(of: "]"),
+          close > trimmed.index(after: trimmed.startIndex)
         else { throw SyntaxError(line: number, message: "a section needs the form [NAME]") }
         let name = String(trimmed[trimmed.index(after: trimmed.startIndex)..<close])
         section = name

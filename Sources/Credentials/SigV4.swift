@@ -64,7 +64,8 @@ public final class SigV4Signer: Sendable {
     let date = String(stamp.prefix(8))
     let scope = "\(date)/\(region)/\(service)/aws4_request"
     let toSign =
-      "AWS4-HMAC-SHA256\n\(stamp)\n\(scope)\n" + Self.hex(SHA256.hash(data: Array(canonical.text.utf8)))
+      "AWS4-HMAC-SHA256\n\(stamp)\n\(scope)\n"
+      + Self.hex(SHA256.hash(data: Array(canonical.text.utf8)))
     let key = signingKey(secret: credentials.secretAccessKey, date: date, region: region)
     let signature = Self.hex(Self.authenticate(toSign, key))
     added.append(

@@ -128,7 +128,8 @@ struct XMLReader {
   private mutating func name() throws(SyntaxError) -> String {
     var start = position
     let first = position
-    while position < bytes.count, !Self.isSpace(bytes[position]), bytes[position] != UInt8(ascii: ">"),
+    while position < bytes.count, !Self.isSpace(bytes[position]),
+      bytes[position] != UInt8(ascii: ">"),
       bytes[position] != UInt8(ascii: "/"), bytes[position] != UInt8(ascii: "<")
     {
       if bytes[position] == UInt8(ascii: ":") { start = position + 1 }

@@ -3,7 +3,7 @@ import ObjectStore
 
 /// Where a bucket's requests go: host, addressing and region, as one value that answers from the store may
 /// replace.
-struct S3Endpoint: Equatable, Sendable {
+struct BucketAddress: Equatable, Sendable {
   enum Place: Equatable, Sendable {
     case aws
     /// Scheme, host with port, base path without "/" at its end.
@@ -116,7 +116,7 @@ struct S3Endpoint: Equatable, Sendable {
   }
 }
 
-extension S3Endpoint.Place {
+extension BucketAddress.Place {
   var scheme: String {
     if case .custom(let scheme, _, _) = self { return scheme }
     return "https"
