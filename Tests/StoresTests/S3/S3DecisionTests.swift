@@ -231,6 +231,18 @@ import Transport
     #expect(progress.judge(head(200, ["etag": "\"e\"", "content-length": "100"])) == .good)
   }
 
+  @Test func aRangeMayComeAs200WhereItsLengthShowsIt() {
+    let progress = S3FetchProgress(version: version, range: 10..<20)
+    var headers = ["etag": "\"e\"", "content-range": "bytes 10-19/100"]
+    #expect(progress.judge(head(200, headers)) != .good)
+    headers["content-length"] = "100"
+    #expect(progress.judge(head(200, headers)) != .good)
+    headers["content-length"] = "10"
+    #expect(progress.judge(head(200, headers)) == .good)
+    headers["content-range"] = "bytes 0-9/100"
+    #expect(progress.judge(head(200, headers)) != .good)
+  }
+
   @Test func aResumedFetchAsksForTheRemainder() {
     var progress = S3FetchProgress(version: version, range: 10..<20)
     #expect(progress.headers.map(\.value) == ["bytes=10-19", "\"e\""])

@@ -134,6 +134,32 @@ import Testing
         == .notFound)
   }
 
+  /// Names that a server which keeps files cannot hold; moto keeps keys as they are, but verifies nothing.
+  @Test(.enabled(if: requireOrSkip(.servers)))
+  func keysThatNoPathCouldBeAreListedAndReadAsTheyAre() throws {
+    let server = try MotoServer.start()
+    defer { withExtendedLifetime(server) {} }
+    let names = [
+      "odd//b", "odd/./c", "odd/../d", "odd/.", "odd/..", "odd/", "odd/\u{1}\u{7F}", "/lead",
+    ]
+    try server.endpoint.put(
+      names.map { (key: Array($0.utf8), body: Array($0.utf8)) }, to: "data")
+    let driver = try StoreDriver(server.endpoint)
+    let root = try driver.list()
+    #expect(Set(root.folders) == [ObjectKey("/"), ObjectKey("odd/")])
+    let odd = try driver.list(ObjectKey("odd/"))
+    #expect(Set(odd.folders) == [ObjectKey("odd//"), ObjectKey("odd/./"), ObjectKey("odd/../")])
+    #expect(
+      Set(odd.objects.map(\.key))
+        == [ObjectKey("odd/."), ObjectKey("odd/.."), ObjectKey("odd/\u{1}\u{7F}")])
+    for folder in ["odd//", "odd/./", "odd/../", "odd/", "/"] {
+      for object in try driver.list(ObjectKey(folder)).objects {
+        let version = try #require(object.version)
+        #expect(try driver.read(version, 0..<version.size) == object.key.bytes)
+      }
+    }
+  }
+
   @Test(.enabled(if: requireOrSkip(.servers)), arguments: Server.allCases)
   func whatIsRefusedIsToldInPlainWords(server: Server) throws {
     let (owner, endpoint) = try server.start()
