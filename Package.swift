@@ -43,6 +43,8 @@ let package = Package(
     .target(name: "CFuseShim", path: "CFuseShim", linkerSettings: [.linkedLibrary("fuse3")]),
     .target(name: "CCurlShim", path: "CCurlShim", linkerSettings: [.linkedLibrary("curl")]),
 
+    .target(name: "CEngineShim"),
+
     // The ground floor.
     layer("Posix", [system, deque]),
     layer("Metrics", []),
@@ -55,7 +57,9 @@ let package = Package(
       "Stores", ["Transport", "Credentials", "ObjectStore", "Posix", "Metrics", crypto, logging]),
 
     // The path of a read, from the bottom up.
-    layer("ReadEngine", ["ObjectStore", "Posix", "Metrics", system, logging, deque]),
+    layer(
+      "ReadEngine",
+      ["ObjectStore", "Posix", "Metrics", "CEngineShim", system, crypto, logging, deque]),
     layer("FileSystem", ["ReadEngine", "ObjectStore", "Posix", "Metrics", system, logging]),
     layer(
       "FuseFrontEnd",

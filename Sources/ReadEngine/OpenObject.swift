@@ -1,20 +1,48 @@
 public import ObjectStore
+import Posix
+import Synchronization
 
 /// One open of one version. The front end keeps it retained in `fi->fh` from OPEN to RELEASE.
 public final class OpenObject: Sendable {
-  public var version: ObjectVersion { fatalError("not built yet") }
+  private let object: CachedObject
+  private let isClosed = Atomic(false)
 
-  /// Reads `count` bytes at `offset`.
+  init(_ object: CachedObject) { self.object = object }
+
+  deinit { close() }
+
+  public var version: ObjectVersion { object.version }
+
+  /// Reads `count` bytes at `offset`; less at the end of the object, nothing after it.
   ///
-  /// If the bytes are in memory or on disk, `reply` is called before this returns, on this thread,
-  /// with `scratch` (at least `count` bytes, the caller's own) as the place for what comes from
-  /// disk. If they are not, `park` makes the request that will be completed later, from another
-  /// thread. Exactly one of the two is called.
+  /// If the bytes are in memory or in the page cache, `reply` is called before this returns, on this
+  /// thread, with `scratch` (at least `count` bytes, the caller's own) as the place for what comes
+  /// from disk. If they are not, `park` makes the request that is completed later, usually from
+  /// another thread. Exactly one of the two is called.
   public func read(
     at offset: UInt64, count: Int, scratch: UnsafeMutableRawBufferPointer,
     reply: (ReadReply) -> Void, park: () -> any ParkedRead
-  ) { fatalError("not built yet") }
+  ) {
+    let size = object.version.size
+    let end = min(size, offset + UInt64(count))
+    guard offset < end else { return reply(.data(UnsafeBufferPointer(start: nil, count: 0))) }
+    object.read(offset..<end, scratch: scratch, reply: reply, park: park)
+  }
+
+  /// Where the bytes are now, for `user.millrace.state`.
+  public var residence: Residence { object.residence }
 
   /// Ends this open. Reads of it that are parked are still completed.
-  public func close() {}
+  public func close() {
+    guard !isClosed.exchange(true, ordering: .relaxed) else { return }
+    object.services.close(object)
+  }
+}
+
+/// How much of a version is on this node.
+public enum Residence: String, Sendable {
+  case store
+  case memory
+  case disk
+  case partial
 }

@@ -5,26 +5,60 @@
 public import Logging
 public import Metrics
 public import ObjectStore
+import Posix
 
 public final class ReadEngine: Sendable {
+  private let services: EngineServices
+  private let housekeeper: Housekeeper
+
   public init(
     store: any ObjectStore, configuration: EngineConfiguration, metrics: Metrics, log: Logger
   ) throws(EngineError) {
-    fatalError("not built yet")
+    services = try EngineServices(
+      store: store, configuration: configuration, metrics: metrics, log: log)
+    housekeeper = Housekeeper(services: services)
   }
 
   /// Opens one version for reading. Cheap: the store is not asked. Every open is closed by `close`.
-  public func open(_ version: ObjectVersion) -> OpenObject { fatalError("not built yet") }
+  public func open(_ version: ObjectVersion) -> OpenObject {
+    let object = services.open(version)
+    services.metrics.reads.filesOpened.add()
+    if object.isWholeOnDisk { services.metrics.reads.filesOpenedFromDisk.add() }
+    return OpenObject(object)
+  }
 
   /// Called for an object that the store no longer has in this version, once for each version,
   /// on a thread of the engine's, no lock held.
-  public func onChanged(_ handler: @escaping @Sendable (ObjectVersion) -> Void) {}
+  public func onChanged(_ handler: @escaping @Sendable (ObjectVersion) -> Void) {
+    services.setChangeHandler(handler)
+  }
 
   /// The state of the tiers now, for stats.
-  public func usage() -> EngineUsage { fatalError("not built yet") }
+  public func usage() -> EngineUsage {
+    var usage = EngineUsage()
+    usage.memoryBytes = Int(services.metrics.cache.memoryBytes.current)
+    usage.memoryLimit = services.pool.capacity * Geometry.pieceSize
+    usage.diskBytes = services.disk?.usedBytes ?? 0
+    usage.diskLimit = services.disk?.limit ?? 0
+    usage.diskFiles = services.disk?.fileCount ?? 0
+    usage.cacheFolder = services.disk?.folder.path ?? ""
+    usage.objectsInUse = services.countInUse
+    usage.parkedReads = Int(services.metrics.reads.parked.current)
+    usage.fetchesInFlight = services.dispatcher.inFlight
+    return usage
+  }
 
   /// Ends every parked read (EIO), finishes what is being written, syncs the cache, stops threads.
-  public func shutdown() {}
+  /// The store still works and is shut down afterwards.
+  public func shutdown() {
+    services.dispatcher.stop()
+    housekeeper.stop()
+    for object in services.inUse { object.failAllWaiters() }
+    services.diskWorkers.shutdown()
+    services.writer?.shutdown()
+    services.memory.removeAll()
+    services.disk?.shutdown()
+  }
 }
 
 /// Why the engine could not start. The message is one line for the user.
@@ -38,9 +72,12 @@ public struct EngineUsage: Sendable, Codable {
   public var memoryBytes: Int = 0
   public var memoryLimit: Int = 0
   public var diskBytes: UInt64 = 0
+  /// `UInt64.max`: bounded by the free-space floor alone.
   public var diskLimit: UInt64 = 0
   public var diskFiles: Int = 0
-  public var openObjects: Int = 0
+  /// Empty without a disk tier.
+  public var cacheFolder: String = ""
+  public var objectsInUse: Int = 0
   public var parkedReads: Int = 0
   public var fetchesInFlight: Int = 0
   public init() {}

@@ -1,0 +1,15 @@
+// What Swift cannot say: processor instructions, and calls that glibc hides behind _GNU_SOURCE.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/xattr.h>
+
+// CRC32C (Castagnoli, RFC 3720) of `length` bytes, going on from `crc` (0 for the first).
+// By instruction where the processor has one, else by table.
+uint32_t millrace_crc32c(uint32_t crc, const void *bytes, size_t length);
+
+// preadv2 with RWF_NOWAIT: bytes that are in the page cache, or -1 with EAGAIN.
+ssize_t millrace_pread_nowait(int fd, void *buffer, size_t length, off_t offset);
+
+int millrace_syncfs(int fd);

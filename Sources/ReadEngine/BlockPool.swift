@@ -1,0 +1,103 @@
+/// The memory tier's memory: blocks of one piece each, from one reserved region of fixed size, so
+/// that the pool can never grow past its limit.
+///
+/// A block is counted: the piece that owns it holds one reference, every reply that reads from it
+/// another. The block last freed is given out first: its pages are still warm, and a fresh page
+/// costs six times a recycled one.
+import Glibc
+import Metrics
+import Posix
+import Synchronization
+
+final class BlockPool: @unchecked Sendable {
+  typealias Block = Int32
+
+  let capacity: Int
+  private let base: UnsafeMutableRawPointer
+  private let references: UnsafeMutablePointer<Atomic<UInt32>>
+  private let state: Lock<State>
+  private let gauge: Gauge
+
+  private struct State {
+    /// Used before and free now; the last is given out next.
+    var recycled: [Block] = []
+    /// Blocks from here on were never used.
+    var fresh: Block = 0
+  }
+
+  /// `bytes`: rounded down to whole blocks, at least 16 of them.
+  init(bytes: Int, gauge: Gauge) throws(EngineError) {
+    capacity = max(bytes / Geometry.pieceSize, 16)
+    self.gauge = gauge
+    let length = capacity * Geometry.pieceSize
+    guard
+      let region = mmap(
+        nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
+      region != MAP_FAILED
+    else {
+      throw EngineError("cannot reserve \(length >> 20) MiB of memory; lower --memory-limit")
+    }
+    base = region
+    references = .allocate(capacity: capacity)
+    for index in 0..<capacity { (references + index).initialize(to: Atomic(0)) }
+    state = Lock(State())
+  }
+
+  deinit {
+    munmap(base, capacity * Geometry.pieceSize)
+    references.deinitialize(count: capacity)
+    references.deallocate()
+  }
+
+  /// Blocks that can be had now.
+  var available: Int { state.withLock { $0.recycled.count + capacity - Int($0.fresh) } }
+
+  /// `count` blocks with one reference each, or none at all.
+  func allocate(_ count: Int) -> [Block]? {
+    let blocks: [Block]? = state.withLock { state in
+      guard state.recycled.count + capacity - Int(state.fresh) >= count else { return nil }
+      let used = min(count, state.recycled.count)
+      var blocks = Array(state.recycled.suffix(used))
+      state.recycled.removeLast(used)
+      for _ in used..<count {
+        blocks.append(state.fresh)
+        state.fresh += 1
+      }
+      return blocks
+    }
+    guard let blocks else { return nil }
+    for block in blocks { references[Int(block)].store(1, ordering: .relaxed) }
+    gauge.add(Int64(count * Geometry.pieceSize))
+    return blocks
+  }
+
+  func retain(_ block: Block) { references[Int(block)].add(1, ordering: .relaxed) }
+
+  /// True if that was the last reference and the block is free now.
+  @discardableResult
+  func release(_ block: Block) -> Bool {
+    let left = references[Int(block)].subtract(1, ordering: .acquiringAndReleasing).newValue
+    guard left == 0 else { return false }
+    state.withLock { $0.recycled.append(block) }
+    gauge.add(-Int64(Geometry.pieceSize))
+    return true
+  }
+
+  func address(of block: Block) -> UnsafeMutableRawPointer {
+    base + Int(block) * Geometry.pieceSize
+  }
+
+  /// Gives the memory of free blocks back to the system, all but `keeping` bytes of them. The kernel
+  /// may be slow at it, so the blocks are taken out of the pool meanwhile.
+  func trim(keeping: Int) {
+    let taken: [Block] = state.withLock { state in
+      let excess = max(0, state.recycled.count - keeping / Geometry.pieceSize)
+      let blocks = Array(state.recycled.prefix(excess))
+      state.recycled.removeFirst(excess)
+      return blocks
+    }
+    guard !taken.isEmpty else { return }
+    for block in taken { madvise(address(of: block), Geometry.pieceSize, MADV_DONTNEED) }
+    state.withLock { $0.recycled.insert(contentsOf: taken, at: 0) }
+  }
+}

@@ -1,0 +1,249 @@
+/// The copy of one version on disk: a sparse mirror, byte n of the object is byte n of the file.
+///
+/// A small object is written in one go and renamed into place, its record an extended attribute.
+/// A large one grows piece by piece beside a sidecar of records; a piece's bytes are written before
+/// its record, so that a record never speaks of bytes that are not there.
+///
+/// Descriptors may be read and written from several threads; who writes what is the caller's order
+/// (one writer a file).
+import CEngineShim
+import Glibc
+import ObjectStore
+import Posix
+import SystemPackage
+
+final class CacheFile: Sendable {
+  enum Form {
+    /// The records of all pieces.
+    case small(SmallRecord)
+    case large(sidecar: OwnedFile, recordsOffset: Int)
+  }
+
+  let version: ObjectVersion
+  let form: Form
+  private let data: OwnedFile
+
+  var descriptor: CInt { data.raw }
+
+  private init(_ version: ObjectVersion, _ data: OwnedFile, _ form: Form) {
+    self.version = version
+    self.data = data
+    self.form = form
+  }
+
+  // MARK: Opening
+
+  /// Opens what is there of this version. `nil`: nothing, or nothing that can be used; what was
+  /// unusable is removed.
+  static func open(_ version: ObjectVersion, _ id: FileID, in folder: CacheFolder) -> CacheFile? {
+    let path = folder.path(of: id)
+    guard let data = try? OwnedFile(path, O_RDWR) else { return nil }
+    if let file = openSmall(version, data) ?? openLarge(version, data, folder.sidecarPath(of: id)) {
+      return file
+    }
+    remove(id, in: folder)
+    return nil
+  }
+
+  private static func openSmall(_ version: ObjectVersion, _ data: OwnedFile) -> CacheFile? {
+    withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { buffer in
+      let count = fgetxattr(data.raw, SmallRecord.attributeName, buffer.baseAddress, buffer.count)
+      guard count > 0,
+        let record = SmallRecord(UnsafeRawBufferPointer(rebasing: buffer[..<count])),
+        record.size == version.size, data.size == version.size
+      else { return nil }
+      return CacheFile(version, data, .small(record))
+    }
+  }
+
+  private static func openLarge(
+    _ version: ObjectVersion, _ data: OwnedFile, _ sidecarPath: String
+  ) -> CacheFile? {
+    guard let sidecar = try? OwnedFile(sidecarPath, O_RDWR), data.size == version.size else {
+      return nil
+    }
+    let header = SidecarHeader(version: version)
+    let length = header.recordsOffset
+    let matches = withUnsafeTemporaryAllocation(byteCount: length, alignment: 8) { buffer in
+      let count = pread(sidecar.raw, buffer.baseAddress, length, 0)
+      return count > 0 && header.matches(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+    }
+    guard matches else { return nil }
+    return CacheFile(version, data, .large(sidecar: sidecar, recordsOffset: length))
+  }
+
+  // MARK: Making
+
+  /// Makes the empty mirror of a large object and its sidecar.
+  static func create(
+    _ version: ObjectVersion, _ id: FileID, in folder: CacheFolder
+  ) throws(Errno) -> CacheFile {
+    folder.makeParent(of: id)
+    let data = try OwnedFile(folder.path(of: id), O_RDWR | O_CREAT | O_TRUNC)
+    guard ftruncate(data.raw, off_t(version.size)) == 0 else { throw Errno.last }
+    let sidecar = try OwnedFile(folder.sidecarPath(of: id), O_RDWR | O_CREAT | O_TRUNC)
+    let header = SidecarHeader(version: version)
+    try sidecar.write(header.encoded, at: 0)
+    return CacheFile(version, data, .large(sidecar: sidecar, recordsOffset: header.recordsOffset))
+  }
+
+  /// Writes a small object whole: bytes, record, then its name.
+  static func store(
+    _ version: ObjectVersion, _ id: FileID, in folder: CacheFolder, pieces: [UnsafeRawBufferPointer]
+  ) throws(Errno) -> CacheFile {
+    let temporary = folder.temporaryPath(of: id)
+    do throws(Errno) {
+      let data = try OwnedFile(temporary, O_RDWR | O_CREAT | O_TRUNC)
+      try data.write(pieces, at: 0)
+      let record = SmallRecord(
+        stamp: folder.generation, size: version.size, checksums: pieces.map(PieceRecord.crc))
+      let bytes = record.encoded
+      guard fsetxattr(data.raw, SmallRecord.attributeName, bytes, bytes.count, 0) == 0 else {
+        throw Errno.last
+      }
+      folder.makeParent(of: id)
+      guard rename(temporary, folder.path(of: id)) == 0 else { throw Errno.last }
+      return CacheFile(version, data, .small(record))
+    } catch {
+      unlink(temporary)
+      throw error
+    }
+  }
+
+  static func remove(_ id: FileID, in folder: CacheFolder) {
+    // The sidecar first: mirror bytes without records are nothing, records without bytes a lie.
+    unlink(folder.sidecarPath(of: id))
+    unlink(folder.path(of: id))
+  }
+
+  // MARK: Pieces
+
+  /// Writes consecutive pieces from `first` on, then their records.
+  func write(
+    _ pieces: [UnsafeRawBufferPointer], from first: Int, stamp: UInt32
+  ) throws(Errno) {
+    guard case .large(let sidecar, let offset) = form else { throw .invalidArgument }
+    try data.write(pieces, at: Geometry.start(ofPiece: first))
+    let records = pieces.map { PieceRecord(crc: PieceRecord.crc(of: $0), stamp: stamp) }
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(records.count * PieceRecord.size)
+    for record in records {
+      withUnsafeBytes(of: record.crc.littleEndian) { bytes.append(contentsOf: $0) }
+      withUnsafeBytes(of: record.stamp.littleEndian) { bytes.append(contentsOf: $0) }
+    }
+    try sidecar.write(bytes, at: UInt64(offset + first * PieceRecord.size))
+  }
+
+  /// The record of a piece; `nil` where there is none or it cannot be read.
+  func record(ofPiece piece: Int) -> PieceRecord? {
+    switch form {
+    case .small(let record):
+      return PieceRecord(crc: record.checksums[piece], stamp: record.stamp)
+    case .large(let sidecar, let offset):
+      var words: (UInt32, UInt32) = (0, 0)
+      let count = withUnsafeMutableBytes(of: &words) {
+        pread(sidecar.raw, $0.baseAddress, $0.count, off_t(offset + piece * PieceRecord.size))
+      }
+      guard count == PieceRecord.size, words.1 != 0 else { return nil }
+      return PieceRecord(crc: UInt32(littleEndian: words.0), stamp: UInt32(littleEndian: words.1))
+    }
+  }
+
+  /// Takes the record of a piece away, so that no later start believes in it.
+  func dropRecord(ofPiece piece: Int) {
+    guard case .large(let sidecar, let offset) = form else { return }
+    let zeros = [UInt8](repeating: 0, count: PieceRecord.size)
+    try? sidecar.write(zeros, at: UInt64(offset + piece * PieceRecord.size))
+  }
+
+  /// The presence of one segment's pieces, read from the records.
+  func loadSegment(_ index: Int, pieceCount: Int, trustedFrom: UInt32) -> PresenceMap.Segment {
+    var segment = PresenceMap.Segment()
+    let first = index * PresenceMap.piecesPerSegment
+    let count = min(PresenceMap.piecesPerSegment, pieceCount - first)
+    func note(_ position: Int, stamp: UInt32) {
+      guard stamp != 0 else { return }
+      segment.present[position / 64] |= 1 << UInt64(position % 64)
+      if stamp >= trustedFrom { segment.trusted[position / 64] |= 1 << UInt64(position % 64) }
+    }
+    switch form {
+    case .small(let record):
+      for position in 0..<count { note(position, stamp: record.stamp) }
+    case .large(let sidecar, let offset):
+      let length = count * PieceRecord.size
+      withUnsafeTemporaryAllocation(byteCount: length, alignment: 8) { buffer in
+        let start = off_t(offset + first * PieceRecord.size)
+        let got = pread(sidecar.raw, buffer.baseAddress, length, start)
+        for position in 0..<(max(got, 0) / PieceRecord.size) {
+          let word = buffer.loadUnaligned(
+            fromByteOffset: position * PieceRecord.size + 4, as: UInt32.self)
+          note(position, stamp: UInt32(littleEndian: word))
+        }
+      }
+    }
+    return segment
+  }
+
+  /// Bytes that the files occupy on disk.
+  var allocatedBytes: UInt64 {
+    if case .large(let sidecar, _) = form { return data.allocatedBytes + sidecar.allocatedBytes }
+    return data.allocatedBytes
+  }
+}
+
+/// A descriptor that is closed with its last reference.
+final class OwnedFile: Sendable {
+  let raw: CInt
+
+  init(_ path: String, _ flags: CInt) throws(Errno) {
+    raw = try OwnedDescriptor.open(path, flags).release()
+  }
+
+  deinit { close(raw) }
+
+  private var status: stat {
+    var status = stat()
+    fstat(raw, &status)
+    return status
+  }
+
+  var size: UInt64 { UInt64(status.st_size) }
+  var allocatedBytes: UInt64 { UInt64(status.st_blocks) * 512 }
+
+  func write(_ bytes: [UInt8], at offset: UInt64) throws(Errno) {
+    let failure: Errno? = bytes.withUnsafeBytes { buffer in
+      do throws(Errno) { try write([buffer], at: offset) } catch { return error }
+      return nil
+    }
+    if let failure { throw failure }
+  }
+
+  /// IOV_MAX of Linux, a macro that Swift does not see.
+  private static let maxVectors = 1024
+
+  /// Writes all of it, one buffer after the other.
+  func write(_ buffers: [UnsafeRawBufferPointer], at offset: UInt64) throws(Errno) {
+    var position = off_t(offset)
+    var vectors = buffers.map {
+      iovec(iov_base: UnsafeMutableRawPointer(mutating: $0.baseAddress), iov_len: $0.count)
+    }[...]
+    while !vectors.isEmpty {
+      let batch = Array(vectors.prefix(Self.maxVectors))
+      var written = pwritev(raw, batch, CInt(batch.count), position)
+      if written < 0 {
+        if errno == EINTR { continue }
+        throw Errno.last
+      }
+      position += off_t(written)
+      while let first = vectors.first, written >= first.iov_len {
+        written -= first.iov_len
+        vectors.removeFirst()
+      }
+      if written > 0, var first = vectors.first {
+        first.iov_base += written
+        first.iov_len -= written
+        vectors[vectors.startIndex] = first
+      }
+    }
+  }
+}

@@ -1,0 +1,209 @@
+import Glibc
+import Logging
+import Metrics
+import ObjectStore
+import Posix
+/// What happens to a version as its bytes arrive, are written, and go.
+import Synchronization
+import SystemPackage
+
+extension CachedObject {
+  // MARK: From the dispatcher
+
+  /// A fetch that waits is still worth sending.
+  func isWanted(_ fetch: ObjectFetch) -> Bool {
+    state.withLock { state in
+      if state.isStale { return false }
+      return fetch.startsAsDemand || state.opens > 0 || !state.waiters.isEmpty
+    }
+  }
+
+  /// Gives a fetch its blocks; returns the range to ask for.
+  func begin(
+    _ fetch: ObjectFetch, _ pieces: Range<Int>, _ blocks: [BlockPool.Block]
+  ) -> Range<UInt64> {
+    state.withLock { state in
+      fetch.begin(pieces, blocks, in: &state)
+      return fetch.bytes
+    }
+  }
+
+  // MARK: From the store
+
+  func arrived(_ fetch: ObjectFetch, upTo position: UInt64) {
+    var held: Range<Int> = 0..<0
+    var mustQueue = false
+    let ready: [Waiter] = state.withLock { state in
+      let news = fetch.advance(to: position, in: &state)
+      var stays = false
+      for piece in news.completed where !state.complete(piece) { stays = true }
+      if stays { held = news.completed }
+      // A small object is written when its fetch has ended well, so that it is right as a whole.
+      if !news.completed.isEmpty, !state.isSmall { mustQueue = queueForWriting(&state) }
+      return news.wakes ? state.takeReadyWaiters(after: fetch) : []
+    }
+    for piece in held { services.memory.hold(piece, of: self) }
+    for waiter in ready { advance(waiter, mayBlock: false) }
+    if mustQueue { services.writer?.enqueue(self) }
+  }
+
+  private func queueForWriting(_ state: inout ObjectState) -> Bool {
+    guard state.isReadyToWrite, !state.isQueuedForWriting else { return false }
+    state.isQueuedForWriting = true
+    return true
+  }
+
+  /// A fetch is over, or was never sent. Readers that it leaves without their bytes fail with it, or
+  /// plan anew if nothing went wrong.
+  func ended(_ fetch: ObjectFetch, _ result: Result<Void, StoreError>) {
+    var failure: StoreError?
+    if case .failure(let error) = result { failure = error }
+    var isNewlyStale = false
+    var mustQueue = false
+    let (waiters, blocks): ([Waiter], [BlockPool.Block]) = state.withLock { state in
+      state.fetches.removeAll { $0 === fetch }
+      var unfinished: [Int] = []
+      if fetch.hasBegun {
+        unfinished = fetch.pieces.filter { state.memory[$0]?.isComplete == false }
+        if failure != nil, state.isSmall {
+          // Half of a small object is of no use: it is written whole or not at all.
+          unfinished = Array(fetch.pieces)
+          state.dirty = []
+        }
+      }
+      if let failure { isNewlyStale = note(failure, of: fetch, in: &state) }
+      mustQueue = queueForWriting(&state)
+      let waiters = state.takeWaiters(overlapping: fetch.planned)
+      return (waiters, state.removeFromMemory(unfinished))
+    }
+    for block in blocks { services.pool.release(block) }
+    if mustQueue { services.writer?.enqueue(self) }
+    if let failure, failure.kind != .cancelled || !waiters.isEmpty { report(failure) }
+    if isNewlyStale { services.changed(version) }
+    for waiter in waiters { advance(waiter, mayBlock: false) }
+    services.retireIfIdle(self)
+  }
+
+  /// How long a failure answers for its range: the kernel's second try comes at once.
+  private static let failureMemory = Duration.seconds(1)
+
+  private func note(
+    _ error: StoreError, of fetch: ObjectFetch, in state: inout ObjectState
+  ) -> Bool {
+    let errno = error.readErrno
+    if errno == .staleNFSFileHandle {
+      defer { state.isStale = true }
+      return !state.isStale
+    }
+    let missing = fetch.filledTo..<max(fetch.filledTo, fetch.bytes.upperBound)
+    state.failure = ObjectState.Failure(
+      bytes: missing, errno: errno, until: .now + Self.failureMemory)
+    return false
+  }
+
+  private func report(_ error: StoreError) {
+    services.metrics.store.errors.add()
+    if error.kind != .cancelled { services.log.error("read failed: \(error)") }
+  }
+
+  // MARK: From the disk writer
+
+  struct Batch {
+    var pieces: [Int]
+    var bytes: [UnsafeRawBufferPointer]
+    var file: CacheFile?
+  }
+
+  /// Most pieces that are written in one go, 8 MiB: the first of them are on disk soon.
+  private static let batchLimit = 64
+
+  /// The pieces to write now, in order. They stay in memory, untouched, until `wrote`.
+  func takeBatch() -> Batch? {
+    state.withLock { state in
+      guard state.isReadyToWrite else {
+        state.isQueuedForWriting = false
+        return nil
+      }
+      state.dirty.sort()
+      let count = state.isSmall ? state.dirty.count : min(state.dirty.count, Self.batchLimit)
+      let pieces = Array(state.dirty.prefix(count))
+      state.dirty.removeFirst(count)
+      let bytes = pieces.map { piece in
+        UnsafeRawBufferPointer(
+          start: services.pool.address(of: state.memory[piece]!.block),
+          count: Geometry.length(ofPiece: piece, size: version.size))
+      }
+      return Batch(pieces: pieces, bytes: bytes, file: state.file)
+    }
+  }
+
+  /// The pieces are in `file`: from now on they are read from there.
+  func wrote(_ pieces: [Int], to file: CacheFile) {
+    let blocks = state.withLock { state in
+      state.file = file
+      for piece in pieces { state.presence.markTrusted(piece) }
+      if state.presence.isWholeAndTrusted {
+        wholeDescriptor.store(file.descriptor, ordering: .releasing)
+      }
+      return state.removeFromMemory(pieces)
+    }
+    for block in blocks { services.pool.release(block) }
+    services.dispatcher.pump()
+  }
+
+  /// The disk did not take them: they stay in memory as long as there is room.
+  func couldNotWrite(_ pieces: [Int]) {
+    let held = state.withLock { state in
+      for piece in pieces { state.memory[piece]?.isDirty = false }
+      return pieces + state.refuseWrites()
+    }
+    for piece in held { services.memory.hold(piece, of: self) }
+    services.dispatcher.pump()
+  }
+
+  // MARK: From the memory tier
+
+  func evictFromMemory(_ piece: Int) -> MemoryEviction {
+    let (eviction, block): (MemoryEviction, BlockPool.Block?) = state.withLock { state in
+      guard let held = state.memory[piece], held.isComplete, !held.isDirty else {
+        return (.gone, nil)
+      }
+      if held.wasRead {
+        state.memory[piece]!.wasRead = false
+        return (.used, nil)
+      }
+      state.memory[piece] = nil
+      return (.evicted, held.block)
+    }
+    if let block { services.pool.release(block) }
+    if eviction == .evicted { services.retireIfIdle(self) }
+    return eviction
+  }
+
+  // MARK: From the engine
+
+  /// Ends readers whose time is over.
+  func expire(at now: Instant) {
+    for waiter in state.withLock({ $0.takeWaiters(before: now) }) {
+      services.metrics.reads.timeouts.add()
+      services.log.error(
+        "read of \(version.key) timed out after \(services.configuration.ioTimeout.seconds) s")
+      fail(waiter, .ioError)
+    }
+  }
+
+  func failAllWaiters() {
+    for waiter in state.withLock({ $0.takeWaiters { _ in true } }) { fail(waiter, .ioError) }
+  }
+}
+
+extension StoreError {
+  /// What a reader gets to see of a failed fetch.
+  var readErrno: Errno {
+    switch kind {
+    case .changed, .notFound: .staleNFSFileHandle
+    case .accessDenied, .badCredentials: .permissionDenied
+    default: .ioError
+    }
+  }
+}

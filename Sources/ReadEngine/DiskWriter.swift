@@ -1,0 +1,97 @@
+import DequeModule
+import Logging
+/// Puts arrived pieces on disk, off the reader's way: one thread, batches that grow when it lags.
+///
+/// Its queue holds each object at most once, and what it has yet to write holds blocks of the pool,
+/// so it is bounded by the pool.
+import Metrics
+import ObjectStore
+import Posix
+import SystemPackage
+
+final class DiskWriter: Sendable {
+  private struct State {
+    var queue: Deque<CachedObject> = []
+    var isWriting = false
+    var isStopping = false
+  }
+
+  private let disk: DiskTier
+  private let monitor = Monitor(State())
+  private let thread = Lock<Thread?>(nil)
+
+  /// What a new sidecar takes besides its records, bytes.
+  private static let sidecarHead: UInt64 = 8192
+
+  init(disk: DiskTier) {
+    self.disk = disk
+    thread.withLock { $0 = Thread(named: "disk-writer") { [self] in run() } }
+  }
+
+  func enqueue(_ object: CachedObject) {
+    monitor.signal(all: true) { $0.queue.append(object) }
+  }
+
+  /// Writes what waits, then ends.
+  func shutdown() {
+    monitor.signal(all: true) { $0.isStopping = true }
+    thread.withLock { $0 }?.join()
+  }
+
+  private func run() {
+    while true {
+      let object: CachedObject?? = monitor.wait { state in
+        if let object = state.queue.popFirst() { return .some(object) }
+        return state.isStopping ? .some(nil) : nil
+      }
+      guard let object, let object else { return }
+      write(object)
+    }
+  }
+
+  private func write(_ object: CachedObject) {
+    while let batch = object.takeBatch() {
+      let bytes = batch.bytes.reduce(0) { $0 + UInt64($1.count) }
+      let head = batch.file == nil ? Self.sidecarHead : 0
+      guard disk.reserve(bytes + head, for: object.id) else {
+        object.couldNotWrite(batch.pieces)
+        continue
+      }
+      do throws(Errno) {
+        let file = try put(batch, of: object)
+        object.services.metrics.cache.bytesWritten.add(bytes)
+        object.wrote(batch.pieces, to: file)
+        disk.account(object.id, bytes: file.allocatedBytes)
+      } catch {
+        object.services.diskTrouble("cannot write to the cache", error)
+        object.couldNotWrite(batch.pieces)
+      }
+    }
+    object.services.retireIfIdle(object)
+  }
+
+  private func put(
+    _ batch: CachedObject.Batch, of object: CachedObject
+  ) throws(Errno) -> CacheFile {
+    let folder = disk.folder
+    let isSmall = object.version.size <= Geometry.smallObjectLimit
+    if isSmall, folder.keepsAttributes {
+      return try CacheFile.store(object.version, object.id, in: folder, pieces: batch.bytes)
+    }
+    let file: CacheFile
+    if let existing = batch.file {
+      file = existing
+    } else {
+      file = try CacheFile.create(object.version, object.id, in: folder)
+    }
+    var start = 0
+    while start < batch.pieces.count {
+      var end = start + 1
+      while end < batch.pieces.count, batch.pieces[end] == batch.pieces[end - 1] + 1 { end += 1 }
+      try file.write(
+        Array(batch.bytes[start..<end]), from: batch.pieces[start], stamp: folder.generation)
+      start = end
+    }
+    return file
+  }
+}

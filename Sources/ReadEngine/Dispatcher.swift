@@ -1,0 +1,130 @@
+/// Sends fetches to the store: gives each its memory first, so that arriving bytes always have a
+/// place, and keeps what is in flight bounded.
+import Logging
+import Metrics
+import ObjectStore
+import Posix
+
+final class Dispatcher: Sendable {
+  private struct State {
+    var schedule: FetchSchedule<ObjectFetch>
+    /// One thread at a time hands out turns; another that has news leaves it here.
+    var isPumping = false
+    var pumpAgain = false
+    var isStopped = false
+  }
+
+  private let store: any ObjectStore
+  private let pool: BlockPool
+  private let memory: MemoryTier
+  private let ioTimeout: Duration
+  private let state: Lock<State>
+
+  /// Blocks that read-ahead leaves to demand: a quarter of the pool.
+  private var reservedForDemand: Int { pool.capacity / 4 }
+
+  init(
+    store: any ObjectStore, pool: BlockPool, memory: MemoryTier, configuration: EngineConfiguration
+  ) {
+    self.store = store
+    self.pool = pool
+    self.memory = memory
+    ioTimeout = configuration.ioTimeout
+    let maxInFlight = max(1, min(configuration.maxFetches, store.traits.maxConcurrentFetches))
+    state = Lock(
+      State(
+        schedule: FetchSchedule(
+          maxInFlight: maxInFlight, maxAheadInFlight: max(1, min(16, maxInFlight / 2)))))
+  }
+
+  var isStopped: Bool { state.withLock { $0.isStopped } }
+
+  var inFlight: Int { state.withLock { $0.schedule.inFlight } }
+
+  /// Queues fetches and starts what can be started. Call it without a lock held.
+  func submit(_ fetches: [ObjectFetch], promoting promoted: [ObjectFetch] = []) {
+    if fetches.isEmpty, promoted.isEmpty { return }
+    let refused: [ObjectFetch] = state.withLock { state in
+      for fetch in promoted { state.schedule.promote(fetch) }
+      if state.isStopped { return fetches }
+      return fetches.filter { fetch in
+        if !fetch.startsAsDemand { return !state.schedule.addAhead(fetch) }
+        state.schedule.addDemand(fetch)
+        return false
+      }
+    }
+    for fetch in refused { fetch.abandon() }
+    pump()
+  }
+
+  /// The fetch is over; its turn goes to another.
+  func ended(isDemand: Bool) {
+    state.withLock { $0.schedule.ended(isDemand: isDemand) }
+    pump()
+  }
+
+  /// Starts what can be started now: called when a fetch was added, one ended, or memory came free.
+  func pump() {
+    let isMine = state.withLock { state in
+      if state.isPumping {
+        state.pumpAgain = true
+        return false
+      }
+      guard state.schedule.waiting > 0 else { return false }
+      state.isPumping = true
+      return true
+    }
+    guard isMine else { return }
+    repeat {
+      while let turn = state.withLock({ $0.schedule.next() }) {
+        if !start(turn) { break }
+      }
+    } while state.withLock { state in
+      defer { state.pumpAgain = false }
+      state.isPumping = state.pumpAgain
+      return state.pumpAgain
+    }
+  }
+
+  /// False: no memory for it now, the turn was put back.
+  private func start(_ turn: FetchSchedule<ObjectFetch>.Turn) -> Bool {
+    let fetch = turn.fetch
+    guard let pieces = fetch.piecesToFetch() else {
+      // Nobody wants it any more.
+      state.withLock { $0.schedule.ended(isDemand: turn.isDemand) }
+      fetch.abandon()
+      return true
+    }
+    let spare = turn.isDemand ? 0 : reservedForDemand
+    if pool.available < pieces.wanted.count + spare {
+      memory.evict(pieces.wanted.count + spare - pool.available)
+    }
+    if pool.available >= pieces.wanted.count + spare,
+      let blocks = pool.allocate(pieces.wanted.count)
+    {
+      fetch.begin(pieces.wanted, blocks, turn.isDemand, store, deadline: .now + ioTimeout)
+      return true
+    }
+    guard turn.isDemand else {
+      state.withLock { $0.schedule.ended(isDemand: false) }
+      fetch.abandon()
+      return true
+    }
+    // What the reader waits for, without what was added to it.
+    if let blocks = pool.allocate(pieces.needed.count) {
+      fetch.begin(pieces.needed, blocks, true, store, deadline: .now + ioTimeout)
+      return true
+    }
+    state.withLock { $0.schedule.putBack(turn) }
+    return false
+  }
+
+  /// Drops what waits; nothing is sent from here on.
+  func stop() {
+    let waiting = state.withLock { state in
+      state.isStopped = true
+      return state.schedule.removeAll()
+    }
+    for fetch in waiting { fetch.abandon() }
+  }
+}

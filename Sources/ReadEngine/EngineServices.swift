@@ -1,0 +1,120 @@
+/// What every object in use shares: memory, disk, schedule, limits.
+import Logging
+import Metrics
+import ObjectStore
+import Posix
+import SystemPackage
+
+final class EngineServices: Sendable {
+  let storeIdentity: String
+  let configuration: EngineConfiguration
+  let streamLimits: StreamTracker.Limits
+  /// What one request of a long sequence asks for, bytes.
+  let chunk: Int
+  let pool: BlockPool
+  let memory: MemoryTier
+  let disk: DiskTier?
+  let writer: DiskWriter?
+  let dispatcher: Dispatcher
+  let diskWorkers: WorkerPool
+  let files = FileReader()
+  let metrics: Metrics
+  let log: Logger
+
+  private let objects = Lock<[ObjectVersion: CachedObject]>([:])
+  private let changeHandler = Lock<(@Sendable (ObjectVersion) -> Void)?>(nil)
+  private let lastDiskTrouble = Lock(Instant(nanoseconds: 0))
+
+  /// Threads that may wait for a cold disk: enough to keep its queue busy.
+  private static let diskThreads = 4
+
+  init(
+    store: any ObjectStore, configuration: EngineConfiguration, metrics: Metrics, log: Logger
+  ) throws(EngineError) {
+    storeIdentity = store.identity
+    self.configuration = configuration
+    self.metrics = metrics
+    self.log = log
+    pool = try BlockPool(bytes: configuration.memoryLimit, gauge: metrics.cache.memoryBytes)
+    memory = MemoryTier()
+    let poolBytes = pool.capacity * Geometry.pieceSize
+    chunk = min(store.traits.preferredRange, max(1 << 20, poolBytes / 16))
+    var limits = StreamTracker.Limits()
+    // All streams together are held back by the pool; one alone may have a quarter of it.
+    limits.maxWindow = UInt64(max(1 << 20, min(Int(limits.maxWindow), poolBytes / 4)))
+    limits.firstWindow = min(limits.firstWindow, limits.maxWindow)
+    streamLimits = limits
+    if let root = configuration.cacheFolder {
+      let tier = try DiskTier(
+        store: store.identity, configuration: configuration, root: root, metrics: metrics.cache,
+        log: log)
+      disk = tier
+      writer = DiskWriter(disk: tier)
+    } else {
+      disk = nil
+      writer = nil
+    }
+    dispatcher = Dispatcher(store: store, pool: pool, memory: memory, configuration: configuration)
+    diskWorkers = WorkerPool(named: "disk", threads: Self.diskThreads, queueLimit: 4096)
+  }
+
+  // MARK: Objects in use
+
+  /// The object of a version, with one more open.
+  func open(_ version: ObjectVersion) -> CachedObject {
+    let object = objects.withLock { objects in
+      let object = objects[version] ?? CachedObject(version, services: self)
+      objects[version] = object
+      object.state.withLock { $0.opens += 1 }
+      return object
+    }
+    object.prepare()
+    return object
+  }
+
+  func close(_ object: CachedObject) {
+    object.state.withLock { $0.opens -= 1 }
+    retireIfIdle(object)
+  }
+
+  /// Forgets an object that nobody uses and that has nothing under way. Call it without a lock held.
+  func retireIfIdle(_ object: CachedObject) {
+    // Most calls find it in use: ask before taking the lock that all share.
+    guard object.state.withLock({ $0.isIdle }) else { return }
+    let wasCounted: Bool = objects.withLock { objects in
+      guard objects[object.version] === object else { return false }
+      return object.state.withLock { state in
+        guard state.isIdle else { return false }
+        objects[object.version] = nil
+        defer { state.isCounted = false }
+        return state.isCounted
+      }
+    }
+    if wasCounted { disk?.close(object.id) }
+  }
+
+  var inUse: [CachedObject] { objects.withLock { Array($0.values) } }
+  var countInUse: Int { objects.withLock { $0.count } }
+
+  // MARK: News
+
+  func setChangeHandler(_ handler: @escaping @Sendable (ObjectVersion) -> Void) {
+    changeHandler.withLock { $0 = handler }
+  }
+
+  func changed(_ version: ObjectVersion) {
+    log.notice("\(version.key) was changed or removed in the store; open files of it are stale")
+    changeHandler.withLock { $0 }?(version)
+  }
+
+  /// Trouble with the cache folder is a miss and a counter; one line a minute says so.
+  func diskTrouble(_ what: String, _ errno: Errno) {
+    metrics.cache.diskErrors.add()
+    let isDue = lastDiskTrouble.withLock { last in
+      guard Instant.now - last > .seconds(60) else { return false }
+      last = .now
+      return true
+    }
+    if isDue { log.warning("\(what): \(errno); reading from the store instead") }
+  }
+}

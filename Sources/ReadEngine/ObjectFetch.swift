@@ -1,0 +1,128 @@
+/// One range on its way from the store into blocks of the pool.
+import Glibc
+import ObjectStore
+import Posix
+import SystemPackage
+
+/// Everything mutable is guarded by the lock of the object, but for `position`, which only the
+/// store's thread touches.
+final class ObjectFetch: FetchSink, @unchecked Sendable {
+  let object: CachedObject
+  let startsAsDemand: Bool
+  /// What it will bring. Cut down to what is needed when memory is short.
+  private(set) var pieces: Range<Int>
+  /// The bytes of that before it was cut down: who waits for them is told of its end.
+  let planned: Range<UInt64>
+  /// What a reader was waiting for when it was planned.
+  let needed: Range<Int>
+  private(set) var hasBegun = false
+  private(set) var filledTo: UInt64
+
+  private var blocks: [BlockPool.Block] = []
+  private var countsAsDemand = false
+  private var position: UInt64
+  private var end: UInt64
+  /// The least position at which a reader may have become ready.
+  private var wakeAt = UInt64.max
+
+  init(of object: CachedObject, pieces: Range<Int>, needed: Range<Int>, isDemand: Bool) {
+    self.object = object
+    self.pieces = pieces
+    self.needed = needed
+    startsAsDemand = isDemand
+    let bytes = Geometry.bytes(ofPieces: pieces, size: object.version.size)
+    planned = bytes
+    filledTo = bytes.lowerBound
+    position = bytes.lowerBound
+    end = bytes.upperBound
+  }
+
+  // MARK: Under the object's lock
+
+  var bytes: Range<UInt64> { Geometry.bytes(ofPieces: pieces, size: object.version.size) }
+
+  /// Remembers to look after `waiter` when its last byte of this fetch has come.
+  func wake(for waiter: Waiter) {
+    let last = min(waiter.bytes.upperBound, end)
+    if last > filledTo, waiter.bytes.lowerBound < end { wakeAt = min(wakeAt, last) }
+  }
+
+  func forgetWakes() { wakeAt = .max }
+
+  /// Takes note of arrived bytes in `state`: which pieces are complete, and whether a reader may be
+  /// ready.
+  func advance(to position: UInt64, in state: inout ObjectState) -> (
+    completed: Range<Int>, wakes: Bool
+  ) {
+    let firstPiece = Int(filledTo / UInt64(Geometry.pieceSize))
+    filledTo = position
+    let lastPiece = Int((position - 1) / UInt64(Geometry.pieceSize))
+    for piece in firstPiece...lastPiece {
+      let length = Geometry.length(ofPiece: piece, size: object.version.size)
+      state.memory[piece]?.filled = min(
+        length, Int(position - Geometry.start(ofPiece: piece)))
+    }
+    let completedEnd = position == end ? pieces.upperBound : lastPieceBoundary(position)
+    return (firstPiece..<max(firstPiece, completedEnd), position >= wakeAt)
+  }
+
+  private func lastPieceBoundary(_ position: UInt64) -> Int {
+    Int(position / UInt64(Geometry.pieceSize))
+  }
+
+  /// Gives the fetch its memory. The pieces are in `state` from here on.
+  func begin(_ pieces: Range<Int>, _ blocks: [BlockPool.Block], in state: inout ObjectState) {
+    self.pieces = pieces
+    self.blocks = blocks
+    hasBegun = true
+    end = bytes.upperBound
+    for (piece, block) in zip(pieces, blocks) {
+      state.memory[piece] = ObjectState.MemoryPiece(block: block, filled: 0, isComplete: false)
+    }
+  }
+
+  // MARK: Called by the dispatcher
+
+  /// What to ask for now; `nil` if nobody wants it any more.
+  func piecesToFetch() -> (wanted: Range<Int>, needed: Range<Int>)? {
+    object.isWanted(self) ? (pieces, needed.isEmpty ? pieces : needed) : nil
+  }
+
+  func begin(
+    _ pieces: Range<Int>, _ blocks: [BlockPool.Block], _ isDemand: Bool, _ store: any ObjectStore,
+    deadline: Instant
+  ) {
+    countsAsDemand = isDemand
+    let bytes = object.begin(self, pieces, blocks)
+    position = bytes.lowerBound
+    let request = FetchRequest(version: object.version, range: bytes, deadline: deadline)
+    store.fetch(request, into: self)
+  }
+
+  /// It was never sent. Readers that counted on it plan anew.
+  func abandon() { object.ended(self, .success(())) }
+
+  // MARK: FetchSink
+
+  func receive(_ bytes: UnsafeRawBufferPointer) {
+    // More than was asked for would be a store's defect; it must not become ours.
+    var rest = UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(end - position)))
+    guard !rest.isEmpty else { return }
+    let pieceSize = UInt64(Geometry.pieceSize)
+    while !rest.isEmpty {
+      let piece = Int(position / pieceSize)
+      let offset = Int(position % pieceSize)
+      let count = min(rest.count, Geometry.pieceSize - offset)
+      let block = object.services.pool.address(of: blocks[piece - pieces.lowerBound])
+      memcpy(block + offset, rest.baseAddress!, count)
+      position += UInt64(count)
+      rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+    }
+    object.arrived(self, upTo: position)
+  }
+
+  func finish(_ result: Result<Void, StoreError>) {
+    object.ended(self, result)
+    object.services.dispatcher.ended(isDemand: countsAsDemand)
+  }
+}

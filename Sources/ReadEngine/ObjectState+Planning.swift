@@ -1,0 +1,105 @@
+/// Which bytes to ask the store for when a read finds some missing.
+import ObjectStore
+
+extension ObjectState {
+  struct Plan {
+    var fetches: [ObjectFetch] = []
+    /// Read-ahead that waits in the queue and that a reader now needs.
+    var promoted: [ObjectFetch] = []
+
+    var isEmpty: Bool { fetches.isEmpty && promoted.isEmpty }
+  }
+
+  /// Fetches for what is missing of `bytes`, and for `ahead` bytes after them. A read that is no part
+  /// of a sequence gets exactly its pieces; a small object is fetched whole. `chunk`: what one request
+  /// of a long sequence asks for, bytes.
+  mutating func plan(
+    for bytes: Range<UInt64>, ahead: UInt64, chunk: Int, of object: CachedObject
+  ) -> Plan {
+    var plan = Plan()
+    if isSmall {
+      planDemand(0..<pieceCount, upTo: pieceCount, chunk: pieceCount, of: object, &plan)
+      return plan
+    }
+    let pieces = Geometry.pieces(covering: bytes)
+    let target = Geometry.pieces(
+      covering: bytes.lowerBound..<min(bytes.upperBound + ahead, version.size)
+    ).upperBound
+    // Requests grow with the window, so that a sequence that ends early has cost little.
+    let size = min(chunk, max(1 << 20, Int(ahead / 4))) / Geometry.pieceSize
+    planDemand(pieces, upTo: target, chunk: size, of: object, &plan)
+    planAhead(from: pieces.upperBound, upTo: target, chunk: size, of: object, &plan)
+    return plan
+  }
+
+  private mutating func planDemand(
+    _ pieces: Range<Int>, upTo target: Int, chunk: Int, of object: CachedObject, _ plan: inout Plan
+  ) {
+    var piece = pieces.lowerBound
+    while piece < pieces.upperBound {
+      if let fetch = fetch(covering: piece) {
+        if !fetch.hasBegun, !fetch.startsAsDemand, !plan.promoted.contains(where: { $0 === fetch })
+        {
+          plan.promoted.append(fetch)
+        }
+        piece = fetch.pieces.upperBound
+        continue
+      }
+      if isHere(piece) {
+        piece += 1
+        continue
+      }
+      let neededEnd = endOfGap(from: piece, upTo: pieces.upperBound)
+      var end = neededEnd
+      if neededEnd == pieces.upperBound, target > neededEnd {
+        end = max(neededEnd, endOfGap(from: piece, upTo: min(piece + chunk, target)))
+      }
+      add(piece..<end, needed: piece..<neededEnd, isDemand: true, of: object, &plan)
+      piece = end
+    }
+  }
+
+  private mutating func planAhead(
+    from start: Int, upTo target: Int, chunk: Int, of object: CachedObject, _ plan: inout Plan
+  ) {
+    var piece = start
+    while piece < target {
+      if let fetch = fetch(covering: piece) {
+        piece = fetch.pieces.upperBound
+        continue
+      }
+      if isHere(piece) {
+        piece += 1
+        continue
+      }
+      let end = endOfGap(from: piece, upTo: min(piece + chunk, target))
+      // Not in crumbs: the rest of a window waits until it is worth a request of its own.
+      let isWorthIt = end - piece >= chunk / 2 || end == pieceCount || end < target
+      guard isWorthIt else { return }
+      add(piece..<end, needed: piece..<piece, isDemand: false, of: object, &plan)
+      piece = end
+    }
+  }
+
+  private mutating func add(
+    _ pieces: Range<Int>, needed: Range<Int>, isDemand: Bool, of object: CachedObject,
+    _ plan: inout Plan
+  ) {
+    let fetch = ObjectFetch(of: object, pieces: pieces, needed: needed, isDemand: isDemand)
+    fetches.append(fetch)
+    plan.fetches.append(fetch)
+  }
+
+  private func fetch(covering piece: Int) -> ObjectFetch? {
+    fetches.first { $0.pieces.contains(piece) }
+  }
+
+  private func isHere(_ piece: Int) -> Bool { presence.isPresent(piece) || memory[piece] != nil }
+
+  /// The end of the run of pieces from `piece` on that are neither here nor on their way.
+  private func endOfGap(from piece: Int, upTo limit: Int) -> Int {
+    var end = piece
+    while end < limit, !isHere(end), fetch(covering: end) == nil { end += 1 }
+    return end
+  }
+}

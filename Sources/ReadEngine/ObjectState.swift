@@ -1,0 +1,222 @@
+/// What is known of one version while it is in use: pieces in memory and on disk, fetches on their
+/// way, readers that wait. A value, changed under the object's lock; it decides and never acts.
+import ObjectStore
+import Posix
+import SystemPackage
+
+struct ObjectState {
+  /// A piece in memory, arriving or complete.
+  struct MemoryPiece {
+    var block: BlockPool.Block
+    /// Bytes of it that have arrived, from its start.
+    var filled: Int
+    var isComplete: Bool
+    /// Waits for the disk or is being written: must stay.
+    var isDirty = false
+    /// Read since the memory tier last looked at it.
+    var wasRead = false
+  }
+
+  /// Where the bytes of a range are.
+  enum Standing {
+    case disk
+    case memory
+    /// Some here, some there.
+    case mixed
+    /// All there, but some pieces on disk have to be checked first.
+    case unverified
+    case missing
+  }
+
+  /// A failure, remembered for as long as the kernel's own second try takes to come.
+  struct Failure {
+    var bytes: Range<UInt64>
+    var errno: Errno
+    var until: Instant
+  }
+
+  let version: ObjectVersion
+  let pieceCount: Int
+  let isSmall: Bool
+  var opens = 0
+  var isPrepared = false
+  /// The disk tier has this version down as open.
+  var isCounted = false
+  /// The copy on disk, once there is one.
+  var file: CacheFile?
+  /// What arrives goes to disk. Not without a disk tier, nor once there was no room or trouble.
+  var takesWrites = true
+  /// Files that are out of use but may still be read by a thread that took the descriptor before.
+  var retiredFiles: [CacheFile] = []
+  var presence: PresenceMap
+  var memory: [Int: MemoryPiece] = [:]
+  var fetches: [ObjectFetch] = []
+  var waiters: [Waiter] = []
+  var streams: StreamTracker
+  var dirty: [Int] = []
+  var isQueuedForWriting = false
+  var failure: Failure?
+  /// The store has another version by now: what is not here yet can never be had.
+  var isStale = false
+
+  init(_ version: ObjectVersion, streamLimits: StreamTracker.Limits) {
+    self.version = version
+    pieceCount = Geometry.pieceCount(ofSize: version.size)
+    isSmall = version.size <= Geometry.smallObjectLimit
+    presence = PresenceMap(pieceCount: pieceCount, isEmpty: true)
+    streams = StreamTracker(limits: streamLimits)
+  }
+
+  var isIdle: Bool {
+    opens == 0 && fetches.isEmpty && waiters.isEmpty && memory.isEmpty && !isQueuedForWriting
+  }
+
+  // MARK: Where bytes are
+
+  mutating func loadSegments(of pieces: Range<Int>, trustedFrom: UInt32) {
+    guard let file else { return }
+    for index in presence.unloadedSegments(of: pieces) {
+      presence.load(
+        file.loadSegment(index, pieceCount: pieceCount, trustedFrom: trustedFrom), at: index)
+    }
+  }
+
+  func standing(of bytes: Range<UInt64>) -> Standing {
+    var onDisk = false
+    var inMemory = false
+    var needsCheck = false
+    for piece in Geometry.pieces(covering: bytes) {
+      let start = Geometry.start(ofPiece: piece)
+      if let held = memory[piece], start + UInt64(held.filled) >= min(bytes.upperBound, end(piece))
+      {
+        inMemory = true
+      } else if presence.isPresent(piece) {
+        onDisk = true
+        if !presence.isTrusted(piece) { needsCheck = true }
+      } else {
+        return .missing
+      }
+    }
+    if needsCheck { return .unverified }
+    if onDisk { return inMemory ? .mixed : .disk }
+    return .memory
+  }
+
+  /// Pieces on disk of a range that have not been checked since the machine crashed.
+  func unverified(in bytes: Range<UInt64>) -> [Int] {
+    Geometry.pieces(covering: bytes).filter { presence.isPresent($0) && !presence.isTrusted($0) }
+  }
+
+  /// Where each byte of a range is, in order; blocks are retained for the caller.
+  mutating func parts(of bytes: Range<UInt64>, pool: BlockPool) -> [Part] {
+    var parts: [Part] = []
+    for piece in Geometry.pieces(covering: bytes) {
+      let start = Geometry.start(ofPiece: piece)
+      let from = max(start, bytes.lowerBound)
+      let to = min(end(piece), bytes.upperBound)
+      if let held = memory[piece], start + UInt64(held.filled) >= to {
+        pool.retain(held.block)
+        memory[piece]!.wasRead = true
+        parts.append(.memory(held.block, offset: Int(from - start), count: Int(to - from)))
+      } else if case .disk(let offset, let count) = parts.last, offset + UInt64(count) == from {
+        parts[parts.count - 1] = .disk(offset: offset, count: count + Int(to - from))
+      } else {
+        parts.append(.disk(offset: from, count: Int(to - from)))
+      }
+    }
+    return parts
+  }
+
+  func end(_ piece: Int) -> UInt64 { min(Geometry.start(ofPiece: piece + 1), version.size) }
+
+  // MARK: Waiters
+
+  /// Parks a reader and sees to it that the fetches it needs wake it.
+  mutating func park(_ waiter: Waiter) {
+    waiters.append(waiter)
+    for fetch in fetches { fetch.wake(for: waiter) }
+  }
+
+  /// Readers that wait for nothing any more, taken out, and those of a fetch told anew when to wake.
+  mutating func takeReadyWaiters(after fetch: ObjectFetch) -> [Waiter] {
+    var ready: [Waiter] = []
+    var others: [Waiter] = []
+    fetch.forgetWakes()
+    for waiter in waiters {
+      if case .missing = standing(of: waiter.bytes) {
+        fetch.wake(for: waiter)
+        others.append(waiter)
+      } else {
+        ready.append(waiter)
+      }
+    }
+    waiters = others
+    return ready
+  }
+
+  mutating func takeWaiters(before now: Instant) -> [Waiter] {
+    takeWaiters { $0.deadline <= now }
+  }
+
+  mutating func takeWaiters(overlapping bytes: Range<UInt64>) -> [Waiter] {
+    takeWaiters { $0.bytes.overlaps(bytes) }
+  }
+
+  mutating func takeWaiters(where isTaken: (Waiter) -> Bool) -> [Waiter] {
+    let taken = waiters.filter(isTaken)
+    if !taken.isEmpty { waiters.removeAll(where: isTaken) }
+    return taken
+  }
+
+  // MARK: Pieces
+
+  /// A piece is complete in memory. True if it should now be written to disk.
+  mutating func complete(_ piece: Int) -> Bool {
+    memory[piece]!.isComplete = true
+    guard takesWrites else { return false }
+    memory[piece]!.isDirty = true
+    dirty.append(piece)
+    return true
+  }
+
+  /// A small object is written whole, a large one as its pieces come.
+  var isReadyToWrite: Bool { isSmall ? dirty.count == pieceCount : !dirty.isEmpty }
+
+  /// Takes pieces out of memory; their blocks are the caller's to release.
+  mutating func removeFromMemory(_ pieces: some Sequence<Int>) -> [BlockPool.Block] {
+    pieces.compactMap { memory.removeValue(forKey: $0)?.block }
+  }
+
+  /// The disk takes no more of this object: what waits to be written stays in memory. Returns those
+  /// pieces.
+  mutating func refuseWrites() -> [Int] {
+    takesWrites = false
+    defer { dirty = [] }
+    for piece in dirty { memory[piece]?.isDirty = false }
+    return dirty
+  }
+
+  /// What the disk holds of these pieces is wrong or unreadable: it is fetched again.
+  mutating func dropFromDisk(_ pieces: some Sequence<Int>) {
+    for piece in pieces { presence.drop(piece) }
+  }
+}
+
+/// A piece of an answer.
+enum Part {
+  /// Retained for whoever holds the part.
+  case memory(BlockPool.Block, offset: Int, count: Int)
+  /// `offset` in the cache file.
+  case disk(offset: UInt64, count: Int)
+}
+
+/// A read that could not be answered at once.
+struct Waiter {
+  var bytes: Range<UInt64>
+  var deadline: Instant
+  var parked: any ParkedRead
+  /// It had to wait for the store, and not only for a cold disk.
+  var waitedForStore = false
+  /// Tries to read it from the disk that failed; a disk that keeps failing is given up.
+  var diskFailures = 0
+}
