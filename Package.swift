@@ -96,7 +96,8 @@ let package = Package(
       "StoresTests",
       ["Stores", "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
     tests(
-      "ReadEngineTests", ["Stores", "ReadEngine", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
+      "ReadEngineTests",
+      ["Stores", system, logging, "ReadEngine", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
     tests(
       "FileSystemTests",
       ["Stores", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", "TestSupport"]),

@@ -76,11 +76,13 @@ final class CacheFolder: Sendable {
   /// Makes the sub-folder of a file that is about to be created.
   func makeParent(of id: FileID) { mkdir("\(path)/objects/\(id.folder)", 0o700) }
 
-  /// Everything that was written is on the disk: the next start trusts it, whatever happens between.
-  func markClean() {
-    guard millrace_syncfs(lock) == 0 else { return }
-    let state = FolderState(boot: Self.bootID(), isClean: true, generation, trustedFrom)
-    try? write(state)
+  /// Gives the folder up. What was written is on the disk then: the next start trusts it, whatever
+  /// happens to the machine between.
+  func release() {
+    if millrace_syncfs(lock) == 0 {
+      try? write(FolderState(boot: Self.bootID(), isClean: true, generation, trustedFrom))
+    }
+    flock(lock, LOCK_UN)
   }
 
   private func write(_ state: FolderState) throws(EngineError) {

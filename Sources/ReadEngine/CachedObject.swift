@@ -45,7 +45,7 @@ final class CachedObject: Sendable {
   /// Segments loaded when a file is opened, so that a whole object is known for one: 32 GiB worth.
   private static let segmentsLoadedAtOpen = 64
 
-  private func adopt(_ file: CacheFile, in state: inout ObjectState) {
+  func adopt(_ file: CacheFile, in state: inout ObjectState) {
     state.file = file
     state.presence = PresenceMap(pieceCount: state.pieceCount, isEmpty: false)
     let limit = Self.segmentsLoadedAtOpen * PresenceMap.piecesPerSegment
@@ -53,12 +53,12 @@ final class CachedObject: Sendable {
     noteWhole(in: &state)
   }
 
-  private func loadSegments(_ pieces: Range<Int>, in state: inout ObjectState) {
+  func loadSegments(_ pieces: Range<Int>, in state: inout ObjectState) {
     guard let disk = services.disk else { return }
     state.loadSegments(of: pieces, trustedFrom: disk.folder.trustedFrom)
   }
 
-  private func noteWhole(in state: inout ObjectState) {
+  func noteWhole(in state: inout ObjectState) {
     guard state.presence.isWholeAndTrusted, let file = state.file else { return }
     wholeDescriptor.store(file.descriptor, ordering: .releasing)
   }
@@ -153,173 +153,6 @@ final class CachedObject: Sendable {
     return state.plan(for: bytes, ahead: ahead, chunk: services.chunk, of: self)
   }
 
-  // MARK: Parked reads
-
-  enum Step {
-    case reply([Part], CacheFile?)
-    case fail(Errno)
-    case verify([Int])
-    case parked(ObjectState.Plan)
-  }
-
-  /// Takes a reader one step on: to its answer, to the disk, or to its place among those that wait.
-  /// `mayBlock`: this thread may wait for a disk.
-  func advance(_ waiter: Waiter, mayBlock: Bool) {
-    switch state.withLock({ step(waiter, in: &$0) }) {
-    case .fail(let errno): fail(waiter, errno)
-    case .parked(let plan): services.dispatcher.submit(plan.fetches, promoting: plan.promoted)
-    case .reply(let parts, let file):
-      onDisk(waiter, needed: file != nil && !mayBlock) { object, waiter in
-        object.answer(waiter, parts, file)
-      }
-    case .verify(let pieces):
-      onDisk(waiter, needed: !mayBlock) { object, waiter in
-        object.verify(pieces)
-        object.advance(waiter, mayBlock: true)
-      }
-    }
-  }
-
-  private func onDisk(
-    _ waiter: Waiter, needed: Bool, _ body: @escaping @Sendable (CachedObject, Waiter) -> Void
-  ) {
-    if !needed { return body(self, waiter) }
-    let waiter = UncheckedSendable(waiter)
-    if !services.diskWorkers.submit({ [self] in body(self, waiter.value) }) {
-      fail(waiter.value, .ioError)
-    }
-  }
-
-  private func step(_ waiter: Waiter, in state: inout ObjectState) -> Step {
-    loadSegments(Geometry.pieces(covering: waiter.bytes), in: &state)
-    switch state.standing(of: waiter.bytes) {
-    case .disk, .mixed, .memory:
-      let parts = state.parts(of: waiter.bytes, pool: services.pool)
-      let needsDisk = parts.contains { if case .disk = $0 { true } else { false } }
-      return .reply(parts, needsDisk ? state.file : nil)
-    case .unverified:
-      return .verify(state.unverified(in: waiter.bytes))
-    case .missing:
-      if state.isStale { return .fail(.staleNFSFileHandle) }
-      if let failure = state.failure, failure.until > .now, failure.bytes.overlaps(waiter.bytes) {
-        return .fail(failure.errno)
-      }
-      if waiter.deadline <= .now || services.dispatcher.isStopped { return .fail(.ioError) }
-      let ahead = state.isSmall ? 0 : state.streams.note(waiter.bytes, size: version.size)
-      let plan = state.plan(for: waiter.bytes, ahead: ahead, chunk: services.chunk, of: self)
-      var waiter = waiter
-      waiter.waitedForStore = true
-      state.park(waiter)
-      return .parked(plan)
-    }
-  }
-
-  /// Answers from blocks and from the cache file, which this thread may wait for.
-  private func answer(_ waiter: Waiter, _ parts: [Part], _ file: CacheFile?) {
-    defer { for case .memory(let block, _, _) in parts { release(block) } }
-    let diskBytes = parts.reduce(0) { sum, part in
-      if case .disk(_, let count) = part { sum + count } else { sum }
-    }
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: diskBytes, alignment: 16)
-    defer { buffer.deallocate() }
-    var position = 0
-    var vectors: [iovec] = []
-    for part in parts {
-      switch part {
-      case .memory(let block, let offset, let count):
-        let base = services.pool.address(of: block) + offset
-        vectors.append(iovec(iov_base: base, iov_len: count))
-      case .disk(let offset, let count):
-        let target = UnsafeMutableRawBufferPointer(rebasing: buffer[position..<position + count])
-        let bytes = offset..<offset + UInt64(count)
-        guard let file, services.files.read(file.descriptor, bytes, into: target) else {
-          return diskFailed(waiter, bytes)
-        }
-        vectors.append(iovec(iov_base: target.baseAddress, iov_len: count))
-        position += count
-      }
-    }
-    let source: Source = waiter.waitedForStore ? .store : diskBytes > 0 ? .disk : .memory
-    count(waiter.bytes.count, from: source)
-    complete(waiter) { parked in vectors.withUnsafeBufferPointer { parked.complete(.data($0)) } }
-  }
-
-  /// The cache file did not give what it should hold: cut short, or a bad disk. Fetched again.
-  private func diskFailed(_ waiter: Waiter, _ bytes: Range<UInt64>) {
-    services.diskTrouble("cannot read the cached copy of \(version.key)", .last)
-    var waiter = waiter
-    waiter.diskFailures += 1
-    let givesUp = waiter.diskFailures > 1
-    dropFromDisk(Array(Geometry.pieces(covering: bytes)), refusing: givesUp)
-    advance(waiter, mayBlock: true)
-  }
-
-  func fail(_ waiter: Waiter, _ errno: Errno) {
-    services.metrics.reads.failures.add()
-    complete(waiter) { $0.complete(.failure(errno)) }
-  }
-
-  private func complete(_ waiter: Waiter, _ body: (any ParkedRead) -> Void) {
-    services.metrics.reads.parked.add(-1)
-    body(waiter.parked)
-  }
-
-  // MARK: Trust
-
-  /// Reads pieces whole and compares them with their records.
-  private func verify(_ pieces: [Int]) {
-    guard let file = state.withLock({ $0.file }) else { return }
-    let buffer = UnsafeMutableRawBufferPointer.allocate(
-      byteCount: Geometry.pieceSize, alignment: 4096)
-    defer { buffer.deallocate() }
-    var wrong: [Int] = []
-    for piece in pieces {
-      let start = Geometry.start(ofPiece: piece)
-      let length = Geometry.length(ofPiece: piece, size: version.size)
-      let target = UnsafeMutableRawBufferPointer(rebasing: buffer[..<length])
-      let isRight =
-        services.files.read(file.descriptor, start..<start + UInt64(length), into: target)
-        && file.record(ofPiece: piece)?.crc == PieceRecord.crc(of: UnsafeRawBufferPointer(target))
-      if isRight {
-        state.withLock { state in
-          if state.presence.isPresent(piece) { state.presence.markTrusted(piece) }
-          noteWhole(in: &state)
-        }
-      } else {
-        wrong.append(piece)
-      }
-    }
-    if wrong.isEmpty { return }
-    services.metrics.cache.corruptPieces.add(wrong.count)
-    services.log.warning("\(wrong.count) damaged pieces of \(version.key) on disk; fetching again")
-    dropFromDisk(wrong, refusing: false)
-  }
-
-  /// `refusing`: the disk keeps failing, do without it while this version is open.
-  private func dropFromDisk(_ pieces: [Int], refusing: Bool) {
-    wholeDescriptor.store(-1, ordering: .releasing)
-    let file: CacheFile? = state.withLock { state in
-      let file = state.file
-      if refusing || state.isSmall {
-        // A small file is right or wrong as a whole.
-        if let file { state.retiredFiles.append(file) }
-        state.file = nil
-        state.takesWrites = !refusing
-        state.presence = PresenceMap(pieceCount: state.pieceCount, isEmpty: true)
-      } else {
-        state.dropFromDisk(pieces)
-      }
-      return file
-    }
-    guard let file, let disk = services.disk else { return }
-    if refusing || version.size <= Geometry.smallObjectLimit {
-      CacheFile.remove(id, in: disk.folder)
-      disk.account(id, bytes: 0)
-    } else {
-      for piece in pieces { file.dropRecord(ofPiece: piece) }
-    }
-  }
-
   // MARK: Counting
 
   enum Source {
@@ -328,7 +161,7 @@ final class CachedObject: Sendable {
     case store
   }
 
-  private func count(_ bytes: Int, from source: Source) {
+  func count(_ bytes: Int, from source: Source) {
     let reads = services.metrics.reads
     switch source {
     case .memory:
@@ -343,15 +176,9 @@ final class CachedObject: Sendable {
     }
   }
 
-  private func release(_ block: BlockPool.Block) {
+  func release(_ block: BlockPool.Block) {
     if services.pool.release(block) { services.dispatcher.pump() }
   }
-}
-
-/// Carries a value into a closure that runs once, on another thread.
-struct UncheckedSendable<Value>: @unchecked Sendable {
-  let value: Value
-  init(_ value: Value) { self.value = value }
 }
 
 extension CachedObject {

@@ -39,7 +39,7 @@ final class DiskTier: Sendable {
     isStopping.store(true, ordering: .relaxed)
     let thread = census.withLock { $0 }
     thread?.join()
-    folder.markClean()
+    folder.release()
   }
 
   var usedBytes: UInt64 { index.withLock { $0.usedBytes } }

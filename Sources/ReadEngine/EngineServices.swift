@@ -18,6 +18,7 @@ final class EngineServices: Sendable {
   let dispatcher: Dispatcher
   let diskWorkers: WorkerPool
   let files = FileReader()
+  let scratch = ScratchBuffers()
   let metrics: Metrics
   let log: Logger
 

@@ -1,0 +1,131 @@
+/// Reads that could not be answered at once: step by step to their answer.
+import Glibc
+import Logging
+import Metrics
+import ObjectStore
+import Posix
+import SystemPackage
+
+extension CachedObject {
+  enum Step {
+    case reply([Part], CacheFile?)
+    case fail(Errno)
+    case verify([Int])
+    case parked(ObjectState.Plan)
+  }
+
+  /// Takes a reader one step on: to its answer, to the disk, or to its place among those that wait.
+  /// `mayBlock`: this thread may wait for a disk.
+  func advance(_ waiter: Waiter, mayBlock: Bool) {
+    switch state.withLock({ step(waiter, in: &$0) }) {
+    case .fail(let errno): fail(waiter, errno)
+    case .parked(let plan): services.dispatcher.submit(plan.fetches, promoting: plan.promoted)
+    case .reply(let parts, let file):
+      onDisk(waiter, needed: file != nil && !mayBlock) { object, waiter in
+        object.answer(waiter, parts, file)
+      }
+    case .verify(let pieces):
+      onDisk(waiter, needed: !mayBlock) { object, waiter in
+        object.verify(pieces)
+        object.advance(waiter, mayBlock: true)
+      }
+    }
+  }
+
+  private func onDisk(
+    _ waiter: Waiter, needed: Bool, _ body: @escaping @Sendable (CachedObject, Waiter) -> Void
+  ) {
+    if !needed { return body(self, waiter) }
+    let waiter = UncheckedSendable(waiter)
+    if !services.diskWorkers.submit({ [self] in body(self, waiter.value) }) {
+      fail(waiter.value, .ioError)
+    }
+  }
+
+  private func step(_ waiter: Waiter, in state: inout ObjectState) -> Step {
+    loadSegments(Geometry.pieces(covering: waiter.bytes), in: &state)
+    switch state.standing(of: waiter.bytes) {
+    case .disk, .mixed, .memory:
+      let parts = state.parts(of: waiter.bytes, pool: services.pool)
+      let needsDisk = parts.contains { if case .disk = $0 { true } else { false } }
+      return .reply(parts, needsDisk ? state.file : nil)
+    case .unverified:
+      return .verify(state.unverified(in: waiter.bytes))
+    case .missing:
+      if state.isStale { return .fail(.staleNFSFileHandle) }
+      if let failure = state.failure, failure.until > .now, failure.bytes.overlaps(waiter.bytes) {
+        return .fail(failure.errno)
+      }
+      if waiter.deadline <= .now || services.dispatcher.isStopped { return .fail(.ioError) }
+      let ahead = state.isSmall ? 0 : state.streams.note(waiter.bytes, size: version.size)
+      let plan = state.plan(for: waiter.bytes, ahead: ahead, chunk: services.chunk, of: self)
+      var waiter = waiter
+      waiter.waitedForStore = true
+      state.park(waiter)
+      return .parked(plan)
+    }
+  }
+
+  /// Answers from blocks and from the cache file, which this thread may wait for.
+  private func answer(_ waiter: Waiter, _ parts: [Part], _ file: CacheFile?) {
+    defer { for case .memory(let block, _, _) in parts { release(block) } }
+    let diskBytes = parts.reduce(0) { sum, part in
+      if case .disk(_, let count) = part { sum + count } else { sum }
+    }
+    services.scratch.withBuffer(of: diskBytes) { buffer in
+      answer(waiter, parts, file, buffer, diskBytes)
+    }
+  }
+
+  private func answer(
+    _ waiter: Waiter, _ parts: [Part], _ file: CacheFile?,
+    _ buffer: UnsafeMutableRawBufferPointer, _ diskBytes: Int
+  ) {
+    var position = 0
+    var vectors: [iovec] = []
+    for part in parts {
+      switch part {
+      case .memory(let block, let offset, let count):
+        let base = services.pool.address(of: block) + offset
+        vectors.append(iovec(iov_base: base, iov_len: count))
+      case .disk(let offset, let count):
+        let target = UnsafeMutableRawBufferPointer(rebasing: buffer[position..<position + count])
+        let bytes = offset..<offset + UInt64(count)
+        guard let file, services.files.read(file.descriptor, bytes, into: target) else {
+          return diskFailed(waiter, bytes)
+        }
+        vectors.append(iovec(iov_base: target.baseAddress, iov_len: count))
+        position += count
+      }
+    }
+    let source: Source = waiter.waitedForStore ? .store : diskBytes > 0 ? .disk : .memory
+    count(waiter.bytes.count, from: source)
+    complete(waiter) { parked in vectors.withUnsafeBufferPointer { parked.complete(.data($0)) } }
+  }
+
+  /// The cache file did not give what it should hold: cut short, or a bad disk. Fetched again.
+  private func diskFailed(_ waiter: Waiter, _ bytes: Range<UInt64>) {
+    services.diskTrouble("cannot read the cached copy of \(version.key)", .last)
+    var waiter = waiter
+    waiter.diskFailures += 1
+    let givesUp = waiter.diskFailures > 1
+    dropFromDisk(Array(Geometry.pieces(covering: bytes)), refusing: givesUp)
+    advance(waiter, mayBlock: true)
+  }
+
+  func fail(_ waiter: Waiter, _ errno: Errno) {
+    services.metrics.reads.failures.add()
+    complete(waiter) { $0.complete(.failure(errno)) }
+  }
+
+  private func complete(_ waiter: Waiter, _ body: (any ParkedRead) -> Void) {
+    services.metrics.reads.parked.add(-1)
+    body(waiter.parked)
+  }
+}
+
+/// Carries a value into a closure that runs once, on another thread.
+struct UncheckedSendable<Value>: @unchecked Sendable {
+  let value: Value
+  init(_ value: Value) { self.value = value }
+}

@@ -1,0 +1,117 @@
+import ObjectStore
+import Posix
+
+/// A store around a real one that counts, delays, fails or holds back fetches.
+final class FaultyStore: ObjectStore {
+  struct Faults {
+    /// Fetches that began, in order.
+    var fetched: [Range<UInt64>] = []
+    /// Given to the next fetches instead of their bytes, first one first.
+    var failures: [StoreError] = []
+    /// Fail after this many bytes were delivered, once.
+    var failAfter: (bytes: Int, error: StoreError)?
+    /// Fetches wait until this is false.
+    var isClosed = false
+    var waiting: [@Sendable () -> Void] = []
+  }
+
+  private let inner: any ObjectStore
+  private let faults = Lock(Faults())
+
+  init(_ inner: any ObjectStore) { self.inner = inner }
+
+  var displayName: String { inner.displayName }
+  var identity: String { inner.identity }
+  var traits: StoreTraits { inner.traits }
+
+  var fetched: [Range<UInt64>] { faults.withLock { $0.fetched } }
+  var bytesFetched: UInt64 { fetched.reduce(0) { $0 + UInt64($1.count) } }
+  var waitingCount: Int { faults.withLock { $0.waiting.count } }
+
+  func change(_ body: (inout Faults) -> Void) { faults.withLock { body(&$0) } }
+
+  /// Lets fetches through that were held back.
+  func open() {
+    let waiting = faults.withLock { faults in
+      faults.isClosed = false
+      defer { faults.waiting = [] }
+      return faults.waiting
+    }
+    for fetch in waiting { fetch() }
+  }
+
+  func list(
+    _ request: ListRequest, completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
+  ) { inner.list(request, completion: completion) }
+
+  func head(
+    _ key: ObjectKey, deadline: Instant,
+    completion: @escaping @Sendable (Result<ObjectAttributes, StoreError>) -> Void
+  ) { inner.head(key, deadline: deadline, completion: completion) }
+
+  @discardableResult
+  func fetch(_ request: FetchRequest, into sink: any FetchSink) -> any FetchTicket {
+    let ticket = LateTicket()
+    let start: @Sendable () -> Void = { [inner] in
+      ticket.inner.withLock { $0 = inner.fetch(request, into: sink) }
+    }
+    enum Fate {
+      case fail(StoreError)
+      case failAfter(Int, StoreError)
+      case hold
+      case pass
+    }
+    let fate: Fate = faults.withLock { faults in
+      faults.fetched.append(request.range)
+      if !faults.failures.isEmpty { return .fail(faults.failures.removeFirst()) }
+      if let (bytes, error) = faults.failAfter {
+        faults.failAfter = nil
+        return .failAfter(bytes, error)
+      }
+      if faults.isClosed {
+        faults.waiting.append(start)
+        return .hold
+      }
+      return .pass
+    }
+    switch fate {
+    case .fail(let error): sink.finish(.failure(error))
+    case .failAfter(let bytes, let error):
+      inner.fetch(request, into: CuttingSink(sink, after: bytes, with: error))
+    case .hold: break
+    case .pass: start()
+    }
+    return ticket
+  }
+
+  func shutdown() { inner.shutdown() }
+}
+
+private final class LateTicket: FetchTicket {
+  let inner = Lock<(any FetchTicket)?>(nil)
+  func cancel() { inner.withLock { $0 }?.cancel() }
+}
+
+/// Passes bytes on up to a point, then fails whatever the store says.
+private final class CuttingSink: FetchSink {
+  private let sink: any FetchSink
+  private let left: Lock<Int>
+  private let error: StoreError
+
+  init(_ sink: any FetchSink, after bytes: Int, with error: StoreError) {
+    self.sink = sink
+    left = Lock(bytes)
+    self.error = error
+  }
+
+  func receive(_ bytes: UnsafeRawBufferPointer) {
+    let count = left.withLock { left in
+      let count = min(left, bytes.count)
+      left -= count
+      return count
+    }
+    if count > 0 { sink.receive(UnsafeRawBufferPointer(rebasing: bytes[..<count])) }
+  }
+
+  func finish(_ result: Result<Void, StoreError>) { sink.finish(.failure(error)) }
+}

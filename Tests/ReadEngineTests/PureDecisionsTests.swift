@@ -1,0 +1,221 @@
+import ObjectStore
+import Testing
+
+@testable import ReadEngine
+
+/// What the engine decides with, held against plain models by the thousand seeds.
+struct PureDecisionsTests {
+  @Test func aStreamIsFoundByPositionWhoeverReadsIt() {
+    var tracker = StreamTracker()
+    let size: UInt64 = 1 << 40
+    let starts: [UInt64] = [0, 10 << 30, 500 << 30]
+    for round in 0..<40 {
+      for start in starts {
+        let from = start + UInt64(round) << 20
+        let ahead = tracker.note(from..<from + 1 << 20, size: size)
+        #expect((ahead > 0) == (round > 0), "round \(round) of the sequence at \(start)")
+      }
+    }
+  }
+
+  @Test func overtakingReadsStayInTheirStream() {
+    var tracker = StreamTracker()
+    let size: UInt64 = 1 << 40
+    var order = Array(0..<64)
+    for index in stride(from: 2, to: 62, by: 3) { order.swapAt(index, index + 1) }
+    var misses = 0
+    for index in order {
+      let from = UInt64(index) << 20
+      if tracker.note(from..<from + 1 << 20, size: size) == 0 { misses += 1 }
+    }
+    #expect(misses <= 2)
+  }
+
+  @Test func scatteredReadsAreNoStream() {
+    for seed in 0..<200 as Range<UInt64> {
+      var random = Seeded(seed)
+      var tracker = StreamTracker()
+      var ahead = 0
+      for _ in 0..<100 {
+        let from = UInt64.random(in: 0..<(1 << 40), using: &random)
+        if tracker.note(from..<from + 4096, size: 1 << 41) > 0 { ahead += 1 }
+      }
+      #expect(ahead == 0, "seed \(seed)")
+    }
+  }
+
+  @Test func aWindowGrowsInStepsToItsLimitAndEndsWithTheObject() {
+    var tracker = StreamTracker()
+    let size: UInt64 = 300 << 20
+    var last: UInt64 = 0
+    for index in 0..<300 as Range<UInt64> {
+      let end = (index + 1) << 20
+      let ahead = tracker.note(index << 20..<end, size: size)
+      #expect(ahead <= 64 << 20)
+      #expect(end + ahead <= size)
+      if end + (64 << 20) < size { #expect(ahead >= last) }
+      last = ahead
+    }
+  }
+
+  @Test func presenceMatchesAPlainSet() {
+    for seed in 0..<300 as Range<UInt64> {
+      var random = Seeded(seed)
+      let count = Int.random(in: 1...10_000, using: &random)
+      var map = PresenceMap(pieceCount: count, isEmpty: true)
+      var model: Set<Int> = []
+      for _ in 0..<200 {
+        let piece = Int.random(in: 0..<count, using: &random)
+        if Bool.random(using: &random) {
+          map.markTrusted(piece)
+          model.insert(piece)
+        } else {
+          map.drop(piece)
+          model.remove(piece)
+        }
+        #expect(map.isPresent(piece) == model.contains(piece), "seed \(seed)")
+      }
+      #expect(map.presentCount == model.count, "seed \(seed)")
+      #expect(map.isWholeAndTrusted == (model.count == count), "seed \(seed)")
+    }
+  }
+
+  @Test func demandGoesFirstAndBoundsHold() {
+    final class Item {
+      let isDemand: Bool
+      init(_ isDemand: Bool) { self.isDemand = isDemand }
+    }
+    for seed in 0..<2000 as Range<UInt64> {
+      var random = Seeded(seed)
+      var schedule = FetchSchedule<Item>(maxInFlight: 8, maxAheadInFlight: 4, maxAheadWaiting: 10)
+      var waitingDemand = 0
+      var flying: [Bool] = []
+      for _ in 0..<200 {
+        switch Int.random(in: 0..<4, using: &random) {
+        case 0:
+          schedule.addDemand(Item(true))
+          waitingDemand += 1
+        case 1: _ = schedule.addAhead(Item(false))
+        case 2:
+          guard let turn = schedule.next() else { continue }
+          #expect(turn.isDemand || waitingDemand == 0, "seed \(seed)")
+          if turn.isDemand { waitingDemand -= 1 }
+          if Int.random(in: 0..<8, using: &random) == 0 {
+            schedule.putBack(turn)
+            if turn.isDemand { waitingDemand += 1 }
+          } else {
+            flying.append(turn.isDemand)
+          }
+        default:
+          guard !flying.isEmpty else { continue }
+          schedule.ended(
+            isDemand: flying.remove(at: Int.random(in: flying.indices, using: &random)))
+        }
+        #expect(schedule.inFlight == flying.count && flying.count <= 8, "seed \(seed)")
+        #expect(flying.filter { !$0 }.count <= 4, "seed \(seed)")
+        #expect(schedule.waiting <= waitingDemand + 10, "seed \(seed)")
+      }
+    }
+  }
+
+  @Test func theIndexCountsLikeAPlainDictionaryAndNeverEvictsWhatIsOpen() {
+    for seed in 0..<1000 as Range<UInt64> {
+      var random = Seeded(seed)
+      var index = CacheIndex()
+      var sizes: [FileID: UInt64] = [:]
+      var opens: [FileID: Int] = [:]
+      let ids = (0..<60).map { number in
+        FileID(
+          store: "s",
+          version: ObjectVersion(key: ObjectKey("\(number)"), etag: "e", size: 1, modified: 0))
+      }
+      for time in 0..<300 as Range<Int64> {
+        let id = ids.randomElement(using: &random)!
+        switch Int.random(in: 0..<5, using: &random) {
+        case 0:
+          if index.open(id, now: time) { opens[id, default: 0] += 1 }
+          if sizes[id] == nil { sizes[id] = 0 }
+        case 1:
+          guard let count = opens[id], count > 0 else { continue }
+          index.close(id, now: time)
+          opens[id] = count - 1
+          if count == 1, sizes[id] == 0 { sizes[id] = nil }
+        case 2:
+          guard (opens[id] ?? 0) > 0 else { continue }
+          let bytes = UInt64.random(in: 1...1000, using: &random)
+          index.grow(id, by: bytes)
+          sizes[id]! += bytes
+        case 3:
+          let bytes = UInt64.random(in: 1...1000, using: &random)
+          index.discover(id, bytes: bytes, lastUse: time)
+          if sizes[id] == nil { sizes[id] = bytes }
+        default:
+          for victim in index.chooseVictims(freeing: 1500, using: &random) {
+            #expect((opens[victim.id] ?? 0) == 0, "seed \(seed)")
+            #expect(sizes[victim.id] == victim.bytes, "seed \(seed)")
+            let opened = index.open(victim.id, now: time)
+            #expect(!opened, "a dying file is not opened")
+            index.forget(victim.id)
+            sizes[victim.id] = nil
+          }
+        }
+        #expect(index.usedBytes == sizes.values.reduce(0, +), "seed \(seed)")
+        #expect(index.count == sizes.count, "seed \(seed)")
+      }
+    }
+  }
+
+  @Test func recordsAndStatesSurviveTheirEncodingAndGarbageIsRefused() {
+    for seed in 0..<2000 as Range<UInt64> {
+      var random = Seeded(seed)
+      let size = UInt64.random(in: 1...(1 << 20), using: &random)
+      let record = SmallRecord(
+        stamp: UInt32.random(in: 1...UInt32.max, using: &random), size: size,
+        checksums: (0..<Geometry.pieceCount(ofSize: size)).map { _ in
+          UInt32.random(in: 0...UInt32.max, using: &random)
+        })
+      var bytes = record.encoded
+      #expect(bytes.withUnsafeBytes { SmallRecord($0) } == record, "seed \(seed)")
+      bytes.removeLast(Int.random(in: 1...bytes.count, using: &random))
+      #expect(bytes.withUnsafeBytes { SmallRecord($0) } == nil, "seed \(seed)")
+      let noise = (0..<Int.random(in: 0...200, using: &random)).map { _ in
+        UInt8.random(in: 0...255, using: &random)
+      }
+      #expect(noise.withUnsafeBytes { SmallRecord($0) } == nil, "seed \(seed)")
+      #expect(FolderState(text: String(decoding: noise, as: UTF8.self)) == nil, "seed \(seed)")
+    }
+    let state = FolderState(boot: "a-b", isClean: true, 7, 3)
+    #expect(FolderState(text: state.text) == state)
+  }
+
+  @Test func checksumsAreCRC32C() {
+    // RFC 3720, appendix B.4.
+    let zeros = [UInt8](repeating: 0, count: 32)
+    #expect(zeros.withUnsafeBytes { PieceRecord.crc(of: $0) } == 0x8A91_36AA)
+    let ascending = [UInt8](0..<32)
+    #expect(ascending.withUnsafeBytes { PieceRecord.crc(of: $0) } == 0x46DD_794E)
+  }
+
+  @Test func fileNamesComeBackAndDifferByEveryPartOfAVersion() {
+    let base = ObjectVersion(key: ObjectKey("a/b"), etag: "x", size: 3, modified: 5)
+    var others = [base]
+    others.append(ObjectVersion(key: ObjectKey("a/bx"), etag: "", size: 3, modified: 5))
+    others.append(ObjectVersion(key: ObjectKey("a/c"), etag: "x", size: 3, modified: 5))
+    others.append(ObjectVersion(key: ObjectKey("a/b"), etag: "y", size: 3, modified: 5))
+    others.append(ObjectVersion(key: ObjectKey("a/b"), etag: "x", size: 4, modified: 5))
+    others.append(ObjectVersion(key: ObjectKey("a/b"), etag: "", size: 3, modified: 6))
+    let ids = others.map { FileID(store: "s", version: $0) }
+    #expect(Set(ids).count == ids.count)
+    #expect(FileID(store: "t", version: base) != ids[0])
+    for id in ids { #expect(FileID(name: id.name) == id) }
+    #expect(FileID(name: "zz") == nil)
+  }
+
+  @Test func arrivalsInFetchesFillPiecesInOrder() {
+    #expect(Geometry.pieces(covering: 0..<1) == 0..<1)
+    #expect(Geometry.pieces(covering: 131_071..<131_073) == 0..<2)
+    #expect(Geometry.bytes(ofPieces: 1..<3, size: 300_000) == 131_072..<300_000)
+    #expect(Geometry.pieceCount(ofSize: 0) == 0)
+    #expect(Geometry.pieceCount(ofSize: 131_072) == 1)
+  }
+}
