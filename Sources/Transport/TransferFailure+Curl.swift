@@ -32,7 +32,8 @@ extension TransferFailure {
     case CURLE_WEIRD_SERVER_REPLY, CURLE_BAD_CONTENT_ENCODING:
       return .malformed
     case CURLE_UNSUPPORTED_PROTOCOL:
-      return words.contains("HTTP/0.9") ? .malformed : .other
+      // Either the URL's scheme or the answer's status line.
+      return words.contains("HTTP") ? .malformed : .other
     default:
       return .other
     }

@@ -12,7 +12,7 @@ extension TransferLoop {
     if let first = awaitingBudget.first {
       instant = min(instant, budget.available(first.ledger.lastCost))
     }
-    if let idleSince { instant = min(instant, idleSince + Self.closeIdleAfter) }
+    if let idleSince { instant = min(instant, idleSince + configuration.closeIdleAfter) }
     return instant
   }
 
@@ -60,21 +60,20 @@ extension TransferLoop {
     }
   }
 
-  /// The deadline has come. The exchange is asked once more, because it alone can name store and key.
+  /// The deadline has come. An exchange without a cause yet is asked once more, because it alone can
+  /// name store and key.
   func expire(_ task: ExchangeTask) {
-    if let cause = task.ledger.causeAtDeadline {
-      if case .running = task.phase {} else { return end(task, .failure(cause)) }
-    }
     let outcome: AttemptOutcome
     if case .running(let transfer, _) = task.phase {
       outcome = transfer.outcomeAtDeadline
       release(transfer)
       task.phase = .queued
+    } else if let cause = task.ledger.causeAtDeadline {
+      return end(task, .failure(cause))
     } else {
-      outcome = .transferFailed(
-        TransferFailure(
-          .other, detail: "waited for one of \(configuration.maxConcurrentTransfers) transfers"),
-        wasStreaming: false)
+      let limit = configuration.maxConcurrentTransfers
+      let failure = TransferFailure(.other, detail: "waited for one of \(limit) transfers to end")
+      outcome = .transferFailed(failure, wasStreaming: false)
     }
     end(task, lastWord(of: task, on: outcome).mapError(AttemptLedger.timedOut))
   }

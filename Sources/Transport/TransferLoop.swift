@@ -11,9 +11,6 @@ import Posix
 ///
 /// libcurl is handed only what may run now: time in its own queue would count against a transfer.
 final class TransferLoop: @unchecked Sendable {
-  /// Idle connections are closed this long after the last transfer; the server has done so before.
-  static let closeIdleAfter: Duration = .seconds(30)
-
   let mailbox: Mailbox
   let configuration: TransportConfiguration
   let metrics: StoreMetrics
@@ -264,7 +261,8 @@ final class TransferLoop: @unchecked Sendable {
     let now = Instant.now
     let since = idleSince ?? now
     idleSince = since
-    guard now >= since + Self.closeIdleAfter else { return }
+    guard now >= since + configuration.closeIdleAfter else { return }
+    pool = []
     multi.closeIdleConnections()
     mayHaveConnections = false
   }

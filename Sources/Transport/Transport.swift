@@ -78,5 +78,7 @@ public struct TransportConfiguration: Sendable {
   /// PEM file that replaces the system's certificate authorities.
   public var caBundle: String? = nil
   public var userAgent: String = "millrace"
+  /// Without a live exchange for this long, all connections are closed; servers mostly did so before.
+  var closeIdleAfter: Duration = .seconds(30)
   public init() {}
 }
