@@ -94,7 +94,10 @@ let package = Package(
     tests("CredentialsTests", ["Credentials", "ObjectStore", "TestSupport"]),
     tests(
       "StoresTests",
-      ["Stores", "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
+      [
+        "Stores", "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "TestSupport",
+        logging,
+      ]),
     tests(
       "ReadEngineTests",
       ["Stores", system, logging, "ReadEngine", "ObjectStore", "Posix", "Metrics", "TestSupport"]),

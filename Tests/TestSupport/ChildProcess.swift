@@ -188,8 +188,8 @@ private func spawn(
   var arguments = command.map { strdup($0) } + [nil]
   var variables = merged.map { strdup("\($0.key)=\($0.value)") } + [nil]
   defer {
-    arguments.forEach { free($0) }
-    variables.forEach { free($0) }
+    for argument in arguments { free(argument) }
+    for variable in variables { free(variable) }
   }
   var pid = pid_t()
   let code = posix_spawnp(&pid, command[0], &actions, &attributes, &arguments, &variables)

@@ -25,12 +25,6 @@ public func requireOrSkip(
   return isCI
 }
 
-/// A line on standard error.
-public func printError(_ text: String) {
-  let line = Array((text + "\n").utf8)
-  _ = write(2, line, line.count)
-}
-
 private func missing(_ requirement: Requirement) -> String? {
   switch requirement {
   case .fuse:

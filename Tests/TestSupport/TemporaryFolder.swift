@@ -64,7 +64,7 @@ public func removeTree(_ path: String) {
   if status.st_mode & S_IFMT == S_IFDIR {
     var arguments =
       ["rm", "-rf", "--one-file-system", "--", path].map { $0.withCString { strdup($0) } } + [nil]
-    defer { arguments.forEach { free($0) } }
+    defer { for argument in arguments { free(argument) } }
     var pid = pid_t()
     guard posix_spawnp(&pid, "rm", nil, nil, &arguments, environ) == 0 else { return }
     waitpid(pid, nil, 0)

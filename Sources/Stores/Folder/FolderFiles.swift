@@ -117,7 +117,9 @@ struct FolderFiles: Sendable {
 
   /// With the NUL that C wants.
   private func path(of key: ObjectKey) -> [CChar] {
-    (base + [UInt8(ascii: "/")] + key.bytes + [0]).map { CChar(bitPattern: $0) }
+    // "/f/" of a file f would be "not a directory" instead of a file.
+    let slash: [UInt8] = key == .root && !base.isEmpty ? [] : [UInt8(ascii: "/")]
+    return (base + slash + key.bytes + [0]).map { CChar(bitPattern: $0) }
   }
 
   private func attributes(of key: ObjectKey, _ status: stat) -> ObjectAttributes {

@@ -19,6 +19,9 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
   private let bytesMax: Int
   private let completion: @Sendable (Result<Document, StoreError>) -> Void
 
+  /// A manifest has no key.
+  private var isListing: Bool { key != nil }
+
   private var redirects: HTTPRedirects
   private var document: Document?
   private var head: HTTPResponseHead?
@@ -76,6 +79,11 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
     case .follow, .isFolder: return .again
     case .refused(let reason): return .failed(site.failure(.unsupported, key, reason))
     case .notRedirected: break
+    }
+    // nginx with its index off answers so for every folder.
+    if head.status == 403, isListing {
+      let advice = "if the server only has no index here, \(HTTPStore.indexAdvice)"
+      return .failed(site.failure(.accessDenied, key, "the server answered 403", advice: advice))
     }
     guard case .response(_, let body) = outcome, head.status == 200 else {
       return site.verdict(on: head, key)

@@ -76,11 +76,12 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
       return askWhole("a range of unknown length")
     case 416: return askWhole("that the file has no first byte")
     case 200:
-      if !asksWhole { onRangesIgnored() }
       if let length = head["content-length"] {
         guard let size = UInt64(length), size <= UInt64(Int64.max) else {
           return .failed(site.failure(.badReply, key, "a Content-Length of \"\(length)\""))
         }
+        // nginx answers a range of an empty file so, and it means nothing.
+        if !asksWhole && size > 1 { onRangesIgnored() }
         return known(size: size, head)
       }
       guard case .response = outcome else {

@@ -62,7 +62,7 @@ struct HTTPRangeDelivery {
       toSkip = position
     }
     try checkValidators(head)
-    if head.status == 200 { ignoresRanges = true }
+    if head.status == 200, range != 0..<version.size { ignoresRanges = true }
   }
 
   /// `count` bytes came: those of them to hand on.

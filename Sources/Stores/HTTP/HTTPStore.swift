@@ -131,9 +131,6 @@ public final class HTTPStore: ObjectStore {
       error.kind = .noSuchStore
       error.advice = "check the path in the address"
     }
-    if error.kind == .accessDenied, error.detail.contains("403") {
-      error.advice = "if the server only has no index here, \(Self.indexAdvice)"
-    }
     return .failure(error)
   }
 

@@ -1,0 +1,46 @@
+# make demo and make test do all of their own set-up. `make help` lists the rest.
+SWIFT ?= swift
+PREFIX ?= /usr/local
+RELEASE = -c release --static-swift-stdlib
+
+.PHONY: help setup venv build test lint demo bench install clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+
+setup: ## install what this machine lacks (apt-get, no questions)
+	@.ci/setup
+
+venv:
+	@Tests/Tools/make-venv.sh .build/venv
+
+build: setup ## the program, in .build/release/millrace
+	$(SWIFT) build $(RELEASE) --product millrace
+
+test: setup venv ## all tests, with real mounts and real servers
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build
+
+lint: ## layout of the source and the house's rules
+	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests
+	.ci/tidy
+
+demo: ## a bucket, a mount, two epochs of PyTorch
+	@.ci/setup demo
+	@Tests/Tools/make-venv.sh .build/venv
+	$(SWIFT) build $(RELEASE) --product millrace
+	$(SWIFT) build $(RELEASE) --product MillraceDemo
+	@exec .build/release/MillraceDemo
+
+bench: ## this mount beside a plain folder, s3fs and rclone
+	@.ci/setup bench
+	@Tests/Tools/make-venv.sh .build/venv
+	$(SWIFT) build $(RELEASE) --product millrace
+	$(SWIFT) build $(RELEASE) --product MillraceBench
+	@exec .build/release/MillraceBench
+
+install: build ## to $(PREFIX)/bin
+	install -D -m 755 .build/release/millrace $(DESTDIR)$(PREFIX)/bin/millrace
+
+clean: ## remove everything that was built
+	rm -rf .build

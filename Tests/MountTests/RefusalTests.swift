@@ -1,0 +1,120 @@
+import Posix
+import TestSupport
+import Testing
+
+extension MountTests {
+  /// What cannot be mounted: one clear line, a non-zero exit, no mount left, within its time.
+  @Suite struct Refusals {
+    /// Runs `millrace mount` in the form that users have and checks how it refuses.
+    private func expectRefusal(
+      _ source: String, environment: [String: String] = [:], options: [String] = [],
+      says words: [String], within: Duration = .seconds(20)
+    ) throws {
+      let scratch = try TemporaryFolder("refused")
+      let place = try scratch.folder("mnt")
+      defer { Mounts.detach(place) }
+      let result = try CommandResult.run(
+        [
+          Checkout.millrace(), "mount", source, place, "--cache-dir", scratch.folder("cache"),
+        ] + options, environment: environment, within: within)
+      #expect(result.status == .exited(1), "\(source): \(result)")
+      #expect(!Mounts.isMounted(place))
+      let lines = result.errors.split(separator: "\n")
+      #expect(lines.count == 1, "not one line: \(result.errors)")
+      #expect(
+        words.contains { result.errors.lowercased().contains($0) },
+        "none of \(words) in: \(result.errors)")
+      #expect(!result.errors.contains(environment["AWS_SECRET_ACCESS_KEY"] ?? "\0"))
+    }
+
+    @Test func aBucketThatDoesNotExistIsNamed() throws {
+      for endpoint in [
+        try SeaweedFS.start().endpointKeptAlive, try MotoServer.start().endpointKeptAlive,
+      ] {
+        try expectRefusal(
+          "s3://no-such-bucket", environment: endpoint.0.environment,
+          says: ["no-such-bucket"])
+      }
+    }
+
+    @Test func wrongKeysAreRefusedAndNeverShown() throws {
+      let weed = try SeaweedFS.start()
+      let rclone = try RcloneS3.start()
+      for endpoint in [weed.endpoint, rclone.endpoint] {
+        try expectRefusal(
+          "s3://data",
+          environment: endpoint.signing(
+            accessKey: endpoint.accessKey, secretKey: "wrong/secret+wrong"
+          ).environment,
+          says: ["key", "signature", "denied"])
+        try expectRefusal(
+          "s3://data",
+          environment: endpoint.signing(
+            accessKey: "AKIDNOBODY", secretKey: "wrong/secret+wrong"
+          ).environment,
+          says: ["key", "signature", "denied"])
+      }
+    }
+
+    @Test func anUnsignedRequestToAPrivateBucketIsDenied() throws {
+      let weed = try SeaweedFS.start()
+      try expectRefusal(
+        "s3://data",
+        environment: ["AWS_ENDPOINT_URL": weed.endpoint.url, "AWS_REGION": "us-east-1"],
+        options: ["--no-sign-request"], says: ["denied", "key"])
+    }
+
+    @Test func anEndpointThatNobodyListensOnIsRefusedWithinFifteenSeconds() throws {
+      let port = try freePorts(1)[0]
+      let endpoint = S3Endpoint(
+        url: "http://127.0.0.1:\(port)", accessKey: "AKID", secretKey: "secret")
+      try expectRefusal(
+        "s3://data", environment: endpoint.environment, says: ["127.0.0.1:\(port)", "connect"],
+        within: .seconds(15))
+      try expectRefusal(
+        "http://127.0.0.1:\(port)/", says: ["127.0.0.1:\(port)", "connect"], within: .seconds(15))
+    }
+
+    @Test func anEndpointThatNeverAnswersIsGivenUpWithinFifteenSeconds() throws {
+      // It accepts and says nothing: the worst kind of unreachable.
+      let port = try freePorts(1)[0]
+      let scratch = try TemporaryFolder("silent")
+      let silent = try ServerProcess(
+        [
+          "/usr/bin/python3", "-c",
+          "import socket,time; s=socket.create_server(('127.0.0.1',\(port))); time.sleep(600)",
+        ], port: port, log: scratch.path("log"))
+      defer { silent.stop() }
+      let endpoint = S3Endpoint(
+        url: "http://127.0.0.1:\(port)", accessKey: "AKID", secretKey: "secret")
+      try expectRefusal(
+        "s3://data", environment: endpoint.environment, says: ["127.0.0.1:\(port)", "time"],
+        within: .seconds(15))
+    }
+
+    @Test func aHostThatDoesNotExistIsNamed() throws {
+      try expectRefusal(
+        "http://no-such-host.invalid/", says: ["no-such-host.invalid"], within: .seconds(20))
+    }
+
+    @Test func aSiteWithoutAListingSaysSo() throws {
+      let scratch = try TemporaryFolder("bare")
+      try scratch.file("tree/a.txt", text: "a")
+      let server = try Nginx.start(root: scratch.path("tree"), autoindex: .none)
+      try expectRefusal(server.url + "/", says: ["list", "denied", "403"])
+    }
+
+    @Test func aFolderThatDoesNotExistIsNamed() throws {
+      try expectRefusal("file:///no/such/folder", says: ["/no/such/folder"])
+    }
+  }
+}
+
+extension SeaweedFS {
+  /// The endpoint with what keeps it alive.
+  var endpointKeptAlive: (S3Endpoint, any Sendable) { (endpoint, self) }
+}
+
+extension MotoServer {
+  var endpointKeptAlive: (S3Endpoint, any Sendable) { (endpoint, self) }
+}
