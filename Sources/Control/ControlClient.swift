@@ -33,7 +33,7 @@ public enum ControlClient {
     setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
     try join(descriptor, path)
     let sent = Array(request.utf8).withUnsafeBytes {
-      send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+      send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
     }
     guard sent == request.utf8.count else { throw failure("asking \(path)") }
     var answer: [UInt8] = []

@@ -16,7 +16,7 @@ public final class ControlServer: Sendable {
   public init(path: String, report: @escaping @Sendable () -> StatsReport) {
     self.path = path
     unlink(path)
-    server = HTTPServer(address: .unix(path: path), timeout: 15, logger: .disabled) { request in
+    let handler = ClosureHTTPHandler { request in
       guard request.method == .GET, request.path == "/v1/stats" else {
         return HTTPResponse(statusCode: .notFound)
       }
@@ -24,6 +24,8 @@ public final class ControlServer: Sendable {
         statusCode: .ok, headers: [.contentType: "application/json"],
         body: try ControlServer.encode(report()))
     }
+    server = HTTPServer(
+      address: .unix(path: path), timeout: 15, logger: .disabled, handler: handler)
   }
 
   /// The socket appears a moment after this returns. `failed` hears why it cannot be.
