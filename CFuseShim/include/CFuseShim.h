@@ -2,6 +2,8 @@
 #pragma once
 #define FUSE_USE_VERSION 314
 #include <fuse3/fuse_lowlevel.h>
+// Not in the Glibc module; what answers getxattr is tested by calling it.
+#include <sys/xattr.h>
 
 // Younger than the oldest libfuse this compiles with; an older one ignores the bit.
 #ifndef FUSE_CAP_EXPLICIT_INVAL_DATA

@@ -31,6 +31,7 @@ public final class OpenFolder: Sendable {
     from cookie: UInt64, plus: Bool, add: @escaping @Sendable (FolderEntry) -> Bool,
     done: @escaping Reply<Void>
   ) {
+    let hasDots = cookie < 2
     var cookie = cookie
     while cookie < 2 {
       if !addDots(cookie, add) { return done(.success(())) }
@@ -39,7 +40,7 @@ public final class OpenFolder: Sendable {
     }
     // Cookies come from programs (seekdir): any number must do.
     readEntries(
-      from: Int(clamping: min(cookie - 2, 1 << 40)), plus: plus, added: cookie == 2, add: add,
+      from: Int(clamping: min(cookie - 2, 1 << 40)), plus: plus, added: hasDots, add: add,
       done: done)
   }
 

@@ -13,10 +13,10 @@ import Posix
 import Synchronization
 
 public final class FuseFrontEnd: Sendable {
-  private let connection: Session
+  let connection: Session
   private let mount: MountedFolder
   private let loop: FuseLoop
-  private let notifier: Notifier
+  let notifier: Notifier
   private let readAhead: ReadAheadSetting.Outcome
 
   /// Mounts. When this returns, the mount point shows the file system (requests wait for `run`).

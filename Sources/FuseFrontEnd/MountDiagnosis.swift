@@ -60,12 +60,17 @@ enum MountDiagnosis {
       return MountError(
         "--allow-other is not permitted: add the line user_allow_other to /etc/fuse.conf (as root)")
     }
-    if text.contains("failed to exec fusermount3") || text.contains("fusermount3: not found") {
+    if text.contains("failed to exec fusermount3") || text.contains("posix_spawn") {
       return MountError("fusermount3 is missing: install the package fuse3, or mount as root")
     }
     if text.contains("no write access to mountpoint") {
       return MountError(
         "mount point \(path) is not writable for this user; choose a folder of your own")
+    }
+    if text.contains("failed to access mountpoint") {
+      return MountError(
+        "fusermount3 cannot reach mount point \(path): a folder above it is closed to it, or "
+          + "another user's mount lies there")
     }
     if text.contains("too many FUSE filesystems mounted") {
       return MountError("too many FUSE mounts: raise mount_max in /etc/fuse.conf, or unmount some")

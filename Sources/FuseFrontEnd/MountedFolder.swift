@@ -17,9 +17,9 @@ final class MountedFolder: Sendable {
     let ((result, logged), printed) = StandardErrorCapture.run {
       LibraryLog.capture { fuse_session_mount(connection.raw, path) }
     }
-    let helper = printed.filter { $0.hasPrefix("fusermount") }
+    let helper = printed.filter(MountedFolder.isOfTheHelper)
     // Not the helper's: somebody else's line that came in between.
-    for line in printed where !line.hasPrefix("fusermount") {
+    for line in printed where !MountedFolder.isOfTheHelper(line) {
       _ = Array((line + "\n").utf8).withUnsafeBytes {
         write(STDERR_FILENO, $0.baseAddress, $0.count)
       }
@@ -30,6 +30,11 @@ final class MountedFolder: Sendable {
     self.log = log
     let entry = MountTable.current().topmost(at: path)
     device = entry?.type.hasPrefix("fuse") == true ? entry?.device : nil
+  }
+
+  /// The second where the helper could not even be started.
+  private static func isOfTheHelper(_ line: String) -> Bool {
+    line.hasPrefix("fusermount") || line.hasPrefix("fuse:")
   }
 
   /// Takes the mount out of the name space, busy or not. Only ours: what others have mounted at

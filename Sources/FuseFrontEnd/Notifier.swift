@@ -46,6 +46,7 @@ struct InvalidationQueue {
 final class Notifier: Sendable {
   private struct State {
     var queue = InvalidationQueue(limit: 65_536)
+    var isTelling = false
     var isStopping = false
     var hasEnded = false
   }
@@ -60,10 +61,13 @@ final class Notifier: Sendable {
       while true {
         let batch: [InvalidationQueue.Target]? = state.wait { state in
           if state.isStopping { return [] }
-          return state.queue.isEmpty ? nil : state.queue.take()
+          guard !state.queue.isEmpty else { return nil }
+          state.isTelling = true
+          return state.queue.take()
         }
         guard let batch, !batch.isEmpty else { break }
         for target in batch where connection.isOpen { connection.invalidate(target) }
+        state.signal(all: true) { $0.isTelling = false }
       }
       state.signal(all: true) { $0.hasEnded = true }
     }
@@ -71,6 +75,14 @@ final class Notifier: Sendable {
 
   func add(_ invalidation: Invalidation) {
     _ = state.signal { $0.isStopping || $0.queue.add(InvalidationQueue.Target(invalidation)) }
+  }
+
+  /// True: the kernel has been told of all that was added.
+  func waitUntilIdle(within time: Duration) -> Bool {
+    let idle: Bool? = state.wait(until: Instant.now + time) {
+      $0.queue.isEmpty && !$0.isTelling ? true : nil
+    }
+    return idle ?? false
   }
 
   /// Ends the thread. One that the kernel keeps waiting for longer is left to end by itself, when

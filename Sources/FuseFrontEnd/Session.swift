@@ -25,7 +25,8 @@ final class Session: @unchecked Sendable {
   private let open = Atomic(true)
 
   init(
-    fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics, log: Logger
+    fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics, log: Logger,
+    operations: fuse_lowlevel_ops = Operations.table()
   ) throws(MountError) {
     self.fileSystem = fileSystem
     view = NodeView(options)
@@ -36,7 +37,7 @@ final class Session: @unchecked Sendable {
     let (session, lines) = LibraryLog.capture {
       var arguments: [UnsafeMutablePointer<CChar>?] = options.arguments.map { strdup($0) }
       defer { for argument in arguments { free(argument) } }
-      var operations = Operations.table()
+      var operations = operations
       return millrace_session_new(
         CInt(arguments.count), &arguments, &operations, Unmanaged.passUnretained(self).toOpaque())
     }
