@@ -30,9 +30,9 @@ struct Millrace: ParsableCommand {
     do {
       var command = try parseAsRoot()
       try command.run()
-      exit(0)
+      Glibc.exit(0)
     } catch {
-      exit(report(error))
+      Glibc.exit(report(error))
     }
   }
 

@@ -37,8 +37,10 @@ enum MachineChecks {
   }
 
   private static func rights() -> Finding {
-    let helper = (settingsPath() + ["/usr/bin", "/bin"]).map { "\($0)/fusermount3" }.first {
-      access($0, X_OK) == 0
+    let helper = (settingsPath() + ["/usr/bin", "/bin"]).map { folder -> String in
+      "\(folder)/fusermount3"
+    }.first {
+      access($0, Int32(X_OK)) == 0
     }
     if Machine.hasSysAdmin() {
       return Finding(grade: .ok, what: "rights", detail: "may mount (CAP_SYS_ADMIN)")

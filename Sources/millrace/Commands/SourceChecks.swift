@@ -10,7 +10,7 @@ enum SourceChecks {
     let log = Logger(label: "doctor", factory: { _ in SwiftLogNoOpLogHandler() })
     let mounted: StoreFactory.Mounted
     do {
-      mounted = try StoreFactory.make(settings, metrics: StoreMetrics(), log: log)
+      mounted = try StoreFactory.make(settings, metrics: Metrics().store, log: log)
     } catch {
       show(Finding(grade: .fail, what: "source", detail: "\(Failure(error))"))
       return

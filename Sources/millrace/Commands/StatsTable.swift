@@ -1,4 +1,6 @@
 import Control
+import FileSystem
+import ReadEngine
 
 /// What `millrace stats` prints.
 enum StatsTable {

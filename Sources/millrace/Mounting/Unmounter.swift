@@ -11,7 +11,7 @@ enum Unmounter {
 
   static func detach(_ path: String, lazily: Bool) -> Outcome {
     if geteuid() == 0 {
-      let flags = Int32(UMOUNT_NOFOLLOW.rawValue) | (lazily ? Int32(MNT_DETACH.rawValue) : 0)
+      let flags = Int32(UMOUNT_NOFOLLOW) | (lazily ? Int32(MNT_DETACH) : 0)
       if umount2(path, flags) == 0 { return .done }
       return errno == EBUSY ? .busy : .failed(systemMessage())
     }

@@ -45,7 +45,8 @@ final class LogSink: Sendable {
     let next = LogSink.append(path)
     state.written = 0
     guard next >= 0 else { return }
-    dup3(next, state.descriptor, O_CLOEXEC)
+    dup2(next, state.descriptor)
+    _ = fcntl(state.descriptor, F_SETFD, FD_CLOEXEC)
     close(next)
   }
 

@@ -92,7 +92,7 @@ struct DaemonRecord: Equatable {
     let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
     guard file >= 0 else { throw Failure("\(path): \(systemMessage())") }
     defer { close(file) }
-    guard write(file, text, text.utf8.count) == text.utf8.count else {
+    guard Glibc.write(file, text, text.utf8.count) == text.utf8.count else {
       throw Failure("\(path): \(systemMessage())")
     }
   }
