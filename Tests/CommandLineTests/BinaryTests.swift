@@ -43,7 +43,7 @@ import Testing
   }
 
   @Test func whatCannotBeMountedIsToldInOneLine() throws {
-    try withFolder { folder in
+    try withFolder { (folder: String) throws in
       let cache = ["--cache-dir", "\(folder)/cache"]
       let source = "file://\(folder)/src"
       try expectFailure(
@@ -70,7 +70,7 @@ import Testing
   }
 
   @Test func runExitsWithTheCodeOfItsCommandAndUnmounts() throws {
-    try withFolder { folder in
+    try withFolder { (folder: String) throws in
       func run(_ command: [String]) throws -> CommandResult {
         try call(
           ["run", "file://\(folder)/src", "\(folder)/new", "--cache-dir", "\(folder)/cache", "--"]
@@ -86,7 +86,7 @@ import Testing
   }
 
   @Test func mountStatsAndUnmountWorkTogether() throws {
-    try withFolder { folder in
+    try withFolder { (folder: String) throws in
       let mounted = try call([
         "mount", "file://\(folder)/src", "\(folder)/mnt", "--cache-dir", "\(folder)/cache",
       ])
@@ -106,7 +106,7 @@ import Testing
   }
 
   @Test func doctorGivesALineACheck() throws {
-    try withFolder { folder in
+    try withFolder { (folder: String) throws in
       let result = try call(["doctor", "file://\(folder)/src", "--cache-dir", "\(folder)/cache"])
       for check in [
         "kernel", "/dev/fuse", "libfuse", "cache", "memory", "clock", "listing", "read",
