@@ -19,7 +19,7 @@ struct DoctorCommand: ParsableCommand {
       print(finding.line)
       fflush(nil)
     }
-    MachineChecks.all(settings).forEach(show)
+    for finding in MachineChecks.all(settings) { show(finding) }
     if source != nil { SourceChecks.run(settings, show) }
     if isBroken { throw ExitCode(1) }
   }

@@ -53,7 +53,7 @@ enum Launcher {
   private static func makePipe() throws(Failure) -> (read: CInt, write: CInt) {
     var ends: [CInt] = [-1, -1]
     guard pipe(&ends) == 0 else { throw Failure("cannot make a pipe: \(systemMessage())") }
-    defer { ends.forEach { close($0) } }
+    defer { for end in ends { close(end) } }
     let high = ends.map { fcntl($0, F_DUPFD_CLOEXEC, 20) }
     guard high.allSatisfy({ $0 >= 0 }) else {
       throw Failure("cannot make a pipe: \(systemMessage())")

@@ -39,8 +39,8 @@ struct Child {
     var variables =
       (environment ?? processEnvironment()).map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer {
-      arguments.forEach { free($0) }
-      variables.forEach { free($0) }
+      for text in arguments { free(text) }
+      for text in variables { free(text) }
     }
     var pid = pid_t()
     let program = path ?? String(cString: arguments[0]!)
