@@ -4,14 +4,19 @@ public struct MountStats: Sendable {
 
   public init(json: String) { self.json = json }
 
-  /// The first number under this name (`bytesFromDisk`); `nil` where there is none.
+  /// The first number under this name (`bytesFromDisk`), whatever room stands before it
+  /// (`reads.bytesFromDisk`); `nil` where there is none.
   public subscript(name: String) -> Int? {
+    number(after: ".\(name)\"") ?? number(after: "\"\(name)\"")
+  }
+
+  private func number(after label: String) -> Int? {
     let text = Array(json.utf8)
-    let quoted = Array("\"\(name)\"".utf8)
-    guard text.count > quoted.count else { return nil }
-    for start in 0..<(text.count - quoted.count)
-    where text[start..<(start + quoted.count)].elementsEqual(quoted) {
-      let rest = text[(start + quoted.count)...].drop { $0 == 0x20 || $0 == 0x3a }
+    let wanted = Array(label.utf8)
+    guard text.count > wanted.count else { return nil }
+    for start in 0..<(text.count - wanted.count)
+    where text[start..<(start + wanted.count)].elementsEqual(wanted) {
+      let rest = text[(start + wanted.count)...].drop { $0 == 0x20 || $0 == 0x3a }
       let digits = rest.prefix { $0 >= 0x30 && $0 <= 0x39 }
       if let value = Int(String(decoding: digits, as: UTF8.self)) { return value }
     }

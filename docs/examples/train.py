@@ -145,7 +145,7 @@ class Account:
                 if isinstance(inner, dict):
                     flatten(inner)
                 elif isinstance(inner, (int, float)):
-                    numbers.setdefault(name, inner)
+                    numbers.setdefault(name.split(".")[-1], inner)
 
         flatten(json.loads(subprocess.run(self.command, check=True, capture_output=True).stdout))
         return numbers
