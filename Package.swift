@@ -18,6 +18,7 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let flyingFox = Target.Dependency.product(name: "FlyingFox", package: "FlyingFox")
+let flyingSocks = Target.Dependency.product(name: "FlyingSocks", package: "FlyingFox")
 
 func layer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .target(name: name, dependencies: dependencies, swiftSettings: strict)
@@ -69,7 +70,9 @@ let package = Package(
       ]),
 
     // Command line and wiring.
-    layer("Control", ["ReadEngine", "FileSystem", "Metrics", "Posix", flyingFox, logging]),
+    layer(
+      "Control",
+      ["ReadEngine", "FileSystem", "Metrics", "Posix", flyingFox, flyingSocks, logging]),
     .executableTarget(
       name: "millrace",
       dependencies: [
@@ -91,7 +94,10 @@ let package = Package(
     tests("CredentialsTests", ["Credentials", "ObjectStore", "TestSupport"]),
     tests(
       "StoresTests",
-      ["Stores", "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
+      [
+        "Stores", "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "TestSupport",
+        logging,
+      ]),
     tests(
       "ReadEngineTests",
       ["Stores", system, logging, "ReadEngine", "ObjectStore", "Posix", "Metrics", "TestSupport"]),

@@ -1,7 +1,76 @@
 /// The control socket of a mount: HTTP with JSON over a unix socket.
+///
+/// The daemon serves it (`ControlServer`), the command line asks it (`ControlClient`). Whoever may
+/// connect is decided by the socket's mode and its folder's alone.
+public import FileSystem
+public import Metrics
+public import ReadEngine
 
-/// What `millrace stats` shows, and what the socket's GET /v1/stats answers.
+/// What `millrace stats` shows, and what the socket's GET /v1/stats answers. Sizes in bytes.
 public struct StatsReport: Sendable, Codable {
+  public struct Limits: Sendable, Codable {
+    public var memory: Int
+    public var metadata: Int
+    public var cache: UInt64
+    public init(memory: Int, metadata: Int, cache: UInt64) {
+      self.memory = memory
+      self.metadata = metadata
+      self.cache = cache
+    }
+  }
+
   public var source: String
-  public init(source: String) { self.source = source }
+  public var mountPoint: String
+  public var pid: Int32
+  public var version: String
+  public var uptimeSeconds: Double
+  public var cacheFolder: String?
+  public var limits: Limits
+  /// Resident memory now and at its peak.
+  public var residentBytes: UInt64
+  public var peakResidentBytes: UInt64
+  /// "reads.bytesFromDisk": every counter of `Metrics` by room and name.
+  public var counters: [String: UInt64] = [:]
+  public var gauges: [String: Int64] = [:]
+  public var peaks: [String: Int64] = [:]
+  public var engine: EngineUsage
+  public var fileSystem: FileSystemStatistics
+  /// What the kernel granted.
+  public var session: [String: String]
+
+  public init(
+    source: String, mountPoint: String, pid: Int32, version: String, uptimeSeconds: Double,
+    cacheFolder: String?, limits: Limits, residentBytes: UInt64, peakResidentBytes: UInt64,
+    metrics: Metrics, engine: EngineUsage, fileSystem: FileSystemStatistics,
+    session: [String: String]
+  ) {
+    self.source = source
+    self.mountPoint = mountPoint
+    self.pid = pid
+    self.version = version
+    self.uptimeSeconds = uptimeSeconds
+    self.cacheFolder = cacheFolder
+    self.limits = limits
+    self.residentBytes = residentBytes
+    self.peakResidentBytes = peakResidentBytes
+    self.engine = engine
+    self.fileSystem = fileSystem
+    self.session = session
+    collect(metrics)
+  }
+
+  /// By reflection, so that a counter added to a room shows without a line here.
+  private mutating func collect(_ metrics: Metrics) {
+    for room in Mirror(reflecting: metrics).children {
+      for item in Mirror(reflecting: room.value).children {
+        guard let roomName = room.label, let itemName = item.label else { continue }
+        let name = "\(roomName).\(itemName)"
+        if let counter = item.value as? Counter { counters[name] = counter.count }
+        if let gauge = item.value as? Gauge {
+          gauges[name] = gauge.current
+          peaks[name] = gauge.peak
+        }
+      }
+    }
+  }
 }

@@ -1,4 +1,10 @@
-/// Where keys come from and when they are renewed.
+/// Where keys come from, and how requests are signed with them.
+///
+/// The command line resolves once (`CredentialsResolver`); a store asks a `CredentialsProvider` as
+/// each request leaves and signs with `SigV4Signer`. Nothing here talks to the network yet.
+public import ObjectStore
+
+/// Keys that a request is signed with.
 public struct Credentials: Sendable, Equatable {
   public var accessKeyID: String
   public var secretAccessKey: String
@@ -14,4 +20,26 @@ public struct Credentials: Sendable, Equatable {
     self.sessionToken = sessionToken
     self.source = source
   }
+}
+
+/// Messages and logs never show a secret, whoever prints the value.
+extension Credentials: CustomStringConvertible, CustomDebugStringConvertible {
+  public var description: String { "keys \(accessKeyID.prefix(4))… from \(source)" }
+  public var debugDescription: String { description }
+}
+
+/// Gives the keys of this moment. Asked on the transport's thread: it must not block; a provider that
+/// renews does so on a thread of its own.
+public protocol CredentialsProvider: Sendable {
+  /// `nil`: requests go out unsigned.
+  func current() throws(StoreError) -> Credentials?
+}
+
+/// Keys that never change, or none.
+public struct FixedCredentials: CredentialsProvider {
+  private let credentials: Credentials?
+
+  public init(_ credentials: Credentials?) { self.credentials = credentials }
+
+  public func current() throws(StoreError) -> Credentials? { credentials }
 }

@@ -3,9 +3,11 @@
 /// The front end calls it with node numbers and name bytes and gets values back; it knows nothing
 /// of FUSE. A call whose answer is known replies before it returns, on the caller's thread;
 /// otherwise the reply comes later from a thread of the store's. Each reply is called exactly once.
+import Glibc
 public import Logging
 public import Metrics
 public import ObjectStore
+import Posix
 public import ReadEngine
 public import SystemPackage
 
@@ -17,156 +19,176 @@ public typealias Reply<Value> = @Sendable (Result<Value, Errno>) -> Void
 public final class FileSystem: Sendable {
   public static let root: NodeID = 1
 
+  let store: any ObjectStore
+  /// Empty, or ends in "/".
+  let prefix: ObjectKey
+  let engine: ReadEngine
+  let options: FileSystemOptions
+  let metrics: Metrics
+  let log: Logger
+  let failures: FailureLog
+  let clock: @Sendable () -> Instant
+  /// Folders have no time of their own in a store: theirs is the mount's.
+  let mountTime = Int64(time(nil))
+  let account = ByteAccount()
+  let state = Lock(NameState())
+  let notifier = WorkerPool(named: "invalidate", threads: 1)
+  let invalidationHandler = Lock<(@Sendable (Invalidation) -> Void)?>(nil)
+
   /// `prefix` is empty or ends in "/": the folder of the store that is the root of the mount.
-  public init(
+  public convenience init(
     store: any ObjectStore, prefix: ObjectKey, engine: ReadEngine, options: FileSystemOptions,
     metrics: Metrics, log: Logger
-  ) { fatalError("not built yet") }
+  ) {
+    self.init(
+      store: store, prefix: prefix, engine: engine, options: options, metrics: metrics, log: log,
+      clock: { .now })
+  }
+
+  /// `clock` tells the age of what is known; deadlines of the store go by the real one.
+  init(
+    store: any ObjectStore, prefix: ObjectKey, engine: ReadEngine, options: FileSystemOptions,
+    metrics: Metrics, log: Logger, clock: @escaping @Sendable () -> Instant
+  ) {
+    self.store = store
+    self.prefix = prefix
+    self.engine = engine
+    self.options = options
+    self.metrics = metrics
+    self.log = log
+    self.clock = clock
+    failures = FailureLog(log: log)
+    engine.onChanged { [weak self] version in self?.objectChanged(version) }
+  }
 
   /// Finds `name` in `parent` and takes one reference on the node found (given back by `forget`).
   /// ENOENT replies carry the time for which the kernel may remember that there is none.
   public func lookup(
     parent: NodeID, name: UnsafeRawBufferPointer, reply: @escaping Reply<LookupAnswer>
-  ) { fatalError("not built yet") }
+  ) {
+    let folder: Place
+    switch place(of: parent) {
+    case .failure(let error): return reply(.failure(error))
+    case .success(let place): folder = place
+    }
+    guard folder.kind == .folder else { return reply(.failure(.notDirectory)) }
+    let name = Array(name)
+    guard NameRules.isReachable(name) else {
+      return reply(
+        name.count > NameRules.maxNameLength
+          ? .failure(.fileNameTooLong) : .success(.absent(validFor: options.metadataTTL)))
+    }
+    find(name, in: folder.folderKey) { [self] result in
+      switch result {
+      case .failure(let error): reply(.failure(report(error, during: "lookup")))
+      case .success(let finding): reply(.success(answer(finding, folder.folderKey + name)))
+      }
+    }
+  }
 
   /// Gives back `count` references that lookups and readdirplus entries took.
-  public func forget(_ node: NodeID, count: UInt64) {}
+  public func forget(_ node: NodeID, count: UInt64) {
+    state.withLock { $0.nodes.forget(node, count: count) }
+    updateGauges()
+  }
 
   /// ESTALE for a file node whose version is no longer the path's.
   public func attributes(of node: NodeID, reply: @escaping Reply<NodeAttributes>) {
-    fatalError("not built yet")
+    confirm(node, during: "getattr") { [self] result in
+      reply(result.map { $0.map { attributes(node, $0) } ?? rootAttributes() })
+    }
   }
 
   /// Pins the listing's generation: cookies of one open folder index one listing.
   public func openFolder(_ node: NodeID, reply: @escaping Reply<OpenFolder>) {
-    fatalError("not built yet")
+    switch place(of: node) {
+    case .failure(let error): reply(.failure(error))
+    case .success(let place):
+      guard place.kind == .folder else { return reply(.failure(.notDirectory)) }
+      guard let generation = listing(of: place.folderKey, pinned: true) else {
+        return reply(.failure(.ioError))
+      }
+      reply(.success(OpenFolder(fileSystem: self, generation: generation)))
+    }
   }
 
   /// Opens the node's version. ESTALE if the path has another version by now: the kernel then looks
   /// the path up again by itself. EISDIR for a folder, EIO for an object that cannot be read.
   public func open(_ node: NodeID, reply: @escaping Reply<OpenFile>) {
-    fatalError("not built yet")
+    confirm(node, during: "open") { [self] result in
+      switch result {
+      case .failure(let error): reply(.failure(error))
+      case .success(nil): reply(.failure(.isDirectory))
+      case .success(let found?): reply(open(node, found))
+      }
+    }
   }
 
-  /// `user.millrace.etag`, `.key`, `.state`; ENODATA for others.
+  private func open(_ id: NodeID, _ node: NodeTable.Node) -> Result<OpenFile, Errno> {
+    if node.seen.kind == .folder { return .failure(.isDirectory) }
+    if node.seen.isArchived {
+      let error = StoreError(
+        .archived, store: store.displayName, key: node.path, detail: "the object is archived",
+        advice: "restore it in the store (S3: restore-object), then open it again")
+      return .failure(report(error, during: "open"))
+    }
+    let version = ObjectVersion(
+      key: node.path, etag: node.seen.etag, size: node.seen.size ?? 0, modified: node.seen.modified)
+    // A node is one version for ever, so the pages that the kernel has of it are always right.
+    return .success(OpenFile(node: id, object: engine.open(version), keepsPageCache: true))
+  }
+
+  /// `user.millrace.etag`, `.key`; ENODATA for others, and for folders.
   public func extendedAttribute(
     of node: NodeID, name: UnsafeRawBufferPointer, reply: @escaping Reply<[UInt8]>
-  ) { fatalError("not built yet") }
+  ) {
+    let found = state.withLock { $0.nodes[node] }
+    guard node == Self.root || found != nil else { return reply(.failure(.staleNFSFileHandle)) }
+    guard let found, found.seen.kind == .file else { return reply(.failure(.noData)) }
+    switch String(decoding: name, as: UTF8.self) {
+    case "user.millrace.etag" where !found.seen.etag.isEmpty:
+      reply(.success(Array(found.seen.etag.utf8)))
+    case "user.millrace.key": reply(.success(found.path.bytes))
+    default: reply(.failure(.noData))
+    }
+  }
 
   /// The attribute names of a node.
   public func extendedAttributeNames(of node: NodeID, reply: @escaping Reply<[String]>) {
-    fatalError("not built yet")
+    let found = state.withLock { $0.nodes[node] }
+    guard node == Self.root || found != nil else { return reply(.failure(.staleNFSFileHandle)) }
+    guard let found, found.seen.kind == .file else { return reply(.success([])) }
+    let etag = found.seen.etag.isEmpty ? [] : ["user.millrace.etag"]
+    reply(.success(etag + ["user.millrace.key"]))
   }
 
-  public func statistics() -> FileSystemStatistics { fatalError("not built yet") }
+  public func statistics() -> FileSystemStatistics {
+    var statistics = FileSystemStatistics()
+    state.withLock { state in
+      statistics.nodes = state.nodes.count
+      statistics.listedFolders = state.listedFolders
+      statistics.bytes = state.nodes.bytes
+    }
+    statistics.bytes += account.bytes
+    statistics.limit = options.metadataLimit
+    return statistics
+  }
 
   /// What the kernel must drop, told by a thread that holds no lock (the kernel may call back).
-  public func onInvalidation(_ handler: @escaping @Sendable (Invalidation) -> Void) {}
+  public func onInvalidation(_ handler: @escaping @Sendable (Invalidation) -> Void) {
+    invalidationHandler.withLock { $0 = handler }
+  }
 
   /// Replies to what still waits (EIO) and stops.
-  public func shutdown() {}
-}
-
-public enum LookupAnswer: Sendable {
-  case found(NodeAttributes)
-  /// There is no such name, and for `validFor` none is looked for again.
-  case absent(validFor: Duration)
-}
-
-public enum Invalidation: Sendable {
-  /// Drop attributes and pages of a node.
-  case node(NodeID)
-  /// Drop a name of a folder.
-  case entry(parent: NodeID, name: [UInt8])
-}
-
-/// What the kernel is told of a node.
-public struct NodeAttributes: Sendable, Equatable {
-  public enum Kind: Sendable, Equatable { case file, folder }
-  public var node: NodeID
-  /// st_ino: a hash of the path, the same after a remount.
-  public var inode: UInt64
-  public var kind: Kind
-  /// Bytes; 0 for a folder.
-  public var size: UInt64
-  /// Seconds since 1970, for atime, mtime and ctime alike.
-  public var modified: Int64
-  /// How long the kernel may use name and attributes without asking again.
-  public var validFor: Duration
-
-  public init(
-    node: NodeID, inode: UInt64, kind: Kind, size: UInt64, modified: Int64, validFor: Duration
-  ) {
-    self.node = node
-    self.inode = inode
-    self.kind = kind
-    self.size = size
-    self.modified = modified
-    self.validFor = validFor
+  public func shutdown() {
+    let (probes, listings) = state.withLock { state in
+      state.isShutDown = true
+      defer { state.probes = [:] }
+      return (state.probes.values.flatMap(\.waiters), state.folders.values.compactMap(\.fetching))
+    }
+    let error = StoreError(.cancelled, store: store.displayName, detail: "shutting down")
+    for waiter in probes { waiter(.failure(error)) }
+    for listing in listings { listing.fail(error) }
+    notifier.shutdown()
   }
-}
-
-/// A file held open: its version and the engine's open object, retained by the front end in
-/// `fi->fh`. Closing it closes the object.
-public final class OpenFile: Sendable {
-  public let node: NodeID
-  public let object: OpenObject
-  /// The kernel may keep the pages it has of this node: they are of this same version.
-  public let keepsPageCache: Bool
-
-  public init(node: NodeID, object: OpenObject, keepsPageCache: Bool) {
-    self.node = node
-    self.object = object
-    self.keepsPageCache = keepsPageCache
-  }
-
-  public func close() { object.close() }
-}
-
-/// A folder held open: one generation of its listing.
-public final class OpenFolder: Sendable {
-  /// Entries from `cookie` on (0: the first, "." and ".." included), in a stable order.
-  ///
-  /// `add` is called for each; it returns false when the reply is full, and that entry is then not
-  /// taken. The cookie given with an entry is where the next one starts. With `plus`, attributes
-  /// carry a node on which a reference was taken for each entry that was added (not for "." and
-  /// ".."). `done` follows, after the listing's next page had to be waited for if nothing else was
-  /// there; an end without entries is the end of the folder.
-  public func read(
-    from cookie: UInt64, plus: Bool, add: @escaping @Sendable (FolderEntry) -> Bool,
-    done: @escaping Reply<Void>
-  ) { fatalError("not built yet") }
-
-  public func close() {}
-}
-
-public struct FolderEntry {
-  /// Valid during the call of `add`.
-  public var name: UnsafeRawBufferPointer
-  public var inode: UInt64
-  public var kind: NodeAttributes.Kind
-  /// Where the entry after this one starts.
-  public var nextCookie: UInt64
-  /// With `plus`, except for "." and ".." and where the store's listing does not give the size.
-  public var attributes: NodeAttributes?
-
-  public init(
-    name: UnsafeRawBufferPointer, inode: UInt64, kind: NodeAttributes.Kind, nextCookie: UInt64,
-    attributes: NodeAttributes?
-  ) {
-    self.name = name
-    self.inode = inode
-    self.kind = kind
-    self.nextCookie = nextCookie
-    self.attributes = attributes
-  }
-}
-
-public struct FileSystemStatistics: Sendable, Codable {
-  public var nodes: Int = 0
-  public var listedFolders: Int = 0
-  /// Bytes that names and attributes occupy, and their limit.
-  public var bytes: Int = 0
-  public var limit: Int = 0
-  public init() {}
 }

@@ -1,47 +1,82 @@
 /// Requests of the kernel in, replies out: the one room that knows FUSE.
+///
+/// It speaks libfuse's low-level interface with a loop and threads of its own (`FuseLoop`). A
+/// request comes in through the table in `Operations`, becomes a call of the file system or, for a
+/// read, of the open object, and is answered at once on the thread that took it, or later from any
+/// thread through a `ParkedRequest`. No thread here ever waits for a store. Whoever wires a mount
+/// up calls `init`, then `run` on a thread it can spare, and `unmount` from anywhere.
 public import FileSystem
+import Glibc
 public import Logging
 public import Metrics
-
-/// How a file system is shown to the kernel and to users.
-public struct MountOptions: Sendable {
-  public var mountPoint: String
-  /// Shown as the source of the mount in /proc/self/mountinfo and df.
-  public var sourceName: String
-  /// Users other than the one who mounts see the tree; permissions are then checked by the kernel.
-  public var allowOther = false
-  public var owner: UInt32
-  public var group: UInt32
-  public var fileMode: UInt32 = 0o444
-  public var folderMode: UInt32 = 0o555
-  public var threads = 2
-
-  public init(mountPoint: String, sourceName: String, owner: UInt32, group: UInt32) {
-    self.mountPoint = mountPoint
-    self.sourceName = sourceName
-    self.owner = owner
-    self.group = group
-  }
-}
+import Posix
+import Synchronization
 
 public final class FuseFrontEnd: Sendable {
+  let connection: Session
+  private let mount: MountedFolder
+  private let loop: FuseLoop
+  let notifier: Notifier
+  private let readAhead: ReadAheadSetting.Outcome
+
   /// Mounts. When this returns, the mount point shows the file system (requests wait for `run`).
   public init(
     fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics, log: Logger
-  ) throws(MountError) { fatalError("not built yet") }
+  ) throws(MountError) {
+    let folder = try MountDiagnosis.resolve(options.mountPoint)
+    try MountDiagnosis.checkDevice()
+    LibraryLog.route(to: log)
+    let connection = try Session(
+      fileSystem: fileSystem, options: options, metrics: metrics, log: log)
+    mount = try MountedFolder(connection, at: folder, options: options, log: log)
+    do throws(MountError) {
+      try connection.shakeHands()
+    } catch {
+      mount.detach()
+      throw error
+    }
+    // The kernel offers 128 KiB; before the mount is announced, so that no file is open yet.
+    readAhead = ReadAheadSetting.apply(to: mount.device)
+    notifier = Notifier(connection)
+    loop = FuseLoop(connection, threads: options.threads)
+    self.connection = connection
+    fileSystem.onInvalidation { [notifier] in notifier.add($0) }
+  }
+
+  deinit {
+    mount.detach()
+    notifier.stop(within: .seconds(2))
+    connection.close()
+  }
 
   /// Serves until the file system is unmounted, by whomever; returns after the last reply.
-  public func run() { fatalError("not built yet") }
+  ///
+  /// What is still parked then (a detached mount whose grace is over) is answered into the void:
+  /// the kernel has told the readers ECONNABORTED already.
+  public func run() {
+    loop.run { [notifier] in
+      // While the loop still answers: a notification may wait for a lock that a lookup holds.
+      notifier.stop(within: .seconds(2))
+    }
+    mount.detach()  // The loop may have ended for another reason than an unmount.
+    notifier.stop(within: .seconds(2))
+    connection.close()
+  }
 
   /// Unmounts (detached, if it is busy) so that `run` returns. Callable from any thread, once or more.
-  public func unmount() {}
+  ///
+  /// Files that are open keep being served for `grace`; after it the connection is cut.
+  public func unmount(grace: Duration = .seconds(10)) {
+    mount.detach()
+    loop.stop(by: Instant.now + grace)
+  }
 
   /// What the kernel granted, for stats and logs: protocol version, request size, read-ahead.
-  public var session: [String: String] { [:] }
-}
-
-public struct MountError: Error, Sendable, CustomStringConvertible {
-  /// One line for the user, with what to do.
-  public var description: String
-  public init(_ description: String) { self.description = description }
+  public var session: [String: String] {
+    var facts = connection.facts.withLock { $0 }
+    facts["mount_point"] = mount.path
+    facts["device"] = mount.device?.description ?? "unknown"
+    facts["read_ahead"] = readAhead.description
+    return facts
+  }
 }

@@ -86,11 +86,17 @@ public struct ListPage: Sendable {
   /// Full keys of the folders directly in it, each ending in "/".
   public var folders: [ObjectKey]
   public var next: String?
+  /// The folder is there even if it has no names (S3: its marker was in the page; a file system: the
+  /// folder opened). Only asked of a page that is empty.
+  public var folderExists: Bool
 
-  public init(objects: [ObjectAttributes], folders: [ObjectKey], next: String?) {
+  public init(
+    objects: [ObjectAttributes], folders: [ObjectKey], next: String?, folderExists: Bool = false
+  ) {
     self.objects = objects
     self.folders = folders
     self.next = next
+    self.folderExists = folderExists
   }
 }
 

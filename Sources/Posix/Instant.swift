@@ -26,7 +26,7 @@ public struct Instant: Comparable, Hashable, Sendable {
   }
 
   public static func - (later: Instant, earlier: Instant) -> Duration {
-    .nanoseconds(Int64(later.nanoseconds) - Int64(earlier.nanoseconds))
+    .nanoseconds(Int64(clamping: later.nanoseconds) - Int64(clamping: earlier.nanoseconds))
   }
 
   public var timespec: Glibc.timespec {

@@ -16,6 +16,9 @@ public protocol Exchange: AnyObject, Sendable {
   func receive(body: UnsafeRawBufferPointer) -> Bool
 
   /// The attempt is over. What next.
+  ///
+  /// Also called when the deadline ends the exchange, so that its error can name store and key; for
+  /// one that never had its turn no `makeRequest` came before. Nothing is tried after it then.
   func attemptEnded(_ outcome: AttemptOutcome) -> Verdict
 
   /// The end of the exchange, exactly once.

@@ -12,16 +12,56 @@ public struct HTTPRequest: Sendable {
   /// Absolute, percent-encoded, sent as it stands (no path normalisation).
   public var url: String
   public var headers: [(name: String, value: String)]
+  /// Sent with PUT and POST only.
   public var body: [UInt8]
+  /// A unix socket to connect to instead of the address in `url`.
+  public var unixSocketPath: String?
 
   public init(
     method: Method = .get, url: String, headers: [(name: String, value: String)] = [],
-    body: [UInt8] = []
+    body: [UInt8] = [], unixSocketPath: String? = nil
   ) {
     self.method = method
     self.url = url
     self.headers = headers
     self.body = body
+    self.unixSocketPath = unixSocketPath
+  }
+}
+
+extension HTTPRequest {
+  /// "https://host:port", for messages: the rest of a URL may hold a signature.
+  var origin: String {
+    let bytes = url.utf8
+    var slashes = 0
+    let end = bytes.firstIndex { byte in
+      if byte == 0x2f { slashes += 1 }
+      return slashes == 3 || byte == 0x3f || byte == 0x23
+    }
+    let origin = String(bytes[..<(end ?? bytes.endIndex)]) ?? "?"
+    // Nor are a user and password in it anybody's business.
+    guard let user = origin.firstIndex(of: "@") else { return origin }
+    return String(origin[origin.index(after: user)...])
+  }
+
+  /// `name` in lower case.
+  func hasHeader(_ name: String) -> Bool {
+    headers.contains { $0.name.lowercased() == name }
+  }
+
+  /// libcurl sends what it is given: a line end in a value would begin another header.
+  func checkCharacters() throws(TransferFailure) {
+    guard url.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f }) else {
+      throw TransferFailure(.other, detail: "the address has a blank or control character in it")
+    }
+    for (name, value) in headers {
+      guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != 0x3a }) else {
+        throw TransferFailure(.other, detail: "\"\(name)\" cannot be the name of a header")
+      }
+      guard value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f || $0 == 0x09 }) else {
+        throw TransferFailure(.other, detail: "header \(name) has a control character in it")
+      }
+    }
   }
 }
 

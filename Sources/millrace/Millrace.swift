@@ -1,6 +1,59 @@
+/// The command line. It reads options, joins the rooms to a mount and tells people how it went;
+/// docs/command-line.md says what every command prints.
 import ArgumentParser
+import Glibc
 
 @main
-struct Millrace: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "millrace", version: "0.1.0")
+struct Millrace: ParsableCommand {
+  static let version = "0.1.0"
+
+  static let configuration = CommandConfiguration(
+    commandName: "millrace",
+    abstract: "Mounts a bucket, a web site or a folder, with a cache on this machine's disk.",
+    discussion: """
+      Examples:
+        millrace mount s3://bucket/prefix /mnt/data
+        millrace mount --endpoint-url http://127.0.0.1:8333 s3://data /mnt/data --cache-size 80%
+        millrace run s3://bucket /mnt/data -- python train.py --data /mnt/data
+        millrace stats /mnt/data
+        millrace doctor s3://bucket
+        millrace unmount /mnt/data
+      """,
+    version: version,
+    subcommands: [
+      MountCommand.self, UnmountCommand.self, RunCommand.self, StatsCommand.self,
+      DoctorCommand.self,
+    ])
+
+  static func main() {
+    signal(SIGPIPE, SIG_IGN)
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+      Glibc.exit(0)
+    } catch {
+      Glibc.exit(report(error))
+    }
+  }
+
+  /// One line on standard error; help and version on standard output.
+  private static func report(_ error: any Error) -> Int32 {
+    if let failure = error as? Failure {
+      complain(failure.description)
+      return failure.code
+    }
+    if let code = error as? ExitCode { return code.rawValue }
+    if exitCode(for: error) == .success {
+      print(fullMessage(for: error))
+      fflush(nil)
+      return 0
+    }
+    complain("\(message(for: error)) (see millrace --help)")
+    return 2
+  }
+
+  static func complain(_ text: String) {
+    let line = "millrace: \(oneLine(text))\n"
+    _ = write(STDERR_FILENO, line, line.utf8.count)
+  }
 }

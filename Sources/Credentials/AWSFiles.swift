@@ -1,0 +1,67 @@
+import Glibc
+import ObjectStore
+
+/// The two files of the AWS tools. A missing file is an empty one; a broken one is an error.
+struct AWSFiles {
+  let credentialsPath: String
+  let configPath: String
+  let credentials: ProfileFile
+  let config: ProfileFile
+
+  /// Settings, not data: more than this is some other file.
+  private static let sizeLimit = 4 << 20
+
+  init(environment: [String: String], store: String) throws(StoreError) {
+    let home = environment["HOME"] ?? Self.homeOfUser()
+    credentialsPath = Self.path(
+      environment["AWS_SHARED_CREDENTIALS_FILE"] ?? "~/.aws/credentials", home)
+    configPath = Self.path(environment["AWS_CONFIG_FILE"] ?? "~/.aws/config", home)
+    credentials = try Self.read(credentialsPath, store)
+    config = try Self.read(configPath, store)
+  }
+
+  private static func path(_ path: String, _ home: String) -> String {
+    path == "~" || path.hasPrefix("~/") ? home + path.dropFirst() : path
+  }
+
+  private static func homeOfUser() -> String {
+    guard let entry = getpwuid(getuid()), let folder = entry.pointee.pw_dir else { return "/" }
+    return String(cString: folder)
+  }
+
+  private static func read(_ path: String, _ store: String) throws(StoreError) -> ProfileFile {
+    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    if file < 0 {
+      if errno == ENOENT || errno == ENOTDIR { return ProfileFile() }
+      // Unreadable is told: silently taking other keys than the file's would be worse.
+      throw failure(path, String(cString: strerror(errno)), store)
+    }
+    defer { close(file) }
+    var status = stat()
+    guard fstat(file, &status) == 0, status.st_mode & S_IFMT != S_IFDIR else {
+      return ProfileFile()
+    }
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 64 << 10)
+    while bytes.count <= sizeLimit {
+      let count = Glibc.read(file, &buffer, buffer.count)
+      if count < 0 && errno == EINTR { continue }
+      if count < 0 { throw failure(path, String(cString: strerror(errno)), store) }
+      if count == 0 { break }
+      bytes += buffer[..<count]
+    }
+    if bytes.count > sizeLimit { throw failure(path, "larger than 4 MiB", store) }
+    do throws(ProfileFile.SyntaxError) {
+      return try ProfileFile(String(decoding: bytes, as: UTF8.self))
+    } catch {
+      throw failure(path, "line \(error.line): \(error.message)", store)
+    }
+  }
+
+  private static func failure(_ path: String, _ detail: String, _ store: String) -> StoreError {
+    StoreError(
+      .invalidSource, store: store, detail: "cannot read \(path): \(detail)",
+      advice: "repair the file, or name another with AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE"
+    )
+  }
+}

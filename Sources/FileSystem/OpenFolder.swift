@@ -1,0 +1,112 @@
+import ObjectStore
+import Synchronization
+import SystemPackage
+
+/// A folder held open: one generation of its listing.
+public final class OpenFolder: Sendable {
+  /// Enough for a reply of the kernel's usual 4 KiB, and what may be copied in vain.
+  private static let batch = 128
+  /// Less with attributes: what does not fit gives back a node each.
+  private static let batchWithNodes = 32
+
+  private let fileSystem: FileSystem
+  private let generation: Generation
+  private let isClosed = Atomic(false)
+
+  init(fileSystem: FileSystem, generation: Generation) {
+    self.fileSystem = fileSystem
+    self.generation = generation
+  }
+
+  deinit { close() }
+
+  /// Entries from `cookie` on (0: the first, "." and ".." included), in a stable order.
+  ///
+  /// `add` is called for each; it returns false when the reply is full, and that entry is then not
+  /// taken. The cookie given with an entry is where the next one starts. With `plus`, attributes
+  /// carry a node on which a reference was taken for each entry that was added (not for "." and
+  /// ".."). `done` follows, after the listing's next page had to be waited for if nothing else was
+  /// there; an end without entries is the end of the folder.
+  public func read(
+    from cookie: UInt64, plus: Bool, add: @escaping @Sendable (FolderEntry) -> Bool,
+    done: @escaping Reply<Void>
+  ) {
+    let hasDots = cookie < 2
+    var cookie = cookie
+    while cookie < 2 {
+      if !addDots(cookie, add) { return done(.success(())) }
+      cookie += 1
+      if cookie == 2 && !generation.hasPages { return done(.success(())) }
+    }
+    // Cookies come from programs (seekdir): any number must do.
+    readEntries(
+      from: Int(clamping: min(cookie - 2, 1 << 40)), plus: plus, added: hasDots, add: add,
+      done: done)
+  }
+
+  private func readEntries(
+    from start: Int, plus: Bool, added: Bool, add: @escaping @Sendable (FolderEntry) -> Bool,
+    done: @escaping Reply<Void>
+  ) {
+    var index = start
+    var added = added
+    while true {
+      let slice = generation.slice(
+        from: index, limit: plus ? Self.batchWithNodes : Self.batch)
+      guard slice.items.isEmpty else {
+        let taken = give(slice.items, from: index, plus: plus, add)
+        index += taken
+        added = added || taken > 0
+        if taken < slice.items.count { return done(.success(())) }
+        continue
+      }
+      switch slice.end {
+      case .complete: return done(.success(()))
+      case .failed(let error): return done(added ? .success(()) : .failure(error.errno))
+      case .more:
+        if added { return done(.success(())) }
+        let index = index
+        return generation.wait(beyond: index) { [self] in
+          readEntries(from: index, plus: plus, added: false, add: add, done: done)
+        }
+      }
+    }
+  }
+
+  /// Hands entries over until the reply is full. Returns how many it took.
+  private func give(
+    _ items: [(name: [UInt8], seen: Seen)], from index: Int, plus: Bool,
+    _ add: (FolderEntry) -> Bool
+  ) -> Int {
+    let nodes = plus ? fileSystem.takeNodes(of: generation, items) : []
+    var taken = 0
+    for (offset, item) in items.enumerated() {
+      let path = ObjectKey(bytes: generation.folder.bytes + item.name)
+      let isAdded = item.name.withUnsafeBytes { name in
+        add(
+          FolderEntry(
+            name: name, inode: NameRules.inode(of: path.bytes), kind: item.seen.kind,
+            nextCookie: UInt64(index + offset + 3), attributes: plus ? nodes[offset] : nil))
+      }
+      if !isAdded { break }
+      taken += 1
+    }
+    for case let unused? in nodes.dropFirst(taken) { fileSystem.forget(unused.node, count: 1) }
+    return taken
+  }
+
+  private func addDots(_ cookie: UInt64, _ add: (FolderEntry) -> Bool) -> Bool {
+    let name: [UInt8] = Array(repeating: UInt8(ascii: "."), count: cookie == 0 ? 1 : 2)
+    let path = cookie == 0 ? generation.folder : fileSystem.parentFolder(of: generation.folder)
+    return name.withUnsafeBytes {
+      add(
+        FolderEntry(
+          name: $0, inode: fileSystem.inode(ofFolder: path), kind: .folder, nextCookie: cookie + 1,
+          attributes: nil))
+    }
+  }
+
+  public func close() {
+    if !isClosed.exchange(true, ordering: .relaxed) { fileSystem.unpin(generation) }
+  }
+}

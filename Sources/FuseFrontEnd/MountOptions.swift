@@ -1,0 +1,43 @@
+/// How a file system is shown to the kernel and to users.
+public struct MountOptions: Sendable {
+  public var mountPoint: String
+  /// Shown as the source of the mount in /proc/self/mountinfo and df.
+  public var sourceName: String
+  /// Users other than the one who mounts see the tree; permissions are then checked by the kernel.
+  public var allowOther = false
+  public var owner: UInt32
+  public var group: UInt32
+  public var fileMode: UInt32 = 0o444
+  public var folderMode: UInt32 = 0o555
+  public var threads = 2
+  /// For how long the kernel may serve a folder's names from its own copy: the metadata TTL.
+  /// Zero: every opendir asks.
+  public var folderCache: Duration = .seconds(60)
+
+  public init(mountPoint: String, sourceName: String, owner: UInt32, group: UInt32) {
+    self.mountPoint = mountPoint
+    self.sourceName = sourceName
+    self.owner = owner
+    self.group = group
+  }
+
+  /// What fuse_session_new is given. Not "ro": the control folder must stay writable, so EROFS is
+  /// this program's own answer.
+  var arguments: [String] {
+    var list = [
+      "fsname=" + MountOptions.escape(sourceName), "subtype=millrace", "nosuid", "nodev",
+    ]
+    if allowOther { list += ["allow_other", "default_permissions"] }
+    return ["millrace", "-o", list.joined(separator: ",")]
+  }
+
+  /// libfuse splits options at commas; a backslash takes a comma or a backslash literally.
+  private static func escape(_ value: String) -> String {
+    var escaped = ""
+    for character in value.unicodeScalars {
+      if character == "," || character == "\\" { escaped.append("\\") }
+      escaped.unicodeScalars.append(character)
+    }
+    return escaped
+  }
+}

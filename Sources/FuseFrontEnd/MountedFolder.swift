@@ -1,0 +1,71 @@
+import CFuseShim
+import Glibc
+import Logging
+import Posix
+
+/// One mount in the name space: made once, and taken away by whoever comes first.
+final class MountedFolder: Sendable {
+  let path: String
+  /// Tells our mount from another at the same path later; nil if mountinfo does not show it.
+  let device: DeviceNumber?
+  private let log: Logger
+  private let isDetached = Lock(false)
+
+  init(
+    _ connection: Session, at path: String, options: MountOptions, log: Logger
+  ) throws(MountError) {
+    let ((result, logged), printed) = StandardErrorCapture.run {
+      LibraryLog.capture { fuse_session_mount(connection.raw, path) }
+    }
+    let helper = printed.filter(MountedFolder.isOfTheHelper)
+    // Not the helper's: somebody else's line that came in between.
+    for line in printed where !MountedFolder.isOfTheHelper(line) {
+      _ = Array((line + "\n").utf8).withUnsafeBytes {
+        write(STDERR_FILENO, $0.baseAddress, $0.count)
+      }
+    }
+    guard result == 0 else { throw MountDiagnosis.mount(logged + helper, at: path) }
+    for line in logged + helper { log.info("mounting: \(line)") }
+    self.path = path
+    self.log = log
+    let entry = MountTable.current().topmost(at: path)
+    device = entry?.type.hasPrefix("fuse") == true ? entry?.device : nil
+  }
+
+  /// The second where the helper could not even be started.
+  private static func isOfTheHelper(_ line: String) -> Bool {
+    line.hasPrefix("fusermount") || line.hasPrefix("fuse:")
+  }
+
+  /// Takes the mount out of the name space, busy or not. Only ours: what others have mounted at
+  /// the path since is left alone. From any thread, once or more.
+  func detach() {
+    let isFirst = isDetached.withLock { isDetached in
+      defer { isDetached = true }
+      return !isDetached
+    }
+    guard isFirst, let device, MountTable.current().topmost(at: path)?.device == device else {
+      return
+    }
+    if umount2(path, CInt(MNT_DETACH) | CInt(UMOUNT_NOFOLLOW)) == 0 { return }
+    let code = errno
+    // An ordinary user's mounts are fusermount3's.
+    if code == EPERM, MountedFolder.runHelper(path) { return }
+    guard MountTable.current().topmost(at: path)?.device == device else { return }
+    log.error(
+      "cannot unmount \(path): \(String(cString: strerror(code))); try fusermount3 -uz \(path)")
+  }
+
+  private static func runHelper(_ path: String) -> Bool {
+    let words: [String] = ["fusermount3", "-u", "-z", "-q", "--", path]
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+    defer { for argument in arguments { free(argument) } }
+    var process = pid_t()
+    guard posix_spawnp(&process, "fusermount3", nil, nil, &arguments, environ) == 0 else {
+      return false
+    }
+    var status: CInt = 0
+    while waitpid(process, &status, 0) < 0 { if errno != EINTR { return false } }
+    return status == 0
+  }
+}

@@ -1,0 +1,71 @@
+import FileSystem
+import Posix
+
+/// What `fi->fh` points to: open files and folders, each retained from OPEN to RELEASE. They are
+/// kept track of because a connection that is cut sends no more releases.
+final class OpenHandles: Sendable {
+  private struct State {
+    var files: Set<UInt> = []
+    var folders: Set<UInt> = []
+  }
+
+  private let state = Lock(State())
+
+  var count: Int { state.withLock { $0.files.count + $0.folders.count } }
+
+  func add(_ file: OpenFile) -> UInt64 {
+    let handle = UInt(bitPattern: Unmanaged.passRetained(file).toOpaque())
+    state.withLock { _ = $0.files.insert(handle) }
+    return UInt64(handle)
+  }
+
+  func add(_ folder: OpenFolder) -> UInt64 {
+    let handle = UInt(bitPattern: Unmanaged.passRetained(folder).toOpaque())
+    state.withLock { _ = $0.folders.insert(handle) }
+    return UInt64(handle)
+  }
+
+  /// Closes the file and lets go of it; nothing if that was done before.
+  func closeFile(_ handle: UInt64) {
+    let handle = UInt(handle)
+    guard state.withLock({ $0.files.remove(handle) }) != nil else { return }
+    OpenHandles.release(file: handle)
+  }
+
+  func closeFolder(_ handle: UInt64) {
+    let handle = UInt(handle)
+    guard state.withLock({ $0.folders.remove(handle) }) != nil else { return }
+    OpenHandles.release(folder: handle)
+  }
+
+  /// Once no request can come any more.
+  func closeAll() {
+    let left = state.withLock { state in
+      defer { state = State() }
+      return state
+    }
+    for handle in left.files { OpenHandles.release(file: handle) }
+    for handle in left.folders { OpenHandles.release(folder: handle) }
+  }
+
+  /// Borrows the file: the kernel sends no read after the release.
+  static func withFile(_ handle: UInt64, _ body: (OpenFile) -> Void) {
+    Unmanaged<OpenFile>.fromOpaque(UnsafeRawPointer(bitPattern: UInt(handle))!)
+      ._withUnsafeGuaranteedRef(body)
+  }
+
+  static func folder(_ handle: UInt64) -> OpenFolder {
+    Unmanaged<OpenFolder>.fromOpaque(UnsafeRawPointer(bitPattern: UInt(handle))!)
+      .takeUnretainedValue()
+  }
+
+  private static func release(file handle: UInt) {
+    Unmanaged<OpenFile>.fromOpaque(UnsafeRawPointer(bitPattern: handle)!).takeRetainedValue()
+      .close()
+  }
+
+  private static func release(folder handle: UInt) {
+    Unmanaged<OpenFolder>.fromOpaque(UnsafeRawPointer(bitPattern: handle)!).takeRetainedValue()
+      .close()
+  }
+}

@@ -1,0 +1,50 @@
+import CFuseShim
+import Metrics
+import Posix
+import ReadEngine
+import Synchronization
+import SystemPackage
+
+/// A request that is answered later, from any thread. If it is dropped without an answer, it
+/// answers EIO by itself and is counted: a program is never left hanging by a forgotten reply.
+final class ParkedRequest: Sendable {
+  /// The bits of libfuse's request, 0 once it was answered (libfuse frees it with the answer).
+  private let pending: Atomic<UInt>
+  /// Keeps libfuse's session alive for as long as a reply may go through it.
+  let connection: Session
+
+  init(_ request: fuse_req_t, _ connection: Session) {
+    pending = Atomic(UInt(bitPattern: request))
+    self.connection = connection
+  }
+
+  deinit {
+    guard let request = take() else { return }
+    connection.metrics.unanswered.add()
+    connection.metrics.errors.add()
+    _ = fuse_reply_err(request, Errno.ioError.rawValue)
+  }
+
+  /// True: the kernel took the answer. False: the caller of the request is gone (interrupted), or
+  /// it was answered before; what the answer would have handed over must be taken back.
+  @discardableResult
+  func answer(_ reply: (fuse_req_t) -> CInt) -> Bool {
+    guard let request = take() else { return false }
+    return reply(request) == 0 && connection.isOpen
+  }
+
+  func fail(_ error: Errno, during operation: Operation) {
+    connection.failures.note(error, during: operation)
+    answer { fuse_reply_err($0, error.replyCode) }
+  }
+
+  private func take() -> fuse_req_t? {
+    fuse_req_t(bitPattern: pending.exchange(0, ordering: .acquiringAndReleasing))
+  }
+}
+
+extension ParkedRequest: ParkedRead {
+  func complete(_ reply: ReadReply) {
+    answer { connection.send(reply, to: $0) }
+  }
+}

@@ -1,0 +1,56 @@
+import CFuseShim
+import FileSystem
+import Glibc
+import Metrics
+import Posix
+import ReadEngine
+import SystemPackage
+
+extension Session {
+  func open(_ request: fuse_req_t, _ node: NodeID, flags: CInt) {
+    guard flags & O_ACCMODE == O_RDONLY, flags & O_TRUNC == 0 else {
+      _ = fuse_reply_err(request, EROFS)
+      return
+    }
+    metrics.opens.add()
+    let parked = ParkedRequest(request, self)
+    fileSystem.open(node) { result in
+      switch result {
+      case .success(let file): parked.opened(file)
+      case .failure(let error): parked.fail(error, during: .open)
+      }
+    }
+  }
+
+  /// The hit path: what is in memory or on disk is answered before this returns, without an
+  /// allocation of ours and without counting references.
+  func read(_ request: fuse_req_t, _ handle: UInt64, size: Int, offset: off_t) {
+    metrics.reads.add()
+    guard let scratch = Scratch.ofThisThread(), size <= scratch.count else {
+      failures.note(.ioError, during: .read)
+      _ = fuse_reply_err(request, EIO)
+      return
+    }
+    OpenHandles.withFile(handle) { file in
+      file.object.read(
+        at: UInt64(offset), count: size, scratch: scratch,
+        reply: { _ = send($0, to: request) },
+        park: { ParkedRequest(request, self) })
+    }
+  }
+
+  func release(_ request: fuse_req_t, _ handle: UInt64) {
+    handles.closeFile(handle)
+    _ = fuse_reply_err(request, 0)
+  }
+}
+
+extension ParkedRequest {
+  fileprivate func opened(_ file: OpenFile) {
+    let handle = connection.handles.add(file)
+    var info = fuse_file_info()
+    info.fh = handle
+    info.keep_cache = file.keepsPageCache ? 1 : 0
+    if !answer({ fuse_reply_open($0, &info) }) { connection.handles.closeFile(handle) }
+  }
+}

@@ -1,0 +1,46 @@
+import CFuseShim
+import FileSystem
+import Glibc
+import Metrics
+import Posix
+import SystemPackage
+
+extension Session {
+  func opendir(_ request: fuse_req_t, _ node: NodeID) {
+    let parked = ParkedRequest(request, self)
+    fileSystem.openFolder(node) { result in
+      switch result {
+      case .success(let folder): parked.opened(folder, node)
+      case .failure(let error): parked.fail(error, during: .opendir)
+      }
+    }
+  }
+
+  func readdir(_ request: fuse_req_t, _ handle: UInt64, size: Int, offset: off_t, plus: Bool) {
+    metrics.folderReads.add()
+    let reply = FolderReply(ParkedRequest(request, self), size: size, plus: plus)
+    OpenHandles.folder(handle).read(
+      from: UInt64(truncatingIfNeeded: offset), plus: plus, add: { reply.add($0) },
+      done: { reply.finish($0) })
+  }
+
+  func releasedir(_ request: fuse_req_t, _ handle: UInt64) {
+    handles.closeFolder(handle)
+    _ = fuse_reply_err(request, 0)
+  }
+}
+
+extension ParkedRequest {
+  fileprivate func opened(_ folder: OpenFolder, _ node: NodeID) {
+    let handle = connection.handles.add(folder)
+    var info = fuse_file_info()
+    info.fh = handle
+    let now = Instant.now
+    let (isCached, keeps) = connection.folderCache.withLock {
+      ($0.isEnabled, $0.keepsNames(of: node, at: now))
+    }
+    info.cache_readdir = isCached ? 1 : 0
+    info.keep_cache = keeps ? 1 : 0
+    if !answer({ fuse_reply_open($0, &info) }) { connection.handles.closeFolder(handle) }
+  }
+}

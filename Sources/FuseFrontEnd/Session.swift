@@ -1,0 +1,92 @@
+import CFuseShim
+import FileSystem
+import Glibc
+import Logging
+import Metrics
+import Posix
+import ReadEngine
+import Synchronization
+import SystemPackage
+
+/// libfuse's session and all that its callbacks need. Every parked request retains it, so that a
+/// reply that comes after the unmount still has something to go into.
+///
+/// Unchecked: `raw` is written once, in `init`, before any other thread can know of the instance.
+final class Session: @unchecked Sendable {
+  let fileSystem: FileSystem
+  let view: NodeView
+  let metrics: FrontMetrics
+  let failures: FailureLog
+  let handles = OpenHandles()
+  let folderCache: Lock<FolderCacheClock>
+  /// What INIT settled; empty before.
+  let facts = Lock<[String: String]>([:])
+  private(set) var raw: OpaquePointer
+  private let open = Atomic(true)
+
+  init(
+    fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics, log: Logger,
+    operations: fuse_lowlevel_ops = Operations.table()
+  ) throws(MountError) {
+    self.fileSystem = fileSystem
+    view = NodeView(options)
+    self.metrics = metrics
+    failures = FailureLog(metrics: metrics, log: log)
+    folderCache = Lock(FolderCacheClock(validFor: options.folderCache))
+    raw = OpaquePointer(bitPattern: 1)!
+    let (session, lines) = LibraryLog.capture {
+      var arguments: [UnsafeMutablePointer<CChar>?] = options.arguments.map { strdup($0) }
+      defer { for argument in arguments { free(argument) } }
+      var operations = operations
+      return millrace_session_new(
+        CInt(arguments.count), &arguments, &operations, Unmanaged.passUnretained(self).toOpaque())
+    }
+    guard let session else { throw MountDiagnosis.session(lines) }
+    raw = session
+  }
+
+  deinit {
+    // Closes the descriptor and frees; it never unmounts (fuse_session_unmount would detach
+    // whatever is mounted at the path by now, ours or not).
+    if raw != OpaquePointer(bitPattern: 1) { fuse_session_destroy(raw) }
+  }
+
+  /// The session that a request belongs to, borrowed: no reference counting on the hit path.
+  @inline(__always)
+  static func with(_ request: fuse_req_t?, _ body: (Session, fuse_req_t) -> Void) {
+    guard let request, let userdata = fuse_req_userdata(request) else { return }
+    Unmanaged<Session>.fromOpaque(userdata)._withUnsafeGuaranteedRef { body($0, request) }
+  }
+
+  /// False once the connection was cut; replies then go nowhere.
+  var isOpen: Bool { open.load(ordering: .acquiring) }
+
+  /// Cuts the connection to the kernel, if the unmount has not, and closes what was left open.
+  ///
+  /// The descriptor's number stays taken, by /dev/null: replies that come later must not hit a file
+  /// that was opened under the same number.
+  func close() {
+    guard open.exchange(false, ordering: .acquiringAndReleasing) else { return }
+    let device = fuse_session_fd(raw)
+    if device >= 0, let null = try? OwnedDescriptor.open("/dev/null", O_RDWR) {
+      _ = dup2(null.raw, device)
+    }
+    handles.closeAll()
+  }
+
+  /// Answers a read. The bytes are copied by the kernel before this returns.
+  @inline(__always)
+  func send(_ reply: ReadReply, to request: fuse_req_t) -> CInt {
+    switch reply {
+    case .data(let pieces):
+      // libfuse allocates for more than one piece.
+      guard pieces.count > 1 else {
+        return fuse_reply_buf(request, pieces.first?.iov_base, pieces.first?.iov_len ?? 0)
+      }
+      return fuse_reply_iov(request, pieces.baseAddress, CInt(pieces.count))
+    case .failure(let error):
+      failures.note(error, during: .read)
+      return fuse_reply_err(request, error.replyCode)
+    }
+  }
+}

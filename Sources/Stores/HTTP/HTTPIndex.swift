@@ -1,0 +1,123 @@
+import ObjectStore
+
+/// The listing of one folder as a web server gave it.
+struct HTTPIndex: Equatable {
+  struct Entry: Equatable {
+    /// One path segment: not empty, no "/", no NUL, neither "." nor "..".
+    var name: [UInt8]
+    var isFolder: Bool
+    /// Bytes; `nil` where the index rounds it.
+    var size: UInt64?
+    var modified: Int64?
+  }
+
+  var entries: [Entry]
+  /// Sizes are exact.
+  var isExact: Bool
+
+  /// Entries in one folder; a body of `bodyBytesMax` hardly holds more.
+  static let entriesMax = 1_000_000
+  /// Body of one listing, bytes.
+  static let bodyBytesMax = 64 << 20
+
+  struct Unusable: Error, Equatable {
+    var reason: String
+    /// It is a page, but not of files.
+    var isNoIndex = false
+  }
+
+  /// Reads whatever `body` is: JSON (nginx, Caddy) or HTML (Apache, nginx, Python, rclone, ...).
+  /// `folder` is the address that the body came from.
+  static func parse(
+    _ body: [UInt8], contentType: String, folder: HTTPURL
+  ) throws(Unusable) -> HTTPIndex {
+    let first = body.first { ![32, 10, 13, 9, 0xEF, 0xBB, 0xBF].contains($0) }
+    let type = contentType.prefix { $0 != ";" }.lowercased()
+    if type.hasSuffix("/json") || (first == UInt8(ascii: "[") && !type.hasSuffix("html")) {
+      return try parseJSON(body)
+    }
+    if type.contains("html") || (type.isEmpty && first == UInt8(ascii: "<")) {
+      return try HTMLIndex.parse(body, folder: folder)
+    }
+    throw Unusable(reason: "the reply is \(type.isEmpty ? "of no type" : type)", isNoIndex: true)
+  }
+
+  /// nginx: name, type (file, directory, other), mtime, size. Caddy: name, is_dir, mod_time, size.
+  static func parseJSON(_ body: [UInt8]) throws(Unusable) -> HTTPIndex {
+    var entries: [Entry] = []
+    var isFull = false
+    var reader = JSONReader(body)
+    do throws(JSONReader.Malformed) {
+      try reader.readObjects { fields in
+        guard let entry = entry(of: fields) else { return }
+        if entries.count < entriesMax { entries.append(entry) } else { isFull = true }
+      }
+    } catch {
+      throw Unusable(reason: "broken JSON at byte \(error.offset): \(error.reason)")
+    }
+    if isFull { throw tooMany }
+    return HTTPIndex(entries: unique(entries), isExact: true)
+  }
+
+  static var tooMany: Unusable {
+    Unusable(reason: "more than \(entriesMax) entries in one folder")
+  }
+
+  /// `nil`: nothing that a mount can show (a socket, a name with "/" in it).
+  private static func entry(of fields: [(name: [UInt8], value: JSONReader.Value)]) -> Entry? {
+    var entry = Entry(name: [], isFolder: false, size: nil, modified: nil)
+    for (name, value) in fields {
+      switch String(decoding: name, as: UTF8.self) {
+      case "name": entry.name = value.bytes ?? []
+      case "type":
+        if value.text == "other" { return nil }
+        entry.isFolder = entry.isFolder || value.text == "directory"
+      case "is_dir": entry.isFolder = entry.isFolder || value == .bool(true)
+      case "size": entry.size = value.text.flatMap { UInt64($0) }
+      case "mtime", "mod_time":
+        let text = value.text ?? ""
+        entry.modified = HTTPTime.parseRFC1123(text) ?? HTTPTime.parseSecondsOrISO(text)
+      default: break
+      }
+    }
+    if entry.isFolder, entry.name.last == UInt8(ascii: "/") { entry.name.removeLast() }
+    if entry.isFolder { (entry.size, entry.modified) = (nil, nil) }
+    return isSegment(entry.name) ? entry : nil
+  }
+
+  /// What can be one name in a folder.
+  static func isSegment(_ name: [UInt8]) -> Bool {
+    !name.isEmpty && name != [46] && name != [46, 46] && !name.contains(UInt8(ascii: "/"))
+      && !name.contains(0)
+  }
+
+  /// In order of bytes, each name once (an icon and a name often link to the same file).
+  static func unique(_ entries: [Entry]) -> [Entry] {
+    let sorted = entries.sorted {
+      $0.name == $1.name
+        ? !$0.isFolder && $1.isFolder : $0.name.lexicographicallyPrecedes($1.name)
+    }
+    var kept: [Entry] = []
+    for entry in sorted where entry.name != kept.last?.name || entry.isFolder != kept.last?.isFolder
+    {
+      kept.append(entry)
+    }
+    return kept
+  }
+
+  /// The page of a folder's listing.
+  func page(of folder: ObjectKey) -> ListPage {
+    var page = ListPage(objects: [], folders: [], next: nil)
+    for entry in entries {
+      if entry.isFolder {
+        page.folders.append(folder + (entry.name + [UInt8(ascii: "/")]))
+      } else {
+        page.objects.append(
+          ObjectAttributes(
+            key: folder + entry.name, size: entry.size, modified: entry.modified))
+      }
+    }
+    page.folders.sort()
+    return page
+  }
+}

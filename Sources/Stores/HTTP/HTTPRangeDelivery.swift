@@ -1,0 +1,126 @@
+import ObjectStore
+import Transport
+
+/// Decides which bytes of which reply belong to a fetch. A value: it is told of heads and counts,
+/// and says what to do.
+///
+/// A version is known by the strong ETag that `head` saw, else by size and Last-Modified. Whatever
+/// is known of it is compared with every reply; the first strong ETag that a fetch sees also binds
+/// the rest of that fetch. A weak ETag promises no equal bytes and is left out.
+struct HTTPRangeDelivery {
+  let version: ObjectVersion
+  let range: Range<UInt64>
+  /// The version's time is the server's Last-Modified (a manifest's may be another clock's).
+  let comparesTime: Bool
+
+  private(set) var delivered: UInt64 = 0
+  /// The server sent the whole file: what comes before the range is dropped.
+  private(set) var ignoresRanges = false
+  private var toSkip: UInt64 = 0
+  private var etag: String?
+
+  init(version: ObjectVersion, range: Range<UInt64>, comparesTime: Bool) {
+    self.version = version
+    self.range = range
+    self.comparesTime = comparesTime
+    if version.etag.hasPrefix("\"") { etag = version.etag }
+  }
+
+  enum Refusal: Error, Equatable {
+    case changed(String)
+    case badReply(String)
+  }
+
+  var position: UInt64 { range.lowerBound + delivered }
+  var isComplete: Bool { position >= range.upperBound }
+
+  var requestHeaders: [(name: String, value: String)] {
+    var headers = [(name: "Range", value: "bytes=\(position)-\(range.upperBound - 1)")]
+    // Not with a date: the reply may then leave out Last-Modified, which is what is compared.
+    if let etag { headers.append((name: "If-Range", value: etag)) }
+    return headers
+  }
+
+  /// A reply of 200 or 206 begins.
+  mutating func accept(_ head: HTTPResponseHead) throws(Refusal) {
+    if let coding = head["content-encoding"], coding.lowercased() != "identity" {
+      throw .badReply("the server sends the file compressed (\(coding))")
+    }
+    if head.status == 206 {
+      guard let sent = head["content-range"].flatMap(HTTPContentRange.init) else {
+        throw .badReply("a partial reply without a Content-Range that can be read")
+      }
+      try checkSize(sent.total)
+      guard sent.range.lowerBound == position, sent.range.upperBound <= range.upperBound else {
+        throw .badReply(
+          "bytes \(sent.range.lowerBound)-\(sent.range.upperBound - 1) came where "
+            + "\(position)-\(range.upperBound - 1) were asked for")
+      }
+      toSkip = 0
+    } else {
+      try checkSize(head["content-length"].flatMap { UInt64($0) })
+      toSkip = position
+    }
+    try checkValidators(head)
+    if head.status == 200, range != 0..<version.size { ignoresRanges = true }
+  }
+
+  /// `count` bytes came: those of them to hand on.
+  mutating func take(_ count: Int) -> Range<Int> {
+    let skipped = min(toSkip, UInt64(count))
+    toSkip -= skipped
+    let left = range.upperBound - position
+    let taken = min(UInt64(count) - skipped, left)
+    delivered += taken
+    return Int(skipped)..<Int(skipped + taken)
+  }
+
+  /// The reply's ETag where it is strong.
+  static func strongETag(_ head: HTTPResponseHead) -> String? {
+    head["etag"].flatMap { $0.hasPrefix("\"") ? $0 : nil }
+  }
+
+  private func checkSize(_ size: UInt64?) throws(Refusal) {
+    if let size, size != version.size {
+      throw .changed("the file was changed: \(size) bytes, \(version.size) when it was looked up")
+    }
+  }
+
+  private mutating func checkValidators(_ head: HTTPResponseHead) throws(Refusal) {
+    if let etag, let sent = head["etag"] {
+      let bare = sent.hasPrefix("W/") ? String(sent.dropFirst(2)) : sent
+      guard bare == etag else { throw .changed("the file was changed: ETag \(sent), was \(etag)") }
+      return
+    }
+    if comparesTime, version.modified != 0,
+      let modified = head["last-modified"].flatMap(HTTPTime.parseRFC1123),
+      modified != version.modified
+    {
+      throw .changed(
+        "the file was changed: modified at \(modified), at \(version.modified) when it was "
+          + "looked up (seconds since 1970)")
+    }
+    etag = etag ?? Self.strongETag(head)
+  }
+}
+
+/// `bytes 0-99/1000`; a total of "*" is `nil`.
+struct HTTPContentRange: Equatable {
+  var range: Range<UInt64>
+  var total: UInt64?
+
+  init?(_ text: String) {
+    let words = text.split(separator: " ")
+    guard words.count == 2, words[0].lowercased() == "bytes" else { return nil }
+    let parts = words[1].split(separator: "/", omittingEmptySubsequences: false)
+    guard parts.count == 2 else { return nil }
+    let ends = parts[0].split(separator: "-", omittingEmptySubsequences: false)
+    guard ends.count == 2, let first = UInt64(ends[0]), let last = UInt64(ends[1]), first <= last,
+      last < UInt64(Int64.max)
+    else { return nil }
+    range = first..<(last + 1)
+    if parts[1] == "*" { return }
+    guard let total = UInt64(parts[1]), total <= UInt64(Int64.max), last < total else { return nil }
+    self.total = total
+  }
+}

@@ -1,0 +1,96 @@
+import Metrics
+import ObjectStore
+import Transport
+
+/// Fetches a range of one version of a file into a sink: the thin shell around
+/// `HTTPRangeDelivery`. A reply that breaks off is asked for again from where it stopped.
+final class HTTPRangeExchange: Exchange, @unchecked Sendable {
+  private let site: HTTPSite
+  private let sink: any FetchSink
+  private let onRangesIgnored: @Sendable () -> Void
+  private var key: ObjectKey { delivery.version.key }
+
+  private var delivery: HTTPRangeDelivery
+  private var redirects: HTTPRedirects?
+  private var head: HTTPResponseHead?
+  private var refusal: HTTPRangeDelivery.Refusal?
+  private var isDelivering = false
+  private var drained = 0
+
+  init(
+    site: HTTPSite, delivery: HTTPRangeDelivery, sink: any FetchSink,
+    onRangesIgnored: @escaping @Sendable () -> Void
+  ) {
+    self.site = site
+    self.delivery = delivery
+    self.sink = sink
+    self.onRangesIgnored = onRangesIgnored
+  }
+
+  func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
+    site.metrics.getRequests.add()
+    (head, refusal, isDelivering, drained) = (nil, nil, false, 0)
+    if redirects == nil { redirects = HTTPRedirects(start: try site.url(of: key)) }
+    return site.request(redirects!.current, headers: delivery.requestHeaders)
+  }
+
+  func receive(head: HTTPResponseHead) -> BodyDisposition {
+    self.head = head
+    guard head.status == 200 || head.status == 206 else { return .stream }
+    do throws(HTTPRangeDelivery.Refusal) { try delivery.accept(head) } catch {
+      refusal = error
+      return .reject
+    }
+    if delivery.ignoresRanges { onRangesIgnored() }
+    isDelivering = true
+    return .stream
+  }
+
+  func receive(body: UnsafeRawBufferPointer) -> Bool {
+    guard isDelivering else {
+      drained += body.count
+      return drained <= HTTPSite.drainedBytesMax
+    }
+    let taken = delivery.take(body.count)
+    if !taken.isEmpty {
+      site.metrics.bytesFetched.add(taken.count)
+      sink.receive(UnsafeRawBufferPointer(rebasing: body[taken]))
+    }
+    // The rest of a file that came whole is not waited for.
+    return !delivery.isComplete || taken.upperBound == body.count
+  }
+
+  func attemptEnded(_ outcome: AttemptOutcome) -> Verdict {
+    let verdict = decide(outcome)
+    if case .retry = verdict { redirects?.restart() }
+    return verdict
+  }
+
+  private func decide(_ outcome: AttemptOutcome) -> Verdict {
+    if delivery.isComplete { return .succeeded }
+    switch refusal {
+    case .changed(let detail): return .failed(site.failure(.changed, key, detail))
+    case .badReply(let detail): return .failed(site.failure(.badReply, key, detail))
+    case nil: break
+    }
+    if case .transferFailed(let failure, _) = outcome, head == nil || isDelivering {
+      return site.verdict(on: failure, key)
+    }
+    if isDelivering {
+      return .retry(cause: site.failure(.badReply, key, "the reply ended before the range did"))
+    }
+    guard let head else { return .failed(site.failure(.badReply, key, "an empty reply")) }
+    switch redirects?.follow(head) ?? .notRedirected {
+    case .follow: return .again
+    case .isFolder: return .failed(site.failure(.notFound, key, "it is a folder now"))
+    case .refused(let reason): return .failed(site.failure(.unsupported, key, reason))
+    case .notRedirected: break
+    }
+    if head.status == 416 {
+      return .failed(site.failure(.changed, key, "the file was changed: it is shorter now"))
+    }
+    return site.verdict(on: head, key)
+  }
+
+  func finish(_ result: Result<Void, StoreError>) { sink.finish(result) }
+}

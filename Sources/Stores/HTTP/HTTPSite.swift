@@ -1,0 +1,149 @@
+import Metrics
+import ObjectStore
+import Transport
+
+/// What every request to one site has in common: where it goes, what it carries, and what an answer
+/// other than success means.
+struct HTTPSite: Sendable {
+  /// The folder that is mounted; its target ends in "/".
+  let base: HTTPURL
+  /// The Authorization header of the user and password in the address. A secret.
+  let authorization: String?
+  /// The address without user and password.
+  let displayName: String
+  let metrics: StoreMetrics
+
+  /// Bytes of an error's or redirect's body that are read so that the connection can be used again.
+  static let drainedBytesMax = 64 << 10
+  /// A server's Retry-After is believed up to here, seconds.
+  static let retryAfterSecondsMax: Int64 = 300
+
+  /// One or more segments with one "/" between, none of them empty, "." or "..": what a server
+  /// cannot take for another path.
+  static func isPath(_ bytes: ArraySlice<UInt8>) -> Bool {
+    bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+      .allSatisfy { HTTPIndex.isSegment(Array($0)) }
+  }
+
+  /// The address of an object, or of a folder where the key ends in "/" or is the root's.
+  func url(of key: ObjectKey) throws(StoreError) -> HTTPURL {
+    let isFolder = key.bytes.last == UInt8(ascii: "/")
+    guard key == .root || Self.isPath(key.bytes.dropLast(isFolder ? 1 : 0)) else {
+      throw failure(.notFound, key, "no file of a web server can have this name")
+    }
+    var url = base
+    url.target += HTTPPercent.encodePath(key.bytes)
+    return url
+  }
+
+  /// The user and password go to the site's own origin alone, wherever a redirect leads.
+  func request(
+    _ url: HTTPURL, headers: [(name: String, value: String)]
+  ) -> HTTPRequest {
+    var headers = headers
+    headers.append((name: "Accept-Encoding", value: "identity"))
+    if let authorization, url.origin == base.origin {
+      headers.append((name: "Authorization", value: authorization))
+    }
+    return HTTPRequest(url: url.text, headers: headers)
+  }
+
+  func failure(
+    _ kind: StoreError.Kind, _ key: ObjectKey?, _ detail: String, advice: String = ""
+  ) -> StoreError {
+    StoreError(kind, store: displayName, key: key, detail: detail, advice: advice)
+  }
+
+  /// What an answer that is neither success nor redirect means.
+  func verdict(on head: HTTPResponseHead, _ key: ObjectKey?) -> Verdict {
+    let said = "the server answered \(head.status)"
+    switch head.status {
+    case 404, 410: return .failed(failure(.notFound, key, said))
+    case 401:
+      let advice =
+        authorization == nil
+        ? "give user and password in the address: http://USER:PASSWORD@HOST/"
+        : "check the user and password in the address"
+      return .failed(failure(.accessDenied, key, said, advice: advice))
+    case 403, 407, 451:
+      return .failed(
+        failure(.accessDenied, key, said, advice: "check the server's access rules for this path"))
+    case 412: return .failed(failure(.changed, key, "the file was changed (\(said))"))
+    case 429, 503:
+      let seconds = head["retry-after"].flatMap { Int64($0) }
+      let after = seconds.map { Duration.seconds(min(max($0, 0), Self.retryAfterSecondsMax)) }
+      return .retry(cause: failure(.throttled, key, said), isThrottle: true, after: after)
+    case 408, 500..<600: return .retry(cause: failure(.serverFailure, key, said))
+    default: return .failed(failure(.badReply, key, said))
+    }
+  }
+
+  /// What a connection that failed means. `failsFast`: somebody waits at a terminal.
+  func verdict(
+    on transfer: TransferFailure, _ key: ObjectKey?, failsFast: Bool = false
+  ) -> Verdict {
+    switch transfer.kind {
+    case .tls:
+      let advice = "check the certificate, or give its authority with --ca-bundle"
+      return .failed(failure(.tls, key, transfer.detail, advice: advice))
+    case .nameNotResolved, .connectionRefused:
+      let cause = failure(
+        .unreachable, key, transfer.detail, advice: "check the host and port in the address")
+      return failsFast ? .failed(cause) : .retry(cause: cause)
+    case .malformed: return .failed(failure(.badReply, key, transfer.detail))
+    case .bodyTooLarge: return .failed(failure(.badReply, key, transfer.detail))
+    case .firstByteTimedOut, .stalled:
+      return .retry(cause: failure(.timedOut, key, transfer.detail))
+    case .connectTimedOut, .connectionLost, .truncated, .other:
+      return .retry(cause: failure(.unreachable, key, transfer.detail))
+    }
+  }
+}
+
+/// Where one operation is asked next. Redirects are followed here and not in libcurl, so that
+/// credentials stay with the site they are for.
+struct HTTPRedirects {
+  private let start: HTTPURL
+  private(set) var current: HTTPURL
+  private var hops = 0
+
+  static let hopsMax = 5
+
+  init(start: HTTPURL) {
+    self.start = start
+    current = start
+  }
+
+  enum Step: Equatable {
+    case notRedirected
+    case follow
+    /// To the same path with "/" added: it names a folder.
+    case isFolder
+    case refused(String)
+  }
+
+  mutating func follow(_ head: HTTPResponseHead) -> Step {
+    guard [301, 302, 303, 307, 308].contains(head.status) else { return .notRedirected }
+    guard let location = head["location"] else {
+      return .refused("the server answered \(head.status) without a Location")
+    }
+    guard hops < Self.hopsMax else { return .refused("more than \(Self.hopsMax) redirects") }
+    let next: HTTPURL
+    do throws(HTTPURL.Malformed) { next = try current.resolve(location) } catch {
+      return .refused("the server redirects to an address that cannot be used: \(error.reason)")
+    }
+    if current.isSecure && !next.isSecure {
+      return .refused("the server redirects from https to http (host \(next.host))")
+    }
+    let isFolder = next.host == current.host && next.path == current.path + "/"
+    hops += 1
+    current = next
+    return isFolder ? .isFolder : .follow
+  }
+
+  /// For a retry: what a redirect led to (a signed address, a mirror) may have gone.
+  mutating func restart() {
+    current = start
+    hops = 0
+  }
+}

@@ -1,0 +1,179 @@
+/// A web site as a store: `http(s)://HOST/PATH/`.
+///
+/// Names come from what the server shows of a folder: nginx's `autoindex_format json` (or Caddy's
+/// JSON), an HTML index, or from a manifest that replaces both. Keys are relative to the address.
+///
+/// **Identity.** JSON gives size and time, so a version is size and Last-Modified; an HTML index gives
+/// neither, `head` is asked, and a strong ETag then is the version. A manifest's etag or hash is the
+/// version, else its size and time. Whatever the version has of the server's (size, Last-Modified,
+/// ETag) is compared with every reply, and a difference is `.changed`. What cannot be seen: a file
+/// rewritten within one second to the same length, at a server that is listed by JSON.
+public import Metrics
+public import ObjectStore
+public import Posix
+import Synchronization
+public import Transport
+
+public final class HTTPStore: ObjectStore {
+  public let displayName: String
+  public let identity: String
+
+  private let site: HTTPSite
+  private let manifest: HTTPManifest?
+  private let transport: Transport
+  /// Where listings are parsed: the transport's thread has bytes to move.
+  private let worker = WorkerPool(named: "http", threads: 1)
+  private let ignoresRanges = Atomic(false)
+  private let listsExactly = Atomic(false)
+
+  static let manifestAdvice = "give a list of the files with --manifest"
+  static let indexAdvice =
+    "turn the server's index on (nginx: autoindex on; autoindex_format json), or "
+    + manifestAdvice
+
+  /// `url` as the user wrote it, perhaps with user and password. With a manifest at an address this
+  /// waits for it. `transport` is this store's own: `shutdown` ends it.
+  public init(
+    url text: String, options: HTTPStoreOptions = HTTPStoreOptions(), transport: Transport,
+    metrics: StoreMetrics
+  ) throws(StoreError) {
+    let site = try Self.makeSite(text, metrics)
+    self.site = site
+    self.transport = transport
+    displayName = site.displayName
+    identity = site.base.text
+    manifest = try Self.loadManifest(options, site, transport)
+    listsExactly.store(manifest?.isExact ?? false, ordering: .relaxed)
+  }
+
+  /// Ranges are taken to work until a server was seen that ignores them; a listing is taken to need
+  /// `head` until one was seen that does not.
+  public var traits: StoreTraits {
+    StoreTraits(
+      supportsRanges: !ignoresRanges.load(ordering: .relaxed),
+      listingHasAttributes: listsExactly.load(ordering: .relaxed))
+  }
+
+  public func list(
+    _ request: ListRequest, completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
+  ) {
+    if let manifest {
+      work(request.folder, completion) {
+        .success(manifest.page(of: request.folder, cursor: request.cursor, limit: request.limit))
+      }
+      return
+    }
+    let url: HTTPURL
+    do throws(StoreError) { url = try site.url(of: request.folder) } catch {
+      work(request.folder, completion) { .failure(error) }
+      return
+    }
+    let exchange = HTTPDocumentExchange(
+      site: site, url: url, key: request.folder, bytesMax: HTTPIndex.bodyBytesMax,
+      failsFast: request.failsFast
+    ) { [self] result in
+      switch result {
+      case .failure(let error): completion(missing(request.folder, error))
+      case .success(let document):
+        work(request.folder, completion) { [self] in page(of: request.folder, document) }
+      }
+    }
+    transport.start(exchange, deadline: request.deadline)
+  }
+
+  public func head(
+    _ key: ObjectKey, deadline: Instant,
+    completion: @escaping @Sendable (Result<ObjectAttributes, StoreError>) -> Void
+  ) {
+    var promised: ObjectAttributes?
+    if let manifest {
+      promised = manifest.attributes(of: key)
+      if promised?.size != nil || promised == nil {
+        let answer = promised.map { Result<_, StoreError>.success($0) }
+        work(key, completion) { [site] in
+          answer ?? .failure(site.failure(.notFound, key, "the manifest does not have it"))
+        }
+        return
+      }
+    }
+    let exchange = HTTPHeadExchange(site: site, key: key, onRangesIgnored: rangesIgnored) {
+      [promised] result in
+      completion(result.map { Self.merge($0, promised) })
+    }
+    transport.start(exchange, deadline: deadline)
+  }
+
+  @discardableResult
+  public func fetch(_ request: FetchRequest, into sink: any FetchSink) -> any FetchTicket {
+    let delivery = HTTPRangeDelivery(
+      version: request.version, range: request.range, comparesTime: manifest == nil)
+    let exchange = HTTPRangeExchange(
+      site: site, delivery: delivery, sink: sink, onRangesIgnored: rangesIgnored)
+    return transport.start(exchange, deadline: request.deadline)
+  }
+
+  public func shutdown() {
+    transport.shutdown()
+    worker.shutdown()
+  }
+
+  // MARK: Listings
+
+  /// A folder that is not there is empty, as it is in an object store; the root must be there.
+  private func missing(
+    _ folder: ObjectKey, _ error: StoreError
+  ) -> Result<ListPage, StoreError> {
+    var error = error
+    if error.kind == .notFound {
+      guard folder == .root else {
+        return .success(ListPage(objects: [], folders: [], next: nil))
+      }
+      error.kind = .noSuchStore
+      error.advice = "check the path in the address"
+    }
+    return .failure(error)
+  }
+
+  private func page(
+    of folder: ObjectKey, _ document: HTTPDocumentExchange.Document
+  ) -> Result<ListPage, StoreError> {
+    do throws(HTTPIndex.Unusable) {
+      let index = try HTTPIndex.parse(
+        document.body, contentType: document.contentType, folder: document.url)
+      listsExactly.store(index.isExact, ordering: .relaxed)
+      return .success(index.page(of: folder))
+    } catch {
+      if error.isNoIndex {
+        let detail = "the server shows no listing of this folder: \(error.reason)"
+        return .failure(
+          site.failure(.unsupported, folder, detail, advice: Self.indexAdvice))
+      }
+      let detail = "the server's listing cannot be read: \(error.reason)"
+      return .failure(site.failure(.badReply, folder, detail, advice: Self.manifestAdvice))
+    }
+  }
+
+  private func work<Value>(
+    _ key: ObjectKey, _ completion: @escaping @Sendable (Result<Value, StoreError>) -> Void,
+    _ body: @escaping @Sendable () -> Result<Value, StoreError>
+  ) {
+    if !worker.submit({ completion(body()) }) {
+      completion(.failure(site.failure(.cancelled, key, "shutting down")))
+    }
+  }
+
+  private var rangesIgnored: @Sendable () -> Void {
+    { [weak self] in self?.ignoresRanges.store(true, ordering: .relaxed) }
+  }
+
+  /// What the manifest says wins over what the server says; it lacked the size.
+  private static func merge(
+    _ asked: ObjectAttributes, _ promised: ObjectAttributes?
+  ) -> ObjectAttributes {
+    guard var merged = promised else { return asked }
+    merged.size = asked.size
+    merged.modified = merged.modified ?? asked.modified
+    if merged.etag.isEmpty { merged.etag = asked.etag }
+    return merged
+  }
+}

@@ -1,0 +1,162 @@
+import Glibc
+import Metrics
+import ObjectStore
+import Posix
+import Transport
+
+/// What the user may say of a site beside its address.
+public struct HTTPStoreOptions: Sendable {
+  /// A list of the files that replaces the server's listings: an http(s) address or a path on this
+  /// machine. CSV or JSON lines, see docs; read once, at the mount.
+  public var manifest: String?
+  /// How long the manifest at an address may take.
+  public var manifestTimeout: Duration = .seconds(60)
+
+  public init(manifest: String? = nil) { self.manifest = manifest }
+}
+
+// How a store is set up.
+extension HTTPStore {
+  static func makeSite(_ text: String, _ metrics: StoreMetrics) throws(StoreError) -> HTTPSite {
+    let shown = withoutUserInfo(text)
+    func invalid(_ reason: String) -> StoreError {
+      StoreError(
+        .invalidSource, store: shown, detail: reason,
+        advice: "an address looks like https://HOST[:PORT]/PATH/")
+    }
+    if text.utf8.contains(UInt8(ascii: "?")) || text.utf8.contains(UInt8(ascii: "#")) {
+      throw invalid("an address with a query or a fragment cannot be mounted")
+    }
+    let parsed: (url: HTTPURL, userInfo: [UInt8]?)
+    do throws(HTTPURL.Malformed) { parsed = try HTTPURL.parse(text) } catch {
+      throw invalid(error.reason)
+    }
+    var base = parsed.url
+    if base.target.utf8.last != UInt8(ascii: "/") { base.target += "/" }
+    let path = HTTPPercent.decode(base.target.utf8) ?? []
+    guard path.count == 1 || HTTPSite.isPath(path[1...].dropLast()) else {
+      throw invalid("the path has an empty segment, \".\" or \"..\"")
+    }
+    let authorization = parsed.userInfo.map { "Basic " + base64($0) }
+    return HTTPSite(
+      base: base, authorization: authorization,
+      displayName: shown.utf8.last == UInt8(ascii: "/") ? String(shown.dropLast()) : shown,
+      metrics: metrics)
+  }
+
+  static func loadManifest(
+    _ options: HTTPStoreOptions, _ site: HTTPSite, _ transport: Transport
+  ) throws(StoreError) -> HTTPManifest? {
+    guard let source = options.manifest else { return nil }
+    let lower = source.lowercased()
+    let isAddress = lower.hasPrefix("http://") || lower.hasPrefix("https://")
+    let shown = isAddress ? withoutUserInfo(source) : source
+    let text =
+      isAddress
+      ? try download(source, shown, site, transport, within: options.manifestTimeout)
+      : try readFile(source)
+    do throws(HTTPManifest.Malformed) { return try HTTPManifest(parsing: text) } catch {
+      throw StoreError(
+        .invalidSource, store: "manifest \(shown)", detail: "line \(error.line): \(error.reason)",
+        advice: "a line is path,size,mtime,etag or a JSON object with these names")
+    }
+  }
+
+  private static func download(
+    _ source: String, _ shown: String, _ site: HTTPSite, _ transport: Transport,
+    within timeout: Duration
+  ) throws(StoreError) -> [UInt8] {
+    let parsed: (url: HTTPURL, userInfo: [UInt8]?)
+    do throws(HTTPURL.Malformed) { parsed = try HTTPURL.parse(source) } catch {
+      throw StoreError(.invalidSource, store: "manifest \(shown)", detail: error.reason)
+    }
+    // The site's own user and password also open a manifest that lies beside the data.
+    let own = parsed.userInfo.map { "Basic " + base64($0) }
+    let borrowed = parsed.url.origin == site.base.origin ? site.authorization : nil
+    let place = HTTPSite(
+      base: parsed.url, authorization: own ?? borrowed, displayName: "manifest \(shown)",
+      metrics: site.metrics)
+    let answer = Monitor<Result<[UInt8], StoreError>?>(nil)
+    let exchange = HTTPDocumentExchange(
+      site: place, url: parsed.url, key: nil, bytesMax: HTTPManifest.bytesMax, failsFast: true
+    ) { result in
+      answer.signal { $0 = result.map { $0.body } }
+    }
+    transport.start(exchange, deadline: .now + timeout)
+    // The transport ends every exchange by its deadline.
+    return try answer.wait { $0 }!.get()
+  }
+
+  private static func readFile(_ path: String) throws(StoreError) -> [UInt8] {
+    func failure(_ detail: String) -> StoreError {
+      StoreError(.invalidSource, store: "manifest \(path)", detail: detail)
+    }
+    do {
+      let file = try OwnedDescriptor.open(path, O_RDONLY)
+      var status = stat()
+      guard fstat(file.raw, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+        throw failure("not a file")
+      }
+      guard status.st_size <= HTTPManifest.bytesMax else {
+        throw failure("larger than \(HTTPManifest.bytesMax >> 20) MiB")
+      }
+      var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+      var filled = 0
+      while filled < bytes.count {
+        let count = bytes.withUnsafeMutableBytes {
+          pread(file.raw, $0.baseAddress! + filled, $0.count - filled, off_t(filled))
+        }
+        if count < 0 && errno == EINTR { continue }
+        guard count > 0 else { throw failure("cannot be read: errno \(errno)") }
+        filled += count
+      }
+      return bytes
+    } catch let error as StoreError {
+      throw error
+    } catch {
+      throw failure("cannot be opened: \(error)")
+    }
+  }
+
+  /// For messages: what stands before an "@" in the host's place is a secret.
+  private static func withoutUserInfo(_ text: String) -> String {
+    guard let slashes = text.firstRange(ofBytes: "://") else { return text }
+    let start = slashes.upperBound
+    // A password with a "/" that should be %2F: the text is no address, and is not repeated.
+    let isAddress = (try? HTTPURL.parse(text)) != nil
+    let slash = text[start...].firstIndex { "/?#".contains($0) } ?? text.endIndex
+    let end = isAddress ? slash : text.endIndex
+    guard let at = text[start..<end].lastIndex(of: "@") else { return text }
+    return String(text[..<start] + text[text.index(after: at)...])
+  }
+
+  /// RFC 4648.
+  static func base64(_ bytes: [UInt8]) -> String {
+    let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+    var out: [UInt8] = []
+    for start in stride(from: 0, to: bytes.count, by: 3) {
+      let group = bytes[start..<min(start + 3, bytes.count)]
+      var word: UInt32 = 0
+      for byte in group { word = word << 8 | UInt32(byte) }
+      word <<= UInt32(8 * (3 - group.count))
+      for place in 0..<4 {
+        let digit = alphabet[Int(word >> UInt32(18 - 6 * place) & 63)]
+        out.append(place <= group.count ? digit : UInt8(ascii: "="))
+      }
+    }
+    return String(decoding: out, as: UTF8.self)
+  }
+}
+
+extension String {
+  fileprivate func firstRange(ofBytes needle: String) -> Range<String.Index>? {
+    var index = startIndex
+    while index < endIndex {
+      if self[index...].hasPrefix(needle) {
+        return index..<self.index(index, offsetBy: needle.count)
+      }
+      index = self.index(after: index)
+    }
+    return nil
+  }
+}

@@ -1,0 +1,46 @@
+import ObjectStore
+
+/// Rules for bucket names: what AWS has ever allowed, so that old buckets and other stores' work.
+enum BucketName {
+  /// What is wrong with the name, in words; `nil`: nothing.
+  static func complaint(_ name: String) -> String? {
+    if name.isEmpty { return "the bucket's name is missing: s3://BUCKET[/PREFIX]" }
+    if name.utf8.count > 255 { return "the bucket's name is longer than 255 characters" }
+    if name == "." || name == ".." { return "'\(name)' cannot be a bucket's name" }
+    if name.hasPrefix("arn:") { return "access points (arn:…) are not supported yet" }
+    for byte in name.utf8 where !isAllowed(byte) {
+      return "'\(name)' cannot be a bucket's name: letters, digits, '.', '-' and '_' are allowed"
+    }
+    return nil
+  }
+
+  /// One lower-case DNS label: it can stand before the endpoint's host under a wildcard certificate.
+  static func isLabel(_ name: String) -> Bool {
+    let bytes = Array(name.utf8)
+    guard (3...63).contains(bytes.count), bytes.first != hyphen, bytes.last != hyphen else {
+      return false
+    }
+    return bytes.allSatisfy { $0 == hyphen || isDigit($0) || (0x61...0x7A).contains($0) }
+  }
+
+  /// Labels joined by dots: good in a host name where no certificate is checked.
+  static func isHostName(_ name: String) -> Bool {
+    let labels = name.split(separator: ".", omittingEmptySubsequences: false)
+    return (3...63).contains(name.utf8.count)
+      && labels.allSatisfy { label in
+        let bytes = Array(label.utf8)
+        return !bytes.isEmpty && bytes.first != hyphen && bytes.last != hyphen
+          && bytes.allSatisfy { $0 == hyphen || isDigit($0) || (0x61...0x7A).contains($0) }
+      }
+      && !labels.allSatisfy { $0.utf8.allSatisfy(isDigit) }
+  }
+
+  private static let hyphen = UInt8(ascii: "-")
+
+  private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
+
+  private static func isAllowed(_ byte: UInt8) -> Bool {
+    isDigit(byte) || (0x61...0x7A).contains(byte) || (0x41...0x5A).contains(byte)
+      || byte == hyphen || byte == UInt8(ascii: ".") || byte == UInt8(ascii: "_")
+  }
+}

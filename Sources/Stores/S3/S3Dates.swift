@@ -1,0 +1,88 @@
+import Glibc
+
+/// The two ways in which S3 writes a time, read into seconds since 1970.
+enum S3Date {
+  /// "2026-11-23T11:15:00[.000](Z|+01:00)", of listings and error bodies; fractions are dropped.
+  static func iso8601(_ text: String) -> Int64? {
+    var scanner = Scanner(Array(text.utf8))
+    guard let year = scanner.number(4), scanner.take("-"), let month = scanner.number(2),
+      scanner.take("-"), let day = scanner.number(2), scanner.take("T") || scanner.take(" "),
+      let hour = scanner.number(2), scanner.take(":"), let minute = scanner.number(2),
+      scanner.take(":"), let second = scanner.number(2)
+    else { return nil }
+    if scanner.take(".") { scanner.skipDigits() }
+    var offset = 0
+    if scanner.take("Z") || scanner.isAtEnd {
+      offset = 0
+    } else {
+      let sign = scanner.take("+") ? 1 : scanner.take("-") ? -1 : 0
+      guard sign != 0, let hours = scanner.number(2) else { return nil }
+      _ = scanner.take(":")
+      guard let minutes = scanner.number(2) else { return nil }
+      offset = sign * (hours * 3600 + minutes * 60)
+    }
+    guard scanner.isAtEnd else { return nil }
+    return seconds(year, month, day, hour, minute, second).map { $0 - Int64(offset) }
+  }
+
+  /// "Mon, 23 Nov 2026 11:15:00 GMT", of the headers Date and Last-Modified.
+  static func http(_ text: String) -> Int64? {
+    guard let comma = text.firstIndex(of: ",") else { return nil }
+    var scanner = Scanner(Array(text[text.index(after: comma)...].utf8))
+    guard scanner.take(" "), let day = scanner.number(2), scanner.take(" "),
+      let month = scanner.month(), scanner.take(" "), let year = scanner.number(4),
+      scanner.take(" "), let hour = scanner.number(2), scanner.take(":"),
+      let minute = scanner.number(2), scanner.take(":"), let second = scanner.number(2),
+      scanner.take(" "), scanner.take("G"), scanner.take("M"), scanner.take("T"), scanner.isAtEnd
+    else { return nil }
+    return seconds(year, month, day, hour, minute, second)
+  }
+
+  private static func seconds(
+    _ year: Int, _ month: Int, _ day: Int, _ hour: Int, _ minute: Int, _ second: Int
+  ) -> Int64? {
+    guard (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60, second < 61
+    else { return nil }
+    var parts = tm()
+    parts.tm_year = CInt(year - 1900)
+    parts.tm_mon = CInt(month - 1)
+    parts.tm_mday = CInt(day)
+    parts.tm_hour = CInt(hour)
+    parts.tm_min = CInt(minute)
+    parts.tm_sec = CInt(second)
+    return Int64(timegm(&parts))
+  }
+
+  private struct Scanner {
+    private var rest: ArraySlice<UInt8>
+    init(_ bytes: [UInt8]) { rest = bytes[...] }
+
+    var isAtEnd: Bool { rest.isEmpty }
+
+    mutating func number(_ digits: Int) -> Int? {
+      let field = rest.prefix(digits)
+      guard field.count == digits, field.allSatisfy({ (0x30...0x39).contains($0) }) else {
+        return nil
+      }
+      rest = rest.dropFirst(digits)
+      return field.reduce(0) { $0 * 10 + Int($1 - 0x30) }
+    }
+
+    mutating func take(_ character: Unicode.Scalar) -> Bool {
+      guard rest.first == UInt8(ascii: character) else { return false }
+      rest = rest.dropFirst()
+      return true
+    }
+
+    mutating func skipDigits() { rest = rest.drop { (0x30...0x39).contains($0) } }
+
+    mutating func month() -> Int? {
+      let names = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+      ]
+      guard let index = names.firstIndex(where: { rest.starts(with: $0.utf8) }) else { return nil }
+      rest = rest.dropFirst(3)
+      return index + 1
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import Transport
+
+/// What an answer that is no success says: status, headers and the XML of its body, as far as they go.
+struct S3Failure: Equatable {
+  /// Enough for every error body of S3; a proxy's page may be longer and tells nothing more.
+  static let bodyLimit = 64 << 10
+  private static let textLimit = 400
+
+  var status: Int
+  var code = ""
+  var message = ""
+  /// From the header, else from the body; not checked.
+  var region: String?
+  var endpoint: String?
+  /// Seconds since 1970 by the store's clock.
+  var serverTime: Int64?
+  var retryAfter: Duration?
+
+  init(status: Int, code: String = "", message: String = "") {
+    self.status = status
+    self.code = code
+    self.message = message
+  }
+
+  init(_ head: HTTPResponseHead, body: [UInt8]) {
+    status = head.status
+    readBody(body)
+    region = head["x-amz-bucket-region"] ?? region
+    serverTime = head["date"].flatMap(S3Date.http) ?? serverTime
+    retryAfter = Self.retryAfter(head)
+  }
+
+  /// Best effort: what was read before a syntax error counts.
+  private mutating func readBody(_ body: [UInt8]) {
+    var reader = XMLReader(body)
+    guard case .start("Error") = try? reader.next() else { return }
+    do throws(XMLReader.SyntaxError) {
+      while let event = try reader.next() {
+        guard case .start(let name) = event else { continue }
+        switch name {
+        case "Code": code = Self.shown(try reader.string())
+        case "Message": message = Self.shown(try reader.string())
+        case "Region": region = Self.shown(try reader.string())
+        case "Endpoint": endpoint = Self.shown(try reader.string())
+        case "ServerTime": serverTime = S3Date.iso8601(try reader.string())
+        default: _ = try reader.content()
+        }
+      }
+    } catch {}
+  }
+
+  /// One line, without control characters, of bounded length: it ends in logs and on terminals.
+  static func shown(_ text: String) -> String {
+    var line = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars.prefix(textLimit) {
+      line.append(scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) ? " " : scalar)
+    }
+    return String(line)
+  }
+
+  /// x-amz-retry-after is in milliseconds, retry-after in seconds; no store may silence us for long.
+  static func retryAfter(_ head: HTTPResponseHead) -> Duration? {
+    if let value = head["x-amz-retry-after"], let time = Int64(value), time >= 0 {
+      return .milliseconds(min(time, 30_000))
+    }
+    if let value = head["retry-after"], let time = Int64(value), time >= 0 {
+      return .seconds(min(time, 30))
+    }
+    return nil
+  }
+
+  /// The store's own words, for a message.
+  var words: String {
+    var words = "HTTP \(status)"
+    if !code.isEmpty { words += " \(code)" }
+    if !message.isEmpty { words += ": \(message)" }
+    return words
+  }
+}

@@ -1,0 +1,100 @@
+import ObjectStore
+import Transport
+
+/// How far the fetch of a range has come, and whether an answer is what was asked for. Pure: the exchange
+/// round it holds the lock and calls the sink.
+struct S3FetchProgress {
+  let version: ObjectVersion
+  let range: Range<UInt64>
+  /// Bytes handed to the sink, over all attempts.
+  private(set) var delivered: UInt64 = 0
+
+  init(version: ObjectVersion, range: Range<UInt64>) {
+    self.version = version
+    self.range = range
+  }
+
+  var position: UInt64 { range.lowerBound + delivered }
+  var isComplete: Bool { position == range.upperBound }
+
+  /// The range is asked for also where it is the whole object: the Content-Range of the answer then gives
+  /// the object's true size, and a resumed fetch is not another case.
+  var headers: [(name: String, value: String)] {
+    var headers = [(name: "range", value: "bytes=\(position)-\(range.upperBound - 1)")]
+    // If-Match compares strongly: a weak tag would never match.
+    if version.etag.hasPrefix("\"") { headers.append(("if-match", version.etag)) }
+    return headers
+  }
+
+  enum Judgement: Equatable {
+    case good
+    case changed(String)
+    case bad(String)
+  }
+
+  /// Whether the body of a success may be taken. ETag and total are compared although If-Match was sent:
+  /// some stores ignore it.
+  func judge(_ head: HTTPResponseHead) -> Judgement {
+    if !version.etag.isEmpty {
+      guard let etag = head["etag"] else { return .bad("an answer without an ETag") }
+      if !S3ETag.areEqual(etag, version.etag) { return .changed("its ETag is another") }
+    } else if version.modified != 0,
+      let modified = head["last-modified"].flatMap(S3Date.http), modified != version.modified
+    {
+      return .changed("it was modified since")
+    }
+    let length: UInt64
+    if head.status == 206 {
+      guard let text = head["content-range"], let sent = ContentRange(text) else {
+        return .bad("a partial answer without a Content-Range")
+      }
+      if sent.total != version.size { return .changed("its size is another") }
+      guard sent.first == position, sent.last == range.upperBound - 1 else {
+        return .bad(
+          "bytes \(sent.first)-\(sent.last) came where \(position)-\(range.upperBound - 1) were "
+            + "asked for")
+      }
+      length = range.upperBound - position
+    } else {
+      // A 200 is the whole object: right only where that is what was asked for.
+      if let text = head["content-length"], UInt64(text) != version.size {
+        return .changed("its size is another")
+      }
+      guard position == 0, range.upperBound == version.size else {
+        return .bad("the store ignores the Range header")
+      }
+      length = version.size
+    }
+    if let text = head["content-length"], UInt64(text) != length {
+      return .bad("a Content-Length of \(text) for \(length) bytes")
+    }
+    return .good
+  }
+
+  /// False: more than was asked for.
+  mutating func take(_ count: Int) -> Bool {
+    guard UInt64(count) <= range.upperBound - position else { return false }
+    delivered += UInt64(count)
+    return true
+  }
+}
+
+/// "bytes 0-9/100"; a total of "*" is no answer to a check.
+struct ContentRange: Equatable {
+  var first: UInt64
+  var last: UInt64
+  var total: UInt64
+
+  init?(_ text: String) {
+    guard text.lowercased().hasPrefix("bytes ") else { return nil }
+    let parts = text.dropFirst(6).split(separator: "/", omittingEmptySubsequences: false)
+    guard parts.count == 2, let total = UInt64(parts[1]) else { return nil }
+    let ends = parts[0].split(separator: "-", omittingEmptySubsequences: false)
+    guard ends.count == 2, let first = UInt64(ends[0]), let last = UInt64(ends[1]), first <= last,
+      last < total
+    else { return nil }
+    self.first = first
+    self.last = last
+    self.total = total
+  }
+}

@@ -1,0 +1,136 @@
+import ObjectStore
+
+/// What an error answer means: the whole table in one pure function.
+enum S3Reaction: Equatable {
+  case fail(StoreError.Kind, String, advice: String)
+  case retry(StoreError.Kind, isThrottle: Bool)
+  /// The bucket is in this region (checked for form).
+  case learnRegion(String)
+  case correctClock(serverTime: Int64)
+
+  enum Subject { case object, listing }
+
+  static func to(
+    _ failure: S3Failure, subject: Subject, isSigned: Bool, region: String, isAWS: Bool
+  ) -> S3Reaction {
+    if let learned = otherRegion(failure, than: region) { return .learnRegion(learned) }
+    if failure.code == "RequestTimeTooSkewed", let time = failure.serverTime {
+      return .correctClock(serverTime: time)
+    }
+    return byCode(failure, isSigned: isSigned, region: region)
+      ?? byStatus(failure, subject: subject, isSigned: isSigned, isAWS: isAWS)
+  }
+
+  /// A redirect, or a complaint that a wrong region can be the cause of, that names another one.
+  private static func otherRegion(_ failure: S3Failure, than region: String) -> String? {
+    let isAboutRegion =
+      (300..<400).contains(failure.status)
+      || [
+        "AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException",
+      ]
+      .contains(failure.code) || (failure.status == 400 && failure.code.isEmpty)
+    guard isAboutRegion, failure.status != 304 else { return nil }
+    let named = failure.region ?? failure.endpoint.flatMap(regionOfAWSHost)
+    guard let named, named != region, BucketAddress.isRegion(named) else { return nil }
+    return named
+  }
+
+  /// "bucket.s3.eu-west-1.amazonaws.com" and "s3-eu-west-1.amazonaws.com".
+  static func regionOfAWSHost(_ host: String) -> String? {
+    let labels = host.split(separator: ".").map(String.init)
+    guard let end = labels.lastIndex(of: "amazonaws"), end > 0 else { return nil }
+    let last = labels[end - 1]
+    if last.hasPrefix("s3-") { return String(last.dropFirst(3)) }
+    return end > 1 && labels[end - 2] == "s3" ? last : nil
+  }
+
+  private static func byCode(
+    _ failure: S3Failure, isSigned: Bool, region: String
+  ) -> S3Reaction? {
+    switch failure.code {
+    case "NoSuchBucket", "InvalidBucketName":
+      return .fail(
+        .noSuchStore, "the bucket does not exist (\(failure.words))",
+        advice: "check its name and --endpoint-url")
+    case "NoSuchKey", "NoSuchVersion":
+      return .fail(.notFound, "no such object", advice: "")
+    case "AccessDenied", "AllAccessDisabled", "AccountProblem":
+      return denied(failure, isSigned: isSigned)
+    case "InvalidAccessKeyId":
+      return .fail(
+        .badCredentials, "the store does not know the access key (\(failure.words))",
+        advice: "check the keys and whether they belong to this store (--profile, --endpoint-url)")
+    case "SignatureDoesNotMatch":
+      return .fail(
+        .badCredentials, "the secret key does not fit the access key (\(failure.words))",
+        advice: "check the secret key and --region")
+    case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
+      return .fail(
+        .badCredentials, "the session's keys have expired (\(failure.words))",
+        advice: "get new ones and mount again")
+    case "InvalidToken", "InvalidSecurity":
+      return .fail(
+        .badCredentials, "the store refuses the session token (\(failure.words))",
+        advice: "check AWS_SESSION_TOKEN: it belongs to one pair of keys")
+    case "AuthorizationHeaderMalformed":
+      return .fail(
+        .badCredentials, "the store refuses the signature's form (\(failure.words))",
+        advice: "check --region (now \(region))")
+    case "RequestTimeTooSkewed":
+      return .fail(
+        .badCredentials, "this machine's clock is wrong (\(failure.words))", advice: "set the clock"
+      )
+    case "InvalidObjectState":
+      return .fail(
+        .archived, "the object is archived", advice: "restore it first (aws s3api restore-object)")
+    case "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded",
+      "TooManyRequests", "BandwidthLimitExceeded", "RequestThrottled":
+      return .retry(.throttled, isThrottle: true)
+    case "InternalError", "RequestTimeout", "ServiceUnavailable", "OperationAborted":
+      return .retry(.serverFailure, isThrottle: failure.code == "ServiceUnavailable")
+    default: return nil
+    }
+  }
+
+  private static func byStatus(
+    _ failure: S3Failure, subject: Subject, isSigned: Bool, isAWS: Bool
+  ) -> S3Reaction {
+    switch failure.status {
+    case 412, 416: return .fail(.changed, "the object was changed in the store", advice: "")
+    case 404 where subject == .object: return .fail(.notFound, "no such object", advice: "")
+    case 404:
+      return .fail(
+        .noSuchStore, "the bucket does not exist (\(failure.words))",
+        advice: "check its name and --endpoint-url")
+    case 401, 403: return denied(failure, isSigned: isSigned)
+    case 429, 503: return .retry(.throttled, isThrottle: true)
+    case 408, 500, 502, 504: return .retry(.serverFailure, isThrottle: false)
+    case 300..<400:
+      let place = failure.endpoint.map { " at \($0)" } ?? " elsewhere"
+      return .fail(
+        .noSuchStore, "the bucket lives\(place) (\(failure.words))",
+        advice: isAWS ? "name its --region" : "check --endpoint-url and --region")
+    case 400 where failure.code.isEmpty && isSigned:
+      return .fail(
+        .badCredentials, "the store refuses the request (\(failure.words))",
+        advice: "the keys may have expired or belong to another region")
+    case 405, 501:
+      return .fail(
+        .unsupported, "the server does not speak S3 here (\(failure.words))",
+        advice: "check --endpoint-url")
+    default:
+      return .fail(
+        .badReply, "unexpected answer (\(failure.words))",
+        advice: isAWS ? "" : "check --endpoint-url"
+      )
+    }
+  }
+
+  private static func denied(_ failure: S3Failure, isSigned: Bool) -> S3Reaction {
+    .fail(
+      .accessDenied, "access denied (\(failure.words))",
+      advice: isSigned
+        ? "the keys need s3:ListBucket on the bucket and s3:GetObject on its objects"
+        : "the bucket is not public: leave out --no-sign-request and give keys")
+  }
+}

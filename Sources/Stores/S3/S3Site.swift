@@ -1,0 +1,148 @@
+import Credentials
+import Glibc
+import ObjectStore
+import Posix
+import Transport
+
+/// What the requests of one bucket share: where they go, how they are signed, and what answers have taught
+/// (region, clock).
+final class S3Site: Sendable {
+  let displayName: String
+  let identity: String
+
+  private struct Learned {
+    var endpoint: BucketAddress
+    /// Seconds that the store's clock is ahead of ours.
+    var clockOffset: Int64 = 0
+  }
+
+  private let learned: Lock<Learned>
+  private let credentials: any CredentialsProvider
+  private let signer = SigV4Signer()
+  private let isAWS: Bool
+
+  init(options: S3Options, credentials: any CredentialsProvider) throws(StoreError) {
+    let endpoint = try BucketAddress(options: options)
+    displayName = "s3://\(options.bucket)"
+    identity = endpoint.identity
+    isAWS = endpoint.place == .aws
+    learned = Lock(Learned(endpoint: endpoint))
+    self.credentials = credentials
+  }
+
+  /// What one exchange remembers of its requests, so that each lesson is drawn once.
+  struct Attempt {
+    fileprivate var region = ""
+    fileprivate var isSigned = false
+    fileprivate var redirects = 0
+    fileprivate var clockCorrections = 0
+  }
+
+  /// A signed request; `key` is `nil` for the bucket itself. Query names and values are raw.
+  func request(
+    _ method: HTTPRequest.Method, key: ObjectKey?, query: [(name: String, value: [UInt8])] = [],
+    headers: [(name: String, value: String)] = [], attempt: inout Attempt
+  ) throws(StoreError) -> HTTPRequest {
+    let (endpoint, offset) = learned.withLock { ($0.endpoint, $0.clockOffset) }
+    let path = endpoint.path(key)
+    let pairs = query.map {
+      (name: PercentEncoding.encode($0.name.utf8), value: PercentEncoding.encode($0.value))
+    }
+    var url = "\(endpoint.scheme)://\(endpoint.host)\(path)"
+    if !pairs.isEmpty {
+      url += "?" + pairs.map { "\($0.name)=\($0.value)" }.joined(separator: "&")
+    }
+    attempt.region = endpoint.region
+    var request = HTTPRequest(method: method, url: url, headers: headers)
+    if let keys = try credentials.current() {
+      attempt.isSigned = true
+      let input = SigningInput(
+        method: method.rawValue, host: endpoint.host, path: path, query: pairs,
+        time: Int64(time(nil)) + offset)
+      request.headers += signer.headers(for: input, credentials: keys, region: endpoint.region)
+    } else {
+      attempt.isSigned = false
+    }
+    return request
+  }
+
+  /// What to do after an answer that is no success.
+  func verdict(
+    _ failure: S3Failure, subject: S3Reaction.Subject, key: ObjectKey?, attempt: inout Attempt
+  ) -> Verdict {
+    let reaction = S3Reaction.to(
+      failure, subject: subject, isSigned: attempt.isSigned, region: attempt.region, isAWS: isAWS)
+    switch reaction {
+    case .fail(let kind, let detail, let advice):
+      return .failed(error(kind, key: key, detail, advice: advice))
+    case .retry(let kind, let isThrottle):
+      let cause = error(kind, key: key, "the store answers \(failure.words)")
+      return .retry(cause: cause, isThrottle: isThrottle, after: failure.retryAfter)
+    case .learnRegion(let region):
+      guard attempt.redirects < 1 else {
+        return .failed(
+          error(
+            .badReply, key: key, "the store sends us from region to region (\(failure.words))",
+            advice: "name the bucket's --region"))
+      }
+      attempt.redirects += 1
+      learned.withLock { $0.endpoint.region = region }
+      return .again
+    case .correctClock(let serverTime):
+      guard attempt.clockCorrections < 1 else {
+        return .failed(
+          error(
+            .badCredentials, key: key, "this machine's clock is wrong (\(failure.words))",
+            advice: "set the clock"))
+      }
+      attempt.clockCorrections += 1
+      learned.withLock { $0.clockOffset = serverTime - Int64(time(nil)) }
+      return .again
+    }
+  }
+
+  /// What to do after a transfer that gave no answer.
+  func verdict(_ failure: TransferFailure, key: ObjectKey?, failsFast: Bool = false) -> Verdict {
+    let kind: StoreError.Kind
+    let advice: String
+    switch failure.kind {
+    case .nameNotResolved, .connectionRefused, .connectTimedOut:
+      kind = .unreachable
+      advice = "check the network and --endpoint-url"
+    case .tls:
+      kind = .tls
+      advice = "check --ca-bundle and whether the endpoint speaks https"
+    case .stalled, .firstByteTimedOut:
+      kind = .timedOut
+      advice = ""
+    case .bodyTooLarge, .malformed, .truncated:
+      kind = .badReply
+      advice = ""
+    case .connectionLost, .other:
+      kind = .unreachable
+      advice = ""
+    }
+    let cause = error(kind, key: key, failure.detail, advice: advice)
+    switch failure.kind {
+    case .nameNotResolved, .connectionRefused, .tls:
+      return failsFast ? .failed(cause) : .retry(cause: cause)
+    case .bodyTooLarge: return .failed(cause)
+    default: return .retry(cause: cause)
+    }
+  }
+
+  /// Errors of the transport's own (cancelled, timed out in its queue) do not know whose they are.
+  func named(_ result: Result<Void, StoreError>, key: ObjectKey) -> Result<Void, StoreError> {
+    result.mapError { error in
+      guard error.store.isEmpty else { return error }
+      return StoreError(
+        error.kind, store: displayName, key: key, detail: error.detail, advice: error.advice)
+    }
+  }
+
+  func error(
+    _ kind: StoreError.Kind, key: ObjectKey?, _ detail: String, advice: String = ""
+  ) -> StoreError {
+    StoreError(kind, store: displayName, key: key, detail: detail, advice: advice)
+  }
+}

@@ -1,0 +1,59 @@
+/// A bucket of S3, or of a store that speaks its protocol.
+///
+/// Each call becomes one exchange on the transport; what a request and an answer mean is decided in
+/// pure values beside this file: `BucketAddress` (where), `S3Listing` (names), `S3FetchProgress`
+/// (bytes), `S3Reaction` (errors).
+public import Credentials
+public import Metrics
+public import ObjectStore
+public import Posix
+public import Transport
+
+public final class S3Store: ObjectStore {
+  public let displayName: String
+  public let identity: String
+  public let traits = StoreTraits()
+
+  private let options: S3Options
+  private let site: S3Site
+  private let transport: Transport
+  private let metrics: StoreMetrics
+
+  /// Nothing is asked of the bucket yet; `.invalidSource` for a name or URL that cannot be right. The
+  /// store owns the transport: its `shutdown` ends it.
+  public init(
+    options: S3Options, credentials: any CredentialsProvider, transport: Transport,
+    metrics: StoreMetrics
+  ) throws(StoreError) {
+    self.options = options
+    self.transport = transport
+    self.metrics = metrics
+    site = try S3Site(options: options, credentials: credentials)
+    displayName = site.displayName
+    identity = site.identity
+  }
+
+  public func list(
+    _ request: ListRequest, completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
+  ) {
+    let exchange = S3ListExchange(
+      request, options: options, site: site, metrics: metrics, completion: completion)
+    transport.start(exchange, deadline: request.deadline)
+  }
+
+  public func head(
+    _ key: ObjectKey, deadline: Instant,
+    completion: @escaping @Sendable (Result<ObjectAttributes, StoreError>) -> Void
+  ) {
+    let exchange = S3HeadExchange(key, site: site, metrics: metrics, completion: completion)
+    transport.start(exchange, deadline: deadline)
+  }
+
+  @discardableResult
+  public func fetch(_ request: FetchRequest, into sink: any FetchSink) -> any FetchTicket {
+    let exchange = S3FetchExchange(request, site: site, metrics: metrics, sink: sink)
+    return transport.start(exchange, deadline: request.deadline)
+  }
+
+  public func shutdown() { transport.shutdown() }
+}

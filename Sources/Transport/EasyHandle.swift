@@ -1,0 +1,82 @@
+import CCurlShim
+import Posix
+
+/// A libcurl easy handle with typed setters. Setting cannot fail for options that the library
+/// knows, and one that it does not know is not needed by this version of it; so codes are dropped.
+struct EasyHandle {
+  let raw: UnsafeMutableRawPointer
+
+  init() {
+    // Null only when memory has run out.
+    raw = curl_easy_init()!
+  }
+
+  func set(_ option: CURLoption, _ value: Int) { _ = millrace_easy_set_long(raw, option, value) }
+
+  func set(_ option: CURLoption, _ value: Bool) { set(option, value ? 1 : 0) }
+
+  /// libcurl copies the string; nil takes the option back.
+  func set(_ option: CURLoption, _ value: String?) {
+    guard let value else { return set(option, pointer: nil) }
+    value.withCString { text in set(option, pointer: text) }
+  }
+
+  func set(_ option: CURLoption, pointer: UnsafeRawPointer?) {
+    _ = millrace_easy_set_pointer(raw, option, pointer)
+  }
+
+  func set(_ option: CURLoption, offset: Int) {
+    _ = millrace_easy_set_offset(raw, option, curl_off_t(offset))
+  }
+
+  func set(_ option: CURLoption, callback: @escaping millrace_data_callback) {
+    _ = millrace_easy_set_callback(raw, option, callback)
+  }
+
+  func long(_ info: CURLINFO) -> Int {
+    var value = 0
+    _ = millrace_easy_get_long(raw, info, &value)
+    return value
+  }
+
+  func offset(_ info: CURLINFO) -> Int {
+    var value: curl_off_t = 0
+    _ = millrace_easy_get_offset(raw, info, &value)
+    return Int(value)
+  }
+
+  /// The options that are the same for every request of a transport.
+  func setConstants(_ configuration: TransportConfiguration, share: UnsafeMutableRawPointer?) {
+    set(CURLOPT_SHARE, pointer: share)
+    set(CURLOPT_NOSIGNAL, true)
+    // A name server that does not answer must not hold up the thread when its transfer is given up.
+    set(CURLOPT_QUICK_EXIT, true)
+    set(CURLOPT_PROTOCOLS_STR, "http,https")
+    set(CURLOPT_REDIR_PROTOCOLS_STR, "http,https")
+    // Redirects are followed by the exchange, which signs each hop.
+    set(CURLOPT_FOLLOWLOCATION, false)
+    // S3 speaks no HTTP/2, and one connection for all ranges would be slower than several.
+    set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
+    // Keys with "/../" in them are legal.
+    set(CURLOPT_PATH_AS_IS, true)
+    set(CURLOPT_TCP_NODELAY, true)
+    set(CURLOPT_TCP_KEEPALIVE, true)
+    set(CURLOPT_SUPPRESS_CONNECT_HEADERS, true)
+    // From 64 KiB on it hardly matters (measured); each running transfer has one.
+    set(CURLOPT_BUFFERSIZE, 128 << 10)
+    set(CURLOPT_CONNECTTIMEOUT_MS, max(1, Int(configuration.connectTimeout.milliseconds)))
+    // S3 closes idle connections after about 5 s: do not start on one that is about to go.
+    set(CURLOPT_MAXAGE_CONN, 4)
+    set(CURLOPT_USERAGENT, configuration.userAgent)
+    setTrust(configuration)
+  }
+
+  private func setTrust(_ configuration: TransportConfiguration) {
+    set(CURLOPT_SSL_VERIFYPEER, 1)
+    set(CURLOPT_SSL_VERIFYHOST, 2)
+    guard let bundle = configuration.caBundle else { return }
+    set(CURLOPT_CAINFO, bundle)
+    // Else the system's folder of authorities would still be trusted beside it.
+    set(CURLOPT_CAPATH, pointer: nil)
+  }
+}

@@ -1,0 +1,45 @@
+import ObjectStore
+import Posix
+
+/// An exchange on its way from `start` to `finish`. The caller holds it as a ticket; all its state
+/// belongs to the transport's thread.
+final class ExchangeTask: FetchTicket, @unchecked Sendable {
+  enum Phase {
+    /// Ready, waits for one of the transfers that may run at once.
+    case queued
+    /// Waits for its back-off to end.
+    case backingOff
+    /// Its back-off is over; waits for the retry budget.
+    case awaitingBudget
+    case running(Transfer, ProgressWatch)
+    case ended
+  }
+
+  let deadline: Instant
+  private let mailbox: Mailbox
+
+  /// Nil once ended: the exchange's owner often holds the ticket, which would be a cycle.
+  var exchange: (any Exchange)?
+  var phase = Phase.queued
+  var ledger: AttemptLedger
+  /// When the phase wants to be looked at; the deadline counts besides.
+  var alarm = Instant.distantFuture
+  /// Where the last request went, for messages.
+  var origin = ""
+  /// Its place in the loop's list of live tasks.
+  var index = 0
+
+  init(_ exchange: any Exchange, deadline: Instant, policy: RetryPolicy, mailbox: Mailbox) {
+    self.exchange = exchange
+    self.deadline = deadline
+    self.mailbox = mailbox
+    ledger = AttemptLedger(deadline: deadline, policy: policy)
+  }
+
+  func cancel() { mailbox.cancel(self) }
+
+  var hasEnded: Bool {
+    if case .ended = phase { return true }
+    return false
+  }
+}

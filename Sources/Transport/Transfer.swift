@@ -1,0 +1,239 @@
+import CCurlShim
+import Glibc
+import ObjectStore
+import Posix
+
+/// One attempt on the wire: an easy handle and what its callbacks need. Reused for the next
+/// attempt, whoever's it is. Lives on the transport's thread.
+final class Transfer {
+  /// Why we ended the transfer ourselves, inside a callback.
+  private enum Abort {
+    case rejected
+    case bodyTooLarge(limit: Int)
+    case headTooLarge
+    case malformedHead
+  }
+
+  let easy = EasyHandle()
+  private(set) var task: ExchangeTask?
+  private(set) var startedAt = Instant(nanoseconds: 0)
+  /// Bytes of head and body so far.
+  private(set) var received = 0
+  /// Bytes that `receive(body:)` took.
+  private(set) var streamed = 0
+
+  private var exchange: (any Exchange)?
+  private var parser = HeadParser()
+  private var head: HTTPResponseHead?
+  private var disposition = BodyDisposition.reject
+  private var collected: [UInt8] = []
+  private var abort: Abort?
+  private var headerList: UnsafeMutablePointer<curl_slist>?
+  private var origin = ""
+  private let errorText: UnsafeMutablePointer<CChar>
+
+  init(_ configuration: TransportConfiguration, share: UnsafeMutableRawPointer?) {
+    errorText = .allocate(capacity: Int(CURL_ERROR_SIZE))
+    errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
+    easy.setConstants(configuration, share: share)
+    let context = Unmanaged.passUnretained(self).toOpaque()
+    easy.set(CURLOPT_PRIVATE, pointer: context)
+    easy.set(CURLOPT_ERRORBUFFER, pointer: errorText)
+    easy.set(CURLOPT_HEADERDATA, pointer: context)
+    easy.set(CURLOPT_HEADERFUNCTION, callback: transferHeader)
+    easy.set(CURLOPT_WRITEDATA, pointer: context)
+    easy.set(CURLOPT_WRITEFUNCTION, callback: transferBody)
+  }
+
+  /// It must have been taken off the multi handle.
+  deinit {
+    curl_easy_cleanup(easy.raw)
+    curl_slist_free_all(headerList)
+    errorText.deallocate()
+  }
+
+  static func of(_ easy: UnsafeMutableRawPointer) -> Transfer? {
+    var context: UnsafeMutableRawPointer?
+    _ = millrace_easy_get_private(easy, &context)
+    return context.map { Unmanaged<Transfer>.fromOpaque($0).takeUnretainedValue() }
+  }
+
+  /// Makes the handle ready to send `request`.
+  func prepare(
+    _ request: HTTPRequest, for task: ExchangeTask, exchange: any Exchange
+  ) throws(TransferFailure) {
+    try request.checkCharacters()
+    self.task = task
+    self.exchange = exchange
+    origin = request.origin
+    startedAt = .now
+    easy.set(CURLOPT_URL, request.url)
+    easy.set(CURLOPT_UNIX_SOCKET_PATH, request.unixSocketPath)
+    setMethod(request)
+    setHeaders(request)
+  }
+
+  /// Forgets the attempt; the handle keeps only what every request has.
+  func recycle() {
+    task = nil
+    exchange = nil
+    parser = HeadParser()
+    head = nil
+    disposition = .reject
+    collected = []
+    abort = nil
+    received = 0
+    streamed = 0
+    errorText[0] = 0
+    easy.set(CURLOPT_HTTPHEADER, pointer: nil)
+    curl_slist_free_all(headerList)
+    headerList = nil
+    // Drops libcurl's copy of the body.
+    easy.set(CURLOPT_COPYPOSTFIELDS, pointer: nil)
+  }
+
+  /// What the exchange is told of an attempt that libcurl has ended.
+  func outcome(_ code: CURLcode) -> AttemptOutcome {
+    if code == CURLE_OK, let head {
+      return .response(head, body: collected)
+    }
+    if case .rejected = abort, let head { return .rejected(head) }
+    return .transferFailed(failure(code), wasStreaming: streamed > 0)
+  }
+
+  /// The outcome of an attempt that the transport ends.
+  func outcome(_ kind: TransferFailure.Kind, _ detail: String) -> AttemptOutcome {
+    .transferFailed(
+      TransferFailure(kind, detail: "\(detail) (\(origin))"), wasStreaming: streamed > 0)
+  }
+
+  /// The outcome of an attempt that ran when the exchange's deadline came.
+  var outcomeAtDeadline: AttemptOutcome {
+    if requestStarted == nil { return outcome(.connectTimedOut, "no connection in the time given") }
+    if received == 0 { return outcome(.firstByteTimedOut, "no answer in the time given") }
+    return outcome(.stalled, "the answer did not come to its end in the time given")
+  }
+
+  /// When the request went out; nil while the connection is being made.
+  var requestStarted: Instant? {
+    let connecting = easy.offset(CURLINFO_PRETRANSFER_TIME_T)
+    return connecting > 0 ? startedAt + .microseconds(connecting) : nil
+  }
+
+  var sample: ProgressWatch.Sample {
+    ProgressWatch.Sample(
+      received: received, sent: easy.offset(CURLINFO_SIZE_UPLOAD_T), requestStarted: requestStarted)
+  }
+
+  // MARK: Calls from libcurl
+
+  fileprivate func take(header line: UnsafeRawBufferPointer) -> Bool {
+    received += line.count
+    switch parser.take(line) {
+    case .incomplete: return true
+    case .tooLarge: abort = .headTooLarge
+    case .malformed: abort = .malformedHead
+    case .complete(let head):
+      self.head = head
+      guard let exchange else { return false }
+      disposition = exchange.receive(head: head)
+      guard case .reject = disposition else { return true }
+      abort = .rejected
+    }
+    return false
+  }
+
+  /// The hot path: at most 16 KiB a call, handed on where they lie.
+  fileprivate func take(body bytes: UnsafeRawBufferPointer) -> Bool {
+    received += bytes.count
+    switch disposition {
+    case .stream:
+      guard let exchange, exchange.receive(body: bytes) else {
+        abort = .rejected
+        return false
+      }
+      streamed += bytes.count
+      return true
+    case .collect(let limit):
+      guard collected.count + bytes.count <= limit else {
+        abort = .bodyTooLarge(limit: limit)
+        return false
+      }
+      collected.append(contentsOf: bytes)
+      return true
+    case .reject:
+      return false
+    }
+  }
+
+  private func failure(_ code: CURLcode) -> TransferFailure {
+    let failure: TransferFailure
+    switch abort {
+    case .bodyTooLarge(let limit):
+      failure = TransferFailure(.bodyTooLarge, detail: "an answer of more than \(limit) bytes")
+    case .headTooLarge:
+      failure = TransferFailure(
+        .malformed, detail: "more than \(HeadParser.maxBytes) bytes of headers")
+    case .malformedHead:
+      failure = TransferFailure(.malformed, detail: "an answer that is not HTTP")
+    case .rejected, nil:
+      failure = TransferFailure(
+        curl: code, text: String(cString: errorText), wasSent: requestStarted != nil)
+    }
+    return TransferFailure(failure.kind, detail: "\(failure.detail) (\(origin))")
+  }
+
+  // MARK: Making a request
+
+  private func setMethod(_ request: HTTPRequest) {
+    // Also takes a HEAD or POST of the attempt before back.
+    easy.set(CURLOPT_HTTPGET, true)
+    easy.set(CURLOPT_CUSTOMREQUEST, nil)
+    switch request.method {
+    case .get: break
+    case .head: easy.set(CURLOPT_NOBODY, true)
+    case .put, .post:
+      easy.set(CURLOPT_POST, true)
+      easy.set(CURLOPT_CUSTOMREQUEST, request.method.rawValue)
+      // libcurl copies the body, and so can send it again on another connection by itself.
+      easy.set(CURLOPT_POSTFIELDSIZE_LARGE, offset: request.body.count)
+      request.body.withUnsafeBytes { body in
+        withUnsafeBytes(of: 0 as UInt8) { nothing in
+          easy.set(CURLOPT_COPYPOSTFIELDS, pointer: body.baseAddress ?? nothing.baseAddress)
+        }
+      }
+    }
+  }
+
+  private func setHeaders(_ request: HTTPRequest) {
+    for (name, value) in request.headers {
+      append(value.isEmpty ? "\(name);" : "\(name): \(value)")
+    }
+    if request.method == .put || request.method == .post {
+      // Without these libcurl waits a second for "100 Continue", and calls the body a form.
+      append("Expect:")
+      if !request.hasHeader("content-type") { append("Content-Type:") }
+    }
+    easy.set(CURLOPT_HTTPHEADER, pointer: headerList)
+  }
+
+  private func append(_ line: String) {
+    if let list = curl_slist_append(headerList, line) { headerList = list }
+  }
+}
+
+private func transferHeader(
+  bytes: UnsafeMutablePointer<CChar>?, size: Int, count: Int, context: UnsafeMutableRawPointer?
+) -> Int {
+  let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
+  let line = UnsafeRawBufferPointer(start: bytes, count: size * count)
+  return transfer.take(header: line) ? line.count : 0
+}
+
+private func transferBody(
+  bytes: UnsafeMutablePointer<CChar>?, size: Int, count: Int, context: UnsafeMutableRawPointer?
+) -> Int {
+  let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
+  let body = UnsafeRawBufferPointer(start: bytes, count: size * count)
+  return transfer.take(body: body) ? body.count : 0
+}

@@ -1,0 +1,80 @@
+import Posix
+
+/// Alarms: the ends of back-offs, the looks at running transfers, and deadlines.
+extension TransferLoop {
+  func setAlarm(_ instant: Instant, of task: ExchangeTask) {
+    task.alarm = instant
+    nextAlarm = min(nextAlarm, instant, task.deadline)
+  }
+
+  func nextWakeUp() -> Instant {
+    var instant = nextAlarm
+    if let first = awaitingBudget.first {
+      instant = min(instant, budget.available(first.ledger.lastCost))
+    }
+    if let idleSince { instant = min(instant, idleSince + configuration.closeIdleAfter) }
+    return instant
+  }
+
+  /// Alarms are looked for in one go when the earliest may have come. Most tasks end long before
+  /// theirs, so that a sorted queue would mostly hold those of the dead.
+  func ringAlarms() {
+    let now = Instant.now
+    guard now >= nextAlarm else { return }
+    nextAlarm = .distantFuture
+    var due: [ExchangeTask] = []
+    for task in live {
+      let alarm = min(task.alarm, task.deadline)
+      if alarm <= now { due.append(task) } else { nextAlarm = min(nextAlarm, alarm) }
+    }
+    for task in due where !task.hasEnded { ring(task, now) }
+  }
+
+  func ring(_ task: ExchangeTask, _ now: Instant) {
+    guard now < task.deadline else { return expire(task) }
+    switch task.phase {
+    case .backingOff:
+      task.phase = .awaitingBudget
+      setAlarm(.distantFuture, of: task)
+      awaitingBudget.append(task)
+    case .running(let transfer, var watch):
+      let finding = watch.check(transfer.sample, now: now)
+      task.phase = .running(transfer, watch)
+      setAlarm(now + watch.interval, of: task)
+      giveUp(task, transfer, finding)
+    case .queued, .awaitingBudget, .ended:
+      setAlarm(.distantFuture, of: task)
+    }
+  }
+
+  func giveUp(_ task: ExchangeTask, _ transfer: Transfer, _ finding: ProgressWatch.Finding) {
+    switch finding {
+    case .fine: return
+    case .firstByteTimedOut:
+      let limit = configuration.firstByteTimeout.seconds
+      endAttempt(task, transfer, transfer.outcome(.firstByteTimedOut, "no answer for \(limit) s"))
+    case .stalled:
+      let limit = configuration.stallTimeout.seconds
+      endAttempt(
+        task, transfer, transfer.outcome(.stalled, "the answer stood still for \(limit) s"))
+    }
+  }
+
+  /// The deadline has come. An exchange without a cause yet is asked once more, because it alone can
+  /// name store and key.
+  func expire(_ task: ExchangeTask) {
+    let outcome: AttemptOutcome
+    if case .running(let transfer, _) = task.phase {
+      outcome = transfer.outcomeAtDeadline
+      release(transfer)
+      task.phase = .queued
+    } else if let cause = task.ledger.causeAtDeadline {
+      return end(task, .failure(cause))
+    } else {
+      let limit = configuration.maxConcurrentTransfers
+      let failure = TransferFailure(.other, detail: "waited for one of \(limit) transfers to end")
+      outcome = .transferFailed(failure, wasStreaming: false)
+    }
+    end(task, lastWord(of: task, on: outcome).mapError(AttemptLedger.timedOut))
+  }
+}

@@ -1,0 +1,269 @@
+import CCurlShim
+import DequeModule
+import Glibc
+import Logging
+import Metrics
+import ObjectStore
+import Posix
+
+/// The transport's thread: admits exchanges, runs their attempts, and acts on what `AttemptLedger`,
+/// `RetryBudget` and `ProgressWatch` decide. Everything in it is touched by that thread alone.
+///
+/// libcurl is handed only what may run now: time in its own queue would count against a transfer.
+final class TransferLoop: @unchecked Sendable {
+  let mailbox: Mailbox
+  let configuration: TransportConfiguration
+  let metrics: StoreMetrics
+  let log: Logger
+  var budget: RetryBudget
+  var random: SeededGenerator
+
+  /// Tasks that have not ended, in no order; `ExchangeTask.index` is the place.
+  var live: [ExchangeTask] = []
+  var ready: Deque<ExchangeTask> = []
+  /// Retries that wait for the budget, in the order in which their back-off ended.
+  var awaitingBudget: Deque<ExchangeTask> = []
+  /// No alarm or deadline of a live task is earlier.
+  var nextAlarm = Instant.distantFuture
+
+  let share: UnsafeMutableRawPointer?
+  var multi: CurlMulti
+  var pool: [Transfer] = []
+  var running = 0
+  /// Since when no exchange has been live; nil while one is.
+  var idleSince: Instant?
+  var mayHaveConnections = false
+
+  init(
+    mailbox: Mailbox, configuration: TransportConfiguration, metrics: StoreMetrics, log: Logger,
+    seed: UInt64
+  ) {
+    self.mailbox = mailbox
+    self.configuration = configuration
+    self.metrics = metrics
+    self.log = log
+    budget = RetryBudget(now: .now)
+    random = SeededGenerator(seed: seed)
+    // One thread: no lock functions. TLS sessions are resumed whichever handle began them.
+    share = curl_share_init()
+    _ = millrace_share(share!, CURL_LOCK_DATA_SSL_SESSION)
+    _ = millrace_share(share!, CURL_LOCK_DATA_DNS)
+    multi = CurlMulti(
+      wakeUp: mailbox.wakeUp,
+      maxConnections: max(configuration.maxIdleConnections, configuration.maxConcurrentTransfers))
+  }
+
+  deinit {
+    pool = []
+    curl_share_cleanup(share)
+  }
+
+  /// The thread's body; ends after `Mailbox.stop()`.
+  func run() {
+    blockSignals()
+    while true {
+      let batch = mailbox.take()
+      accept(batch)
+      if batch.isStopping { return endAll() }
+      startRetries()
+      admit()
+      multi.run(until: mailbox.prepareToSleep() ? nextWakeUp() : Instant(nanoseconds: 0))
+      while let (transfer, code) = multi.nextCompleted() { complete(transfer, code) }
+      ringAlarms()
+      closeIdleConnections()
+    }
+  }
+
+  /// Signals are for the threads that expect them; SIGPIPE of a TLS write is for nobody.
+  func blockSignals() {
+    var all = sigset_t()
+    sigfillset(&all)
+    for fault in [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT] { sigdelset(&all, fault) }
+    pthread_sigmask(SIG_BLOCK, &all, nil)
+  }
+
+  // MARK: In and out
+
+  func accept(_ batch: Mailbox.Batch) {
+    for task in batch.started {
+      task.index = live.count
+      live.append(task)
+      setAlarm(.distantFuture, of: task)
+      ready.append(task)
+    }
+    for task in batch.refused { refuse(task) }
+    for task in batch.cancelled where !task.hasEnded { cancel(task) }
+    dropEnded(&ready)
+    dropEnded(&awaitingBudget)
+  }
+
+  func endAll() {
+    while let task = live.last { cancel(task) }
+    pool = []
+  }
+
+  func cancel(_ task: ExchangeTask) {
+    let error = StoreError(.cancelled, store: task.origin, detail: "the request was given up")
+    end(task, .failure(error))
+  }
+
+  func refuse(_ task: ExchangeTask) {
+    let limit = configuration.maxLiveExchanges
+    let failure = TransferFailure(.other, detail: "more than \(limit) requests wait already")
+    let cause = lastWord(of: task, on: .transferFailed(failure, wasStreaming: false))
+    task.phase = .ended
+    metrics.errors.add()
+    let exchange = task.exchange.take()
+    exchange?.finish(cause)
+  }
+
+  /// The one place where an exchange ends; whatever it was doing is ended first.
+  func end(_ task: ExchangeTask, _ result: Result<Void, StoreError>) {
+    if case .running(let transfer, _) = task.phase { release(transfer) }
+    task.phase = .ended
+    let last = live.removeLast()
+    if last !== task {
+      live[task.index] = last
+      last.index = task.index
+    }
+    mailbox.taskEnded()
+    switch result {
+    case .success: budget.succeeded(cost: task.ledger.lastCost)
+    case .failure(let error):
+      if error.kind != .cancelled && error.kind != .notFound { metrics.errors.add() }
+    }
+    let exchange = task.exchange.take()
+    exchange?.finish(result)
+  }
+
+  /// Tasks that were ended while they waited stay in their queue until it is their turn; they must
+  /// not pile up before that.
+  func dropEnded(_ queue: inout Deque<ExchangeTask>) {
+    if queue.count > 2 * live.count + 64 { queue.removeAll { $0.hasEnded } }
+  }
+
+  /// What the exchange makes of an outcome after which nothing is tried any more.
+  func lastWord(
+    of task: ExchangeTask, on outcome: AttemptOutcome
+  ) -> Result<Void, StoreError> {
+    switch task.exchange?.attemptEnded(outcome) {
+    case .succeeded: return .success(())
+    case .failed(let error), .retry(let error, _, _): return .failure(error)
+    case .again, nil:
+      let error = StoreError(.timedOut, store: task.origin, detail: "no answer in the time given")
+      return .failure(error)
+    }
+  }
+
+  // MARK: Attempts
+
+  func admit() {
+    while running < configuration.maxConcurrentTransfers, let task = ready.popFirst() {
+      if case .queued = task.phase { beginAttempt(task) }
+    }
+  }
+
+  func beginAttempt(_ task: ExchangeTask) {
+    guard let exchange = task.exchange else { return }
+    let now = Instant.now
+    guard now < task.deadline else { return expire(task) }
+    let transfer = pool.popLast() ?? Transfer(configuration, share: share)
+    let request: HTTPRequest
+    do throws(StoreError) {
+      request = try exchange.makeRequest(attempt: task.ledger.attempt)
+    } catch {
+      pool.append(transfer)
+      return end(task, .failure(error))
+    }
+    task.origin = request.origin
+    do throws(TransferFailure) {
+      try transfer.prepare(request, for: task, exchange: exchange)
+    } catch {
+      pool.append(transfer)
+      return attemptEnded(task, .transferFailed(error, wasStreaming: false), madeProgress: false)
+    }
+    let watch = ProgressWatch(
+      firstByteTimeout: configuration.firstByteTimeout, stallTimeout: configuration.stallTimeout,
+      now: now)
+    task.phase = .running(transfer, watch)
+    setAlarm(now + watch.interval, of: task)
+    running += 1
+    metrics.inFlight.add(1)
+    multi.add(transfer)
+    mayHaveConnections = true
+  }
+
+  func complete(_ transfer: Transfer, _ code: CURLcode) {
+    // Not ours any more if its exchange was ended while libcurl's message waited.
+    guard let task = transfer.task else { return }
+    endAttempt(task, transfer, transfer.outcome(code))
+  }
+
+  /// Takes the transfer off the wire, then asks the exchange what next.
+  func endAttempt(_ task: ExchangeTask, _ transfer: Transfer, _ outcome: AttemptOutcome) {
+    let madeProgress = transfer.streamed > 0
+    release(transfer)
+    attemptEnded(task, outcome, madeProgress: madeProgress)
+  }
+
+  func attemptEnded(
+    _ task: ExchangeTask, _ outcome: AttemptOutcome, madeProgress: Bool
+  ) {
+    guard let exchange = task.exchange else { return }
+    task.phase = .queued
+    let verdict = exchange.attemptEnded(outcome)
+    let next = task.ledger.ended(
+      verdict, madeProgress: madeProgress, origin: task.origin, now: .now, random: &random)
+    switch next {
+    case .finish(let result): end(task, result)
+    case .repeatNow:
+      setAlarm(.distantFuture, of: task)
+      ready.prepend(task)
+    case .retry(let instant, _):
+      metrics.retries.add()
+      log.debug("\(task.origin): attempt \(task.ledger.attempt) failed: \(describe(task))")
+      task.phase = .backingOff
+      setAlarm(instant, of: task)
+    }
+  }
+
+  func release(_ transfer: Transfer) {
+    metrics.connectionsOpened.add(transfer.easy.long(CURLINFO_NUM_CONNECTS))
+    multi.remove(transfer)
+    transfer.recycle()
+    pool.append(transfer)
+    running -= 1
+    metrics.inFlight.add(-1)
+  }
+
+  func describe(_ task: ExchangeTask) -> String {
+    task.ledger.lastCause?.description ?? ""
+  }
+
+  func startRetries() {
+    while let task = awaitingBudget.first {
+      guard case .awaitingBudget = task.phase else {
+        awaitingBudget.removeFirst()
+        continue
+      }
+      guard budget.take(task.ledger.lastCost, now: .now) else { return }
+      awaitingBudget.removeFirst()
+      task.phase = .queued
+      ready.prepend(task)
+    }
+  }
+
+  func closeIdleConnections() {
+    guard live.isEmpty, mayHaveConnections else {
+      idleSince = nil
+      return
+    }
+    let now = Instant.now
+    let since = idleSince ?? now
+    idleSince = since
+    guard now >= since + configuration.closeIdleAfter else { return }
+    pool = []
+    multi.closeIdleConnections()
+    mayHaveConnections = false
+  }
+}

@@ -1,0 +1,128 @@
+import Glibc
+
+/// What doctor looks at without a source.
+enum MachineChecks {
+  static func all(_ settings: Settings) -> [Finding] {
+    [
+      kernel(), device(), rights(), library(), others(settings), cache(settings), memory(settings),
+      clock(),
+    ]
+  }
+
+  private static func kernel() -> Finding {
+    let release = (readSmallFile("/proc/sys/kernel/osrelease") ?? "unknown").filter {
+      !$0.isNewline
+    }
+    let parts = release.split(whereSeparator: { !$0.isNumber }).prefix(2).compactMap { Int($0) }
+    guard parts.count == 2 else { return Finding(grade: .warn, what: "kernel", detail: release) }
+    if (parts[0], parts[1]) < (4, 20) {
+      return Finding(
+        grade: .fail, what: "kernel", detail: release, advice: "4.20 or newer is needed")
+    }
+    let modern = (parts[0], parts[1]) >= (6, 9)
+    let passthrough =
+      modern && Machine.hasSysAdmin()
+      ? "can pass reads through to the cache's files"
+      : "no passthrough of reads (\(modern ? "it takes CAP_SYS_ADMIN" : "it takes 6.9 or newer"))"
+    return Finding(grade: .ok, what: "kernel", detail: "\(release), \(passthrough)")
+  }
+
+  private static func device() -> Finding {
+    do throws(Failure) {
+      try MountChecks.device()
+      return Finding(grade: .ok, what: "/dev/fuse", detail: "can be opened")
+    } catch {
+      return Finding(grade: .fail, what: "/dev/fuse", detail: error.description)
+    }
+  }
+
+  private static func rights() -> Finding {
+    let helper = (settingsPath() + ["/usr/bin", "/bin"]).map { folder -> String in
+      "\(folder)/fusermount3"
+    }.first {
+      access($0, Int32(X_OK)) == 0
+    }
+    if Machine.hasSysAdmin() {
+      return Finding(grade: .ok, what: "rights", detail: "may mount (CAP_SYS_ADMIN)")
+    }
+    guard let helper else {
+      return Finding(
+        grade: .fail, what: "rights", detail: "not root, and no fusermount3",
+        advice: "install the package fuse3")
+    }
+    var status = stat()
+    if stat(helper, &status) == 0, status.st_mode & S_ISUID == 0 || geteuid() == 0 {
+      return Finding(
+        grade: .fail, what: "rights", detail: "no CAP_SYS_ADMIN, and \(helper) cannot give it",
+        advice: "in a container: --cap-add SYS_ADMIN; else make \(helper) setuid root")
+    }
+    return Finding(grade: .ok, what: "rights", detail: "mounts through \(helper)")
+  }
+
+  private static func settingsPath() -> [String] {
+    (processEnvironment()["PATH"] ?? "").split(separator: ":").map(String.init)
+  }
+
+  private static func library() -> Finding {
+    typealias Version = @convention(c) () -> UnsafePointer<CChar>
+    guard let symbol = dlsym(nil, "fuse_pkgversion") else {
+      return Finding(grade: .warn, what: "libfuse", detail: "does not tell its version")
+    }
+    let version = String(cString: unsafeBitCast(symbol, to: Version.self)())
+    return Finding(grade: .ok, what: "libfuse", detail: version)
+  }
+
+  private static func others(_ settings: Settings) -> Finding {
+    let allowed = (readSmallFile("/etc/fuse.conf") ?? "").split(separator: "\n").contains {
+      $0.filter { !$0.isWhitespace } == "user_allow_other"
+    }
+    if allowed || geteuid() == 0 {
+      return Finding(grade: .ok, what: "other users", detail: "see a mount with --allow-other")
+    }
+    return Finding(
+      grade: settings.allowOther ? .fail : .warn, what: "other users",
+      detail: "--allow-other is not permitted", advice: "add user_allow_other to /etc/fuse.conf")
+  }
+
+  private static func cache(_ settings: Settings) -> Finding {
+    guard let folder = settings.cacheFolder else {
+      return Finding(
+        grade: .warn, what: "cache", detail: "none: every byte read again is fetched again")
+    }
+    do throws(Failure) {
+      let path = try MountChecks.cacheFolder(folder)
+      guard let disk = Machine.disk(of: path) else {
+        return Finding(grade: .warn, what: "cache", detail: "\(path): \(systemMessage())")
+      }
+      let detail = "\(path), \(ByteSize.show(disk.free)) free of \(ByteSize.show(disk.size))"
+      return disk.free > min(1 << 30, disk.size / 20)
+        ? Finding(grade: .ok, what: "cache", detail: detail)
+        : Finding(
+          grade: .warn, what: "cache", detail: detail,
+          advice: "free some space, or choose another --cache-dir")
+    } catch {
+      return Finding(grade: .fail, what: "cache", detail: error.description)
+    }
+  }
+
+  private static func memory(_ settings: Settings) -> Finding {
+    let group = Machine.cgroupLimit().map {
+      $0 < Machine.ram() ? ", \(ByteSize.show($0)) in this cgroup" : ""
+    }
+    let need = UInt64(settings.memoryLimit + settings.metadataLimit) + (64 << 20)
+    let detail =
+      "\(ByteSize.show(Machine.ram())) of RAM\(group ?? ""); a mount takes \(ByteSize.show(need)) at most"
+    return need > Machine.memory() / 2
+      ? Finding(grade: .warn, what: "memory", detail: detail, advice: "lower --memory-limit")
+      : Finding(grade: .ok, what: "memory", detail: detail)
+  }
+
+  private static func clock() -> Finding {
+    // 2026-01-01, and 2100: a clock outside breaks signatures and certificates.
+    (1_767_225_600...4_102_444_800).contains(time(nil))
+      ? Finding(grade: .ok, what: "clock", detail: "plausible")
+      : Finding(
+        grade: .fail, what: "clock", detail: "it is not that year",
+        advice: "set it: timedatectl set-ntp true")
+  }
+}

@@ -1,0 +1,79 @@
+import ArgumentParser
+import Glibc
+import Posix
+
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run", abstract: "Mount, run a command, unmount when it ends.",
+    discussion: """
+      Exits with the command's code. A mount point that is missing is made, and removed again.
+
+      Example:
+        millrace run s3://bucket /mnt/data -- python train.py --data /mnt/data
+      """)
+
+  @Argument(help: "s3://BUCKET[/PREFIX], http(s)://HOST/PATH/ or file:///DIR.") var source: String
+  @Argument(help: "A folder.") var mountpoint: String
+  @OptionGroup var options: SharedOptions
+  @Argument(parsing: .postTerminator, help: "What to run, after --.") var command: [String] = []
+
+  func run() throws {
+    guard !command.isEmpty else {
+      throw Failure.usage("no command; millrace run SOURCE MOUNTPOINT [options] -- COMMAND...")
+    }
+    _ = try Settings(source: source, options: options, environment: processEnvironment())
+    let isNew = mkdir(mountpoint, 0o755) == 0
+    defer { if isNew { rmdir(mountpoint) } }
+    // Blocked from here on: they are for the command.
+    var signals = RunCommand.signals()
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    let arguments = CommandLine.arguments.dropFirst().prefix { $0 != "--" }.drop { $0 != "run" }
+    let daemon = try Launcher.start(["mount"] + arguments.dropFirst(), withLifeline: true)
+    let code: Int32
+    do throws(Failure) {
+      code = supervise(try Child(command))
+    } catch {
+      Millrace.complain(error.description)
+      code = error.code
+    }
+    end(daemon)
+    if isNew { rmdir(mountpoint) }
+    throw ExitCode(code)
+  }
+
+  private static func signals() -> sigset_t {
+    var set = sigset_t()
+    sigemptyset(&set)
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD] {
+      sigaddset(&set, signal)
+    }
+    return set
+  }
+
+  /// Forwards signals until the command has ended.
+  private func supervise(_ child: Child) -> Int32 {
+    var set = RunCommand.signals()
+    while true {
+      if let code = child.poll() { return code }
+      var info = siginfo_t()
+      let number = sigwaitinfo(&set, &info)
+      // SI_KERNEL: typed at the terminal, whose whole foreground group has had it.
+      if number > 0, number != SIGCHLD, info.si_code != 0x80 { kill(child.pid, number) }
+    }
+  }
+
+  /// The daemon unmounts (detached, if a process of the command's stayed behind) and ends.
+  private func end(_ daemon: Launcher.Daemon) {
+    close(daemon.lifeline)
+    let deadline = Instant.now + .seconds(30)
+    while daemon.child.poll() == nil {
+      if Instant.now >= deadline {
+        kill(daemon.child.pid, SIGKILL)
+        _ = daemon.child.wait()
+        if let place = pathThroughParent(mountpoint) { _ = Unmounter.detach(place, lazily: true) }
+        return
+      }
+      usleep(2_000)
+    }
+  }
+}

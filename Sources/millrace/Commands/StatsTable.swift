@@ -1,0 +1,70 @@
+import Control
+import FileSystem
+import ReadEngine
+
+/// What `millrace stats` prints.
+enum StatsTable {
+  static func text(_ report: StatsReport) -> String {
+    func count(_ name: String) -> UInt64 { report.counters[name] ?? 0 }
+    let sources = [
+      ("memory", count("reads.bytesFromMemory"), count("reads.hitsInMemory")),
+      ("disk", count("reads.bytesFromDisk"), count("reads.hitsOnDisk")),
+      ("store", count("reads.bytesFromStore"), count("reads.misses")),
+    ]
+    let all = sources.reduce(0) { $0 + $1.1 }
+    var lines = [
+      "\(report.source) at \(report.mountPoint) (pid \(report.pid), up \(uptime(report.uptimeSeconds)))",
+      "",
+      "Bytes read from",
+    ]
+    for (name, bytes, reads) in sources {
+      let share = all == 0 ? "-" : "\(UInt64((Double(bytes) / Double(all) * 100).rounded())) %"
+      lines.append(row(name, ByteSize.show(bytes), share, "\(reads) reads"))
+    }
+    lines += [
+      "", "Store",
+      row(
+        "requests", "\(count("store.getRequests")) GET", "\(count("store.listRequests")) list",
+        "\(count("store.headRequests")) HEAD"),
+      row("fetched", ByteSize.show(count("store.bytesFetched"))),
+      row("retries", "\(count("store.retries"))"), row("errors", "\(count("store.errors"))"), "",
+      "Reads",
+      row("failed", "\(count("reads.failures"))"), row("timed out", "\(count("reads.timeouts"))"),
+      row("files opened", "\(count("reads.filesOpened"))"), "",
+      "Sizes",
+      limit(
+        "memory", UInt64(max(report.engine.memoryBytes, 0)), UInt64(max(report.limits.memory, 0))),
+      limit(
+        "metadata", UInt64(max(report.fileSystem.bytes, 0)), UInt64(max(report.limits.metadata, 0))),
+    ]
+    if let folder = report.cacheFolder {
+      lines.append(limit("disk", report.engine.diskBytes, report.limits.cache) + "  \(folder)")
+    }
+    lines.append(
+      row(
+        "process", ByteSize.show(report.residentBytes), "peak",
+        ByteSize.show(report.peakResidentBytes)))
+    return lines.joined(separator: "\n")
+  }
+
+  private static func limit(_ name: String, _ bytes: UInt64, _ limit: UInt64) -> String {
+    row(name, ByteSize.show(bytes), "of", ByteSize.show(limit))
+  }
+
+  private static func row(_ cells: String...) -> String {
+    let widths = [14, 12, 8, 0]
+    let padded = zip(cells, widths).map { cell, width in
+      cell + String(repeating: " ", count: max(width - cell.count, 0))
+    }
+    var line = "  " + padded.joined(separator: "  ")
+    while line.last == " " { line.removeLast() }
+    return line
+  }
+
+  static func uptime(_ seconds: Double) -> String {
+    let seconds = Int(seconds)
+    if seconds < 60 { return "\(seconds) s" }
+    if seconds < 3600 { return "\(seconds / 60) min" }
+    return "\(seconds / 3600) h \(seconds % 3600 / 60) min"
+  }
+}

@@ -1,0 +1,115 @@
+import Glibc
+
+/// What can be told before anything is mounted.
+enum MountChecks {
+  /// The mount point's absolute path. A dead mount of our own there is detached.
+  static func mountPoint(_ path: String, nonempty: Bool, environment: [String: String])
+    throws(Failure)
+    -> String
+  {
+    try detachDead(path, environment)
+    guard let status = FileStatus(of: path) else {
+      if errno == ENOENT {
+        throw Failure("mount point \(path) does not exist; create it: mkdir -p \(path)")
+      }
+      throw Failure("mount point \(path): \(systemMessage())")
+    }
+    guard status.isFolder else { throw Failure("mount point \(path) is not a folder") }
+    guard let resolved = realPath(path) else {
+      throw Failure("mount point \(path): \(systemMessage())")
+    }
+    guard !nonempty else { return resolved }
+    if let mount = MountInfo.current().topmost(at: resolved) {
+      throw Failure(
+        mount.isOurs
+          ? "\(resolved) is already a mount of \(mount.source); unmount it first: millrace unmount \(resolved)"
+          : "\(resolved) is already a mount (\(mount.type)); choose another folder, or give --nonempty"
+      )
+    }
+    guard try isEmpty(resolved) else {
+      throw Failure(
+        "mount point \(resolved) is not empty; choose another folder, or give --nonempty")
+    }
+    return resolved
+  }
+
+  /// A daemon that was killed leaves "Transport endpoint is not connected".
+  private static func detachDead(_ path: String, _ environment: [String: String]) throws(Failure) {
+    guard let place = pathThroughParent(path), let mount = MountInfo.current().topmost(at: place),
+      mount.isOurs,
+      DaemonRecord.find(mountPoint: place, user: mount.user, environment) == nil,
+      FileStatus(of: place) == nil, errno == ENOTCONN
+    else { return }
+    if case .failed(let reason) = Unmounter.detach(place, lazily: true) {
+      throw Failure("\(place) holds a dead mount that cannot be detached: \(reason)")
+    }
+  }
+
+  private static func isEmpty(_ path: String) throws(Failure) -> Bool {
+    guard let folder = opendir(path) else {
+      throw Failure("mount point \(path): \(systemMessage())")
+    }
+    defer { closedir(folder) }
+    while let entry = readdir(folder) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if name != "." && name != ".." { return false }
+    }
+    return true
+  }
+
+  static func device() throws(Failure) {
+    let file = open("/dev/fuse", O_RDWR | O_CLOEXEC)
+    if file >= 0 {
+      close(file)
+      return
+    }
+    let code = errno
+    throw Failure(
+      code == EACCES || code == EPERM
+        ? "/dev/fuse is not permitted: in a container it takes --device /dev/fuse --cap-add SYS_ADMIN, "
+          + "else give this user access to it"
+        : "/dev/fuse is missing (\(systemMessage(code))): load the kernel module (modprobe fuse), or start "
+          + "the container with --device /dev/fuse")
+  }
+
+  /// The cache folder exists, can be written, and its disk has room. Its absolute path.
+  static func cacheFolder(_ path: String) throws(Failure) -> String {
+    let advice = "choose another with --cache-dir, or --cache-dir none"
+    if let code = makeFolders(path) {
+      throw Failure("cache folder \(path): \(systemMessage(code)); \(advice)")
+    }
+    guard let resolved = realPath(path), FileStatus(of: resolved)?.isFolder == true else {
+      throw Failure("cache folder \(path) is not a folder; \(advice)")
+    }
+    let probe = "\(resolved)/.probe-\(getpid())"
+    let file = open(probe, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    guard file >= 0 else {
+      let code = errno
+      throw Failure(
+        code == ENOSPC || code == EDQUOT
+          ? "the disk of cache folder \(resolved) is full; free some space, or \(advice)"
+          : "cache folder \(resolved) is not writable: \(systemMessage(code)); \(advice)")
+    }
+    defer {
+      close(file)
+      unlink(probe)
+    }
+    let block = [UInt8](repeating: 1, count: 64 << 10)
+    guard write(file, block, block.count) == block.count else {
+      throw Failure("the disk of cache folder \(resolved) is full; free some space, or \(advice)")
+    }
+    return resolved
+  }
+
+  /// mkdir -p with mode 0700; nil or an errno.
+  private static func makeFolders(_ path: String) -> Int32? {
+    if FileStatus(of: path) != nil { return nil }
+    if mkdir(path, 0o700) == 0 || errno == EEXIST { return nil }
+    guard errno == ENOENT, let slash = path.dropLast().lastIndex(of: "/"), slash != path.startIndex
+    else { return errno }
+    if let code = makeFolders(String(path[..<slash])) { return code }
+    return mkdir(path, 0o700) == 0 || errno == EEXIST ? nil : errno
+  }
+}

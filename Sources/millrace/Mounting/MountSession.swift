@@ -1,0 +1,149 @@
+import Control
+import FileSystem
+import FuseFrontEnd
+import Glibc
+import Logging
+import Metrics
+import ObjectStore
+import Posix
+import ReadEngine
+
+/// One mount from the first check to the last reply: makes the rooms, joins them, serves, takes
+/// them down again.
+struct MountSession {
+  var settings: Settings
+  var mountPoint: String
+  var announcer: Announcer
+
+  /// Returns when the file system is unmounted.
+  func run() throws {
+    StopSignals.block()
+    let signals = StopSignals()
+    let place = try MountChecks.mountPoint(
+      mountPoint, nonempty: settings.nonempty, environment: settings.environment)
+    try MountChecks.device()
+    let cache = try settings.cacheFolder.map { path throws(Failure) in
+      try MountChecks.cacheFolder(path)
+    }
+    let runtime = try RuntimeFolder.own(settings.environment)
+    let log = try makeLog(runtime, place)
+    signals.listen(lifeline: announcer.lifeline)
+
+    let metrics = Metrics()
+    let mounted = try StoreFactory.make(settings, metrics: metrics.store, log: log)
+    defer { mounted.store.shutdown() }
+    _ = try StoreProbe.listing(mounted)
+    let configuration = engineConfiguration(cache)
+    let engine = try ReadEngine(
+      store: mounted.store, configuration: configuration, metrics: metrics, log: log)
+    defer { engine.shutdown() }
+    let fileSystem = FileSystem(
+      store: mounted.store, prefix: mounted.prefix, engine: engine,
+      options: FileSystemOptions(
+        metadataTTL: settings.metadataTTL, metadataLimit: settings.metadataLimit,
+        ioTimeout: settings.ioTimeout), metrics: metrics, log: log)
+    defer { fileSystem.shutdown() }
+
+    signals.mountBegins()
+    let frontEnd = try FuseFrontEnd(
+      fileSystem: fileSystem, options: mountOptions(place, mounted.name), metrics: metrics.front,
+      log: log)
+    signals.mountIs(frontEnd)
+    let server = startControl(
+      runtime, place, mounted.name, configuration, metrics, engine, fileSystem, frontEnd, log)
+    defer {
+      server.stop()
+      unlink(runtime.file(place, "mount"))
+    }
+    log.info(
+      "mounted",
+      metadata: [
+        "source": "\(mounted.name)", "at": "\(place)", "memory": "\(settings.memoryLimit)",
+      ])
+    if !announcer.mounted(successLine(mounted.name, place, configuration)) {
+      log.warning("whoever asked for the mount is gone: unmounting")
+      frontEnd.unmount()
+    }
+    frontEnd.run()
+    log.info("unmounted", metadata: ["at": "\(place)"])
+  }
+
+  private func makeLog(_ runtime: RuntimeFolder, _ place: String) throws(Failure) -> Logger {
+    let file = settings.logFile ?? (announcer.isDaemon ? runtime.file(place, "log") : nil)
+    let sink = try file.map { path throws(Failure) in try LogSink(file: path) } ?? LogSink()
+    if announcer.isDaemon { sink.takeStandardError() }
+    let level = settings.logLevel
+    return Logger(label: "millrace", factory: { _ in LineLogHandler(sink: sink, level: level) })
+  }
+
+  private func engineConfiguration(_ cache: String?) -> EngineConfiguration {
+    let disk = cache.flatMap { Machine.disk(of: $0) } ?? Machine.Disk(size: 0, free: 0)
+    return EngineConfiguration(
+      memoryLimit: settings.memoryLimit, cacheFolder: cache,
+      cacheLimit: settings.cacheSize.resolved(of: disk.size),
+      freeSpaceFloor: min(1 << 30, disk.size / 20), ioTimeout: settings.ioTimeout)
+  }
+
+  private func mountOptions(_ place: String, _ name: String) -> MountOptions {
+    var options = MountOptions(
+      mountPoint: place, sourceName: name, owner: settings.owner, group: settings.group)
+    options.allowOther = settings.allowOther
+    options.fileMode = settings.fileMode
+    options.folderMode = settings.folderMode
+    options.threads = settings.threads
+    options.folderCache = settings.metadataTTL
+    return options
+  }
+
+  private func successLine(_ name: String, _ place: String, _ configuration: EngineConfiguration)
+    -> String
+  {
+    let cache = configuration.cacheFolder.map {
+      "cache \($0), \(ByteSize.show(configuration.cacheLimit))"
+    }
+    return "Mounted \(name) at \(place) (\(cache ?? "no cache on disk"))"
+  }
+
+  /// After the mount is usable: nobody waits for it.
+  private func startControl(
+    _ runtime: RuntimeFolder, _ place: String, _ name: String,
+    _ configuration: EngineConfiguration, _ metrics: Metrics, _ engine: ReadEngine,
+    _ fileSystem: FileSystem, _ frontEnd: FuseFrontEnd, _ log: Logger
+  ) -> ControlServer {
+    let began = Instant.now
+    let metadataLimit = settings.metadataLimit
+    let server = ControlServer(path: runtime.file(place, "sock")) { [weak frontEnd] in
+      let memory = ProcessMemory.current()
+      return StatsReport(
+        source: name, mountPoint: place, pid: getpid(), version: Millrace.version,
+        uptimeSeconds: (Instant.now - began).seconds, cacheFolder: configuration.cacheFolder,
+        limits: StatsReport.Limits(
+          memory: configuration.memoryLimit, metadata: metadataLimit,
+          cache: configuration.cacheLimit), residentBytes: memory.resident,
+        peakResidentBytes: memory.peak, metrics: metrics, engine: engine.usage(),
+        fileSystem: fileSystem.statistics(), session: frontEnd?.session ?? [:])
+    }
+    do { try DaemonRecord.write(mountPoint: place, in: runtime) } catch {
+      log.warning(
+        "no runtime file: unmount cannot wait for this daemon", metadata: ["error": "\(error)"])
+    }
+    server.start { log.warning("no control socket", metadata: ["error": "\($0)"]) }
+    return server
+  }
+}
+
+/// VmRSS and VmHWM of /proc/self/status, bytes.
+struct ProcessMemory {
+  var resident: UInt64 = 0
+  var peak: UInt64 = 0
+
+  static func current() -> ProcessMemory {
+    var memory = ProcessMemory()
+    for line in (readSmallFile("/proc/self/status") ?? "").split(separator: "\n") {
+      let kibibytes = UInt64(line.filter(\.isNumber)) ?? 0
+      if line.hasPrefix("VmRSS:") { memory.resident = kibibytes << 10 }
+      if line.hasPrefix("VmHWM:") { memory.peak = kibibytes << 10 }
+    }
+    return memory
+  }
+}

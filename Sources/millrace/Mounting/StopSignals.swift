@@ -1,0 +1,83 @@
+import FuseFrontEnd
+import Glibc
+import Posix
+
+/// SIGINT, SIGTERM and SIGHUP unmount; a second one ends at once.
+final class StopSignals: Sendable {
+  private enum State {
+    /// Nothing is mounted: a signal simply ends the process.
+    case before
+    /// The mount is being made: it is taken away as soon as it is there.
+    case mounting(stopped: Bool)
+    case mounted(FuseFrontEnd, stopped: Bool)
+  }
+
+  private let state = Lock(State.before)
+
+  /// In the main thread before any other is started: threads inherit the mask.
+  static func block() {
+    var set = StopSignals.set()
+    pthread_sigmask(SIG_BLOCK, &set, nil)
+  }
+
+  static func set() -> sigset_t {
+    var set = sigset_t()
+    sigemptyset(&set)
+    for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&set, signal) }
+    return set
+  }
+
+  /// `lifeline`: a pipe whose end counts as a signal. The threads live as long as the process.
+  func listen(lifeline: CInt?) {
+    _ = Thread(named: "signals") { [self] in
+      var set = StopSignals.set()
+      var number: CInt = 0
+      while true {
+        if sigwait(&set, &number) == 0 { stop(number) }
+      }
+    }
+    guard let lifeline else { return }
+    _ = Thread(named: "lifeline") { [self] in
+      var byte: UInt8 = 0
+      while read(lifeline, &byte, 1) < 0 && errno == EINTR {}
+      stop(SIGTERM)
+    }
+  }
+
+  func mountBegins() { state.withLock { $0 = .mounting(stopped: false) } }
+
+  func mountIs(_ frontEnd: FuseFrontEnd) {
+    let stopped = state.withLock { state in
+      var stopped = false
+      if case .mounting(let already) = state { stopped = already }
+      state = .mounted(frontEnd, stopped: stopped)
+      return stopped
+    }
+    if stopped { unmountAside(frontEnd) }
+  }
+
+  private func stop(_ number: CInt) {
+    let frontEnd: FuseFrontEnd? = state.withLock { state in
+      switch state {
+      case .before: _exit(128 + number)
+      case .mounting:
+        state = .mounting(stopped: true)
+        return nil
+      case .mounted(let frontEnd, let stopped):
+        state = .mounted(frontEnd, stopped: true)
+        return stopped ? nil : frontEnd
+      }
+    }
+    if let frontEnd {
+      unmountAside(frontEnd)
+    } else if case .mounted = state.withLock({ $0 }) {
+      // The mount is detached already; what still has a file open gets ENOTCONN.
+      _exit(128 + number)
+    }
+  }
+
+  /// On a thread of its own, so that the second signal is heard.
+  private func unmountAside(_ frontEnd: FuseFrontEnd) {
+    _ = Thread(named: "unmount") { frontEnd.unmount() }
+  }
+}

@@ -1,0 +1,77 @@
+import Glibc
+
+/// Option or environment variable, read as what it should be. A wrong value is a usage error that
+/// names where it came from.
+struct OptionValues {
+  var environment: [String: String]
+
+  static func variable(_ name: String) -> String {
+    "MILLRACE_" + name.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
+  }
+
+  /// The empty text in the environment counts as absent.
+  func text(_ name: String, _ option: String?) -> String? {
+    if let option { return option }
+    return environment[OptionValues.variable(name)].flatMap { $0.isEmpty ? nil : $0 }
+  }
+
+  func flag(_ name: String, _ option: Bool) throws(Failure) -> Bool {
+    if option { return true }
+    guard let value = text(name, nil) else { return false }
+    switch value.lowercased() {
+    case "1", "true", "yes", "on": return true
+    case "0", "false", "no", "off": return false
+    default: throw wrong(name, nil, value, "true or false")
+    }
+  }
+
+  func size(_ name: String, _ option: String?) throws(Failure) -> ByteSize? {
+    try read(name, option, "a size such as 512M, 10GiB or 80%") { ByteSize($0) }
+  }
+
+  func duration(_ name: String, _ option: String?) throws(Failure) -> Duration? {
+    try read(name, option, "a time such as 60s, 5m, 0 or forever") { TimeText.parse($0) }
+  }
+
+  func mode(_ name: String, _ option: String?) throws(Failure) -> UInt32? {
+    try read(name, option, "an octal mode such as 0644") { OctalMode.parse($0) }
+  }
+
+  func number(_ name: String, _ option: String?, _ range: ClosedRange<UInt32>) throws(Failure)
+    -> UInt32?
+  {
+    try read(name, option, "a number from \(range.lowerBound) to \(range.upperBound)") {
+      UInt32($0).flatMap { range.contains($0) ? $0 : nil }
+    }
+  }
+
+  func url(_ name: String, _ option: String?) throws(Failure) -> String? {
+    try read(name, option, "a URL such as https://HOST[:PORT]") { text in
+      let lower = text.lowercased()
+      guard let scheme = ["http://", "https://"].first(where: { lower.hasPrefix($0) }),
+        let first = lower.dropFirst(scheme.count).first, first != "/", !text.contains(" ")
+      else { return nil }
+      return text
+    }
+  }
+
+  /// A file that can be read.
+  func file(_ name: String, _ option: String?) throws(Failure) -> String? {
+    try read(name, option, "a file that can be read") { access($0, R_OK) == 0 ? realPath($0) : nil }
+  }
+
+  private func read<Value>(
+    _ name: String, _ option: String?, _ expected: String, _ parse: (String) -> Value?
+  ) throws(Failure) -> Value? {
+    guard let value = text(name, option) else { return nil }
+    guard let result = parse(value) else { throw wrong(name, option, value, expected) }
+    return result
+  }
+
+  private func wrong(_ name: String, _ option: String?, _ value: String, _ expected: String)
+    -> Failure
+  {
+    let place = option == nil ? OptionValues.variable(name) : "--\(name)"
+    return .usage("\(place) '\(value)': expected \(expected)")
+  }
+}

@@ -1,0 +1,109 @@
+import Glibc
+import Logging
+
+/// Everything a mount goes by, checked: option, else MILLRACE_ variable, else default.
+struct Settings {
+  var source: SourceAddress
+  var sourceText: String
+
+  var endpointURL: String?
+  var region: String?
+  var profile: String?
+  var noSignRequest: Bool
+  var pathStyle: Bool?
+  var caBundle: String?
+  var manifest: String?
+
+  /// nil: memory alone.
+  var cacheFolder: String?
+  var cacheSize: ByteSize
+  var memoryLimit: Int
+  var metadataLimit: Int
+  var metadataTTL: Duration
+  var ioTimeout: Duration
+
+  var allowOther: Bool
+  var owner: UInt32
+  var group: UInt32
+  var fileMode: UInt32
+  var folderMode: UInt32
+  var threads: Int
+  var nonempty: Bool
+
+  var logLevel: Logger.Level
+  var logFile: String?
+  var environment: [String: String]
+
+  init(
+    source text: String, options: SharedOptions, environment: [String: String],
+    memory: UInt64 = Machine.memory()
+  ) throws(Failure) {
+    let values = OptionValues(environment: environment)
+    source = try SourceAddress(text)
+    sourceText = text
+    self.environment = environment
+    endpointURL = try values.url("endpoint-url", options.endpointURL)
+    region = values.text("region", options.region)
+    profile = values.text("profile", options.profile)
+    noSignRequest = try values.flag("no-sign-request", options.noSignRequest)
+    pathStyle = try Settings.pathStyle(options, values)
+    caBundle = try values.file("ca-bundle", options.caBundle)
+    manifest = values.text("manifest", options.manifest)
+    let folder = values.text("cache-dir", options.cacheDir) ?? Settings.defaultCache(environment)
+    cacheFolder = folder == "none" ? nil : folder
+    cacheSize = try values.size("cache-size", options.cacheSize) ?? .percent(75)
+    let data = try values.size("memory-limit", options.memoryLimit)?.resolved(of: memory)
+    memoryLimit = try Settings.limit(
+      "memory-limit", data ?? min(max(memory / 8, 64 << 20), 2 << 30), least: 16 << 20)
+    let names = try values.size("metadata-limit", options.metadataLimit)?.resolved(of: memory)
+    metadataLimit = try Settings.limit(
+      "metadata-limit", names ?? min(max(memory / 16, 32 << 20), 512 << 20), least: 1 << 20)
+    metadataTTL = try values.duration("metadata-ttl", options.metadataTTL) ?? .seconds(60)
+    ioTimeout = try values.duration("io-timeout", options.ioTimeout) ?? .seconds(60)
+    if ioTimeout <= .zero || ioTimeout > .seconds(86_400) {
+      throw .usage("--io-timeout: every wait ends; give 1ms to 1d")
+    }
+    allowOther = try values.flag("allow-other", options.allowOther)
+    owner = try values.number("uid", options.uid, 0...UInt32.max - 1) ?? getuid()
+    group = try values.number("gid", options.gid, 0...UInt32.max - 1) ?? getgid()
+    fileMode = try values.mode("file-mode", options.fileMode) ?? 0o444
+    folderMode = try values.mode("dir-mode", options.dirMode) ?? 0o555
+    _ = try values.flag("read-only", options.readOnly)
+    threads = Int(try values.number("threads", options.threads, 1...64) ?? 2)
+    nonempty = try values.flag("nonempty", options.nonempty)
+    let level = values.text("log-level", options.logLevel) ?? "notice"
+    guard let logLevel = Logger.Level(rawValue: level.lowercased()) else {
+      throw .usage("--log-level '\(level)': one of trace, debug, info, notice, warning, error")
+    }
+    self.logLevel = logLevel
+    logFile = values.text("log-file", options.logFile)
+  }
+
+  private static func pathStyle(_ options: SharedOptions, _ values: OptionValues) throws(Failure)
+    -> Bool?
+  {
+    if options.pathStyle && options.virtualHost {
+      throw .usage("--path-style and --virtual-host exclude each other")
+    }
+    if options.pathStyle { return true }
+    if options.virtualHost { return false }
+    return values.text("path-style", nil) == nil ? nil : try values.flag("path-style", false)
+  }
+
+  private static func limit(_ name: String, _ bytes: UInt64, least: UInt64) throws(Failure) -> Int {
+    guard bytes >= least else {
+      throw .usage(
+        "--\(name): \(ByteSize.show(bytes)) is too little; at least \(ByteSize.show(least))")
+    }
+    return Int(clamping: bytes)
+  }
+
+  private static func defaultCache(_ environment: [String: String]) -> String {
+    if geteuid() == 0 { return "/var/cache/millrace" }
+    if let cache = environment["XDG_CACHE_HOME"], cache.hasPrefix("/") {
+      return cache + "/millrace"
+    }
+    let home = environment["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
+    return (home ?? "/tmp/millrace-\(getuid())") + "/.cache/millrace"
+  }
+}

@@ -1,0 +1,32 @@
+import ArgumentParser
+
+/// The options of `mount`, `run` and `doctor` as they were written. What is absent is looked for in
+/// the environment by `Settings`.
+struct SharedOptions: ParsableArguments {
+  @Option(name: .customLong("endpoint-url"), help: "An S3 server that is not AWS.") var endpointURL:
+    String?
+  @Option(help: "The bucket's region.") var region: String?
+  @Option(help: "Profile of the AWS files; beats keys in the environment.") var profile: String?
+  @Flag(help: "Send requests unsigned, for public buckets.") var noSignRequest = false
+  @Flag(help: "The bucket in the path of the URL.") var pathStyle = false
+  @Flag(help: "The bucket in the host name.") var virtualHost = false
+  @Option(help: "PEM file of certificate authorities.") var caBundle: String?
+  @Option(help: "List of files of an http source.") var manifest: String?
+  @Option(help: "Folder of the cache, or none.") var cacheDir: String?
+  @Option(help: "Size of the cache: 200G, 80%.") var cacheSize: String?
+  @Option(help: "Memory for data: 512M, 10%.") var memoryLimit: String?
+  @Option(help: "Memory for names: 256M.") var metadataLimit: String?
+  @Option(name: .customLong("metadata-ttl"), help: "How old names may be: 60s, 0, forever.")
+  var metadataTTL: String?
+  @Option(help: "How long a read may wait.") var ioTimeout: String?
+  @Flag(help: "Let other users see the mount.") var allowOther = false
+  @Option(help: "Owner shown.") var uid: String?
+  @Option(help: "Group shown.") var gid: String?
+  @Option(help: "Mode of files, octal.") var fileMode: String?
+  @Option(help: "Mode of folders, octal.") var dirMode: String?
+  @Flag(help: "Accepted: every mount is read-only for now.") var readOnly = false
+  @Option(help: "Threads that answer the kernel.") var threads: String?
+  @Flag(help: "Mount over what is there.") var nonempty = false
+  @Option(help: "trace, debug, info, notice, warning, error.") var logLevel: String?
+  @Option(help: "Where the log goes.") var logFile: String?
+}

@@ -1,0 +1,57 @@
+/// /proc/self/mountinfo: asking a mount point itself (stat) may wait for a daemon that is gone.
+struct MountInfo {
+  struct Entry: Equatable {
+    var path: String
+    var type: String
+    var source: String
+    /// Who mounted it, for FUSE.
+    var user: UInt32?
+    var isOurs: Bool { type == "fuse.millrace" }
+  }
+
+  var entries: [Entry]
+
+  static func current() -> MountInfo { MountInfo(readSmallFile("/proc/self/mountinfo") ?? "") }
+
+  /// Lines as in proc(5): `36 35 98:0 /root /mount/point options... - type source superoptions`.
+  init(_ text: String) {
+    entries = text.utf8.split(separator: UInt8(ascii: "\n")).compactMap { line in
+      let fields = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false).map(
+        Array.init)
+      guard fields.count > 6, let dash = fields.firstIndex(of: [UInt8(ascii: "-")]), dash >= 6,
+        dash + 2 < fields.count
+      else { return nil }
+      let options = dash + 3 < fields.count ? String(decoding: fields[dash + 3], as: UTF8.self) : ""
+      let user = options.split(separator: ",").first { $0.hasPrefix("user_id=") }
+      return Entry(
+        path: MountInfo.unescape(fields[4]),
+        type: String(decoding: fields[dash + 1], as: UTF8.self),
+        source: MountInfo.unescape(fields[dash + 2]), user: user.flatMap { UInt32($0.dropFirst(8)) }
+      )
+    }
+  }
+
+  /// What a path walk finds there: the last one mounted.
+  func topmost(at path: String) -> Entry? {
+    entries.last { $0.path.utf8.elementsEqual(path.utf8) }
+  }
+
+  /// Blanks, tabs, newlines and backslashes are written as three octal digits.
+  private static func unescape(_ field: [UInt8]) -> String {
+    var bytes: [UInt8] = []
+    var index = 0
+    while index < field.count {
+      if field[index] == UInt8(ascii: "\\"), index + 3 < field.count,
+        let code = UInt8(
+          String(decoding: field[(index + 1)...(index + 3)], as: UTF8.self), radix: 8)
+      {
+        bytes.append(code)
+        index += 4
+      } else {
+        bytes.append(field[index])
+        index += 1
+      }
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+}

@@ -1,0 +1,114 @@
+import ObjectStore
+import Testing
+
+@testable import FileSystem
+
+@Suite struct ListingBuilderTests {
+  /// What the names of a folder must be, from all keys below it at once.
+  private func model(_ keys: Set<[UInt8]>) -> [[UInt8]: NodeAttributes.Kind] {
+    var tree: [[UInt8]: NodeAttributes.Kind] = [:]
+    for key in keys {
+      let slash = key.firstIndex(of: UInt8(ascii: "/"))
+      let name = Array(key[..<(slash ?? key.count)])
+      let bad =
+        name.isEmpty || name.count > 255 || name.contains(0) || name == [46] || name == [46, 46]
+      if bad { continue }
+      if slash != nil { tree[name] = .folder } else if tree[name] == nil { tree[name] = .file }
+    }
+    return tree
+  }
+
+  private func randomKeys(_ random: inout some RandomNumberGenerator) -> Set<[UInt8]> {
+    let alphabet: [UInt8] = Array("aab-/./\u{e9}".utf8) + [0, 0x2e, 0xff]
+    var keys: Set<[UInt8]> = []
+    for _ in 0..<Int.random(in: 0...40, using: &random) {
+      let length = Int.random(in: 1...5, using: &random)
+      keys.insert((0..<length).map { _ in alphabet.randomElement(using: &random)! })
+    }
+    if Bool.random(using: &random) { keys.insert(Array(repeating: 97, count: 256)) }
+    return keys
+  }
+
+  /// What a store lists under delimiter "/": objects, and common prefixes, in order of bytes.
+  private func listed(_ keys: Set<[UInt8]>, under folder: [UInt8]) -> [[UInt8]] {
+    let parts = keys.map { key in
+      key.firstIndex(of: UInt8(ascii: "/")).map { Array(key[...$0]) } ?? key
+    }
+    return Set(parts).sorted { $0.lexicographicallyPrecedes($1) }.map { folder + $0 }
+  }
+
+  private func page(_ keys: ArraySlice<[UInt8]>, next: String?) -> ListPage {
+    let isFolder = { (key: [UInt8]) in key.last == UInt8(ascii: "/") }
+    return ListPage(
+      objects: keys.filter { !isFolder($0) }.map {
+        ObjectAttributes(key: ObjectKey(bytes: $0), size: UInt64($0.count), modified: 1, etag: "e")
+      }, folders: keys.filter(isFolder).map { ObjectKey(bytes: $0) }, next: next)
+  }
+
+  @Test func anyKeysInAnyPagesGiveTheTreeOfAllKeys() {
+    for seed in 0..<3000 as Range<UInt64> {
+      var random = Seeded(seed)
+      let keys = randomKeys(&random)
+      var sorted = listed(keys, under: Array("f/".utf8))
+      let isOrdered = seed % 4 != 0
+      if !isOrdered { sorted.shuffle(using: &random) }
+      var builder = ListingBuilder(folder: ObjectKey("f/"))
+      var shown: [[UInt8]] = []
+      var rest = sorted[...]
+      while !rest.isEmpty {
+        let part = rest.prefix(Int.random(in: 0...6, using: &random))
+        rest = rest.dropFirst(part.count)
+        builder.add(page(part, next: "more"))
+        let now = (0..<builder.entries.count).map { Array(builder.entries.name($0)) }
+        #expect(now.starts(with: shown), "an entry moved, seed \(seed)")
+        shown = now
+        for name in model(keys).keys where isOrdered && builder.decides(name) {
+          let index = builder.entries.index(of: name)
+          #expect(index.map { builder.entries.seen($0).kind } == model(keys)[name], "seed \(seed)")
+        }
+      }
+      builder.finish()
+      let entries = builder.entries
+      let names = (0..<entries.count).map { Array(entries.name($0)) }
+      #expect(names.starts(with: shown), "an entry moved, seed \(seed)")
+      #expect(Set(names).count == names.count, "a name twice, seed \(seed)")
+      let tree = model(keys)
+      #expect(Set(names) == Set(tree.keys), "seed \(seed)")
+      for (name, kind) in tree {
+        let index = entries.index(of: name)
+        #expect(index.map { entries.seen($0).kind } == kind, "seed \(seed)")
+        if kind == .file, let index {
+          #expect(entries.seen(index).size == UInt64(name.count + 2), "seed \(seed)")
+        }
+      }
+      #expect(entries.index(of: Array("absent".utf8)) == nil)
+    }
+  }
+
+  @Test func aFileWaitsForTheFolderOfItsName() {
+    var builder = ListingBuilder(folder: .root)
+    builder.add(page([Array("a".utf8)], next: "1"))
+    #expect(builder.entries.count == 0)
+    #expect(!builder.decides(Array("a".utf8)))
+    builder.add(page([Array("a-1".utf8)], next: "2"))
+    #expect(builder.entries.count == 0)
+    builder.add(page([Array("a/".utf8)], next: nil))
+    builder.finish()
+    #expect(builder.entries.count == 2)
+    #expect(builder.entries.index(of: Array("a".utf8)).map { builder.entries.isFolder($0) } == true)
+    #expect(builder.hidden == 1)
+  }
+}
+
+/// SplitMix64.
+struct Seeded: RandomNumberGenerator {
+  private var state: UInt64
+  init(_ seed: UInt64) { state = seed }
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+    return mixed ^ (mixed >> 31)
+  }
+}

@@ -1,0 +1,247 @@
+import CFuseShim
+import FileSystem
+import Glibc
+import Logging
+import Metrics
+import Posix
+import SystemPackage
+import Testing
+
+@testable import FuseFrontEnd
+
+private let options = MountOptions(mountPoint: "/m", sourceName: "s3://b", owner: 5, group: 6)
+
+/// #expect does not take calls of mutating methods, nor noncopyable values.
+private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocation) {
+  #expect(value, sourceLocation: sourceLocation)
+}
+
+@Suite struct MountOptionsTests {
+  @Test func commasAndBackslashesOfTheSourceDoNotSplitTheOptions() {
+    var options = options
+    options.sourceName = "s3://b/a,b\\c"
+    #expect(options.arguments[2].hasPrefix("fsname=s3://b/a\\,b\\\\c,subtype=millrace"))
+  }
+
+  @Test func allowOtherLetsTheKernelCheckPermissions() {
+    var options = options
+    #expect(!options.arguments[2].contains("default_permissions"))
+    options.allowOther = true
+    #expect(options.arguments[2].hasSuffix(",allow_other,default_permissions"))
+    #expect(!options.arguments[2].split(separator: ",").contains("ro"))
+  }
+}
+
+@Suite struct MountTableTests {
+  @Test func theTopmostMountAtAPathIsFoundAndEscapesAreRead() {
+    let table = MountTable(
+      parsing: Array(
+        """
+        22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+        30 22 0:50 / /mnt/a\\040b rw,nosuid - fuse.other x rw
+        31 30 0:52 / /mnt/a\\040b rw,nosuid shared:3 master:4 - fuse.millrace s3://b rw
+
+        """.utf8))
+    #expect(table.entries.count == 3)
+    #expect(table.topmost(at: "/mnt/a b")?.device.description == "0:52")
+    #expect(table.topmost(at: "/mnt/a b")?.type == "fuse.millrace")
+    #expect(table.topmost(at: "/mnt") == nil)
+  }
+
+  @Test func thisMachinesTableHasARoot() {
+    #expect(MountTable.current().topmost(at: "/") != nil)
+  }
+}
+
+@Suite struct EntryPackerTests {
+  private func entry(
+    _ name: String, _ attributes: NodeAttributes? = nil, _ body: (FolderEntry) -> Void
+  ) {
+    Array(name.utf8).withUnsafeBytes {
+      body(
+        FolderEntry(
+          name: $0, inode: 77, kind: attributes?.kind ?? .folder, nextCookie: 9,
+          attributes: attributes))
+    }
+  }
+
+  @Test func aPlainEntryIsAFuseDirent() {
+    var packer = EntryPacker(size: 4096, plus: false, view: NodeView(options))
+    entry("abc") { check(packer.add($0)) }
+    // struct fuse_dirent: ino, off, namelen, type, name, padded to 8.
+    let bytes = Array(packer.bytes)
+    #expect(bytes.count == 32)
+    #expect(bytes[0] == 77 && bytes[8] == 9 && bytes[16] == 3 && bytes[20] == DT_DIR)
+    #expect(Array(bytes[24..<27]) == Array("abc".utf8))
+  }
+
+  @Test func anEntryThatDoesNotFitIsNotTaken() {
+    var packer = EntryPacker(size: 70, plus: false, view: NodeView(options))
+    entry("a") { check(packer.add($0)) }
+    entry("b") { check(packer.add($0)) }
+    entry("c") { check(!packer.add($0)) }
+    check(packer.bytes.count == 64)
+  }
+
+  @Test func withPlusAnEntryWithoutAttributesHasNodeZero() {
+    var packer = EntryPacker(size: 4096, plus: true, view: NodeView(options))
+    entry(".") { check(packer.add($0)) }
+    let first = packer.bytes.count
+    let attributes = NodeAttributes(
+      node: 3, inode: 77, kind: .file, size: 10, modified: 1, validFor: .seconds(60))
+    entry("f", attributes) { check(packer.add($0)) }
+    check(packer.bytes.load(as: UInt64.self) == 0)
+    check(packer.bytes.load(fromByteOffset: first, as: UInt64.self) == 3)
+    // entry_valid, after nodeid and generation.
+    check(packer.bytes.load(fromByteOffset: first + 16, as: UInt64.self) == 60)
+  }
+}
+
+@Suite struct NodeViewTests {
+  @Test func attributesBecomeAStat() {
+    let view = NodeView(options)
+    let status = view.status(
+      of: NodeAttributes(
+        node: 3, inode: 12, kind: .file, size: 513, modified: -5, validFor: .zero))
+    #expect(status.st_ino == 12 && status.st_size == 513 && status.st_blocks == 2)
+    #expect(status.st_uid == 5 && status.st_gid == 6 && status.st_mode == S_IFREG | 0o444)
+    #expect(status.st_mtim.tv_sec == -5)
+    #expect(view.mode(of: .folder) == S_IFDIR | 0o555)
+  }
+
+  @Test func timeoutsStayInTheRangeOfTheProtocol() {
+    #expect(NodeView.timeout(.milliseconds(1500)) == 1.5)
+    #expect(NodeView.timeout(.seconds(-1)) == 0)
+    #expect(NodeView.timeout(.seconds(Int64.max)) == 1e9)
+  }
+
+  @Test func whatIsNoErrnoBecomesEIO() {
+    #expect(Errno.staleNFSFileHandle.replyCode == ESTALE)
+    #expect(Errno(rawValue: 0).replyCode == EIO)
+    #expect(Errno(rawValue: -3).replyCode == EIO)
+    #expect(Errno(rawValue: 5000).replyCode == EIO)
+  }
+}
+
+@Suite struct InvalidationQueueTests {
+  @Test func nothingIsToldTwiceAndTheQueueIsBounded() {
+    var queue = InvalidationQueue(limit: 2)
+    let name = InvalidationQueue.Target.entry(parent: 1, name: [97])
+    check(queue.add(.node(1)))
+    check(queue.add(name))
+    check(queue.add(.node(1)))
+    check(!queue.add(.node(2)))
+    check(queue.take() == [.node(1), name])
+    check(queue.isEmpty)
+    check(queue.add(.node(2)))
+  }
+}
+
+@Suite struct FolderCacheClockTests {
+  @Test func namesAreKeptUntilTheTTLIsOver() {
+    var clock = FolderCacheClock(validFor: .seconds(60))
+    let start = Instant(nanoseconds: 1_000_000_000)
+    check(!clock.keepsNames(of: 1, at: start))
+    check(clock.keepsNames(of: 1, at: start + .seconds(59)))
+    check(!clock.keepsNames(of: 1, at: start + .seconds(60)))
+    check(clock.keepsNames(of: 1, at: start + .seconds(119)))
+    clock.forget(1)
+    check(!clock.keepsNames(of: 1, at: start + .seconds(119)))
+  }
+
+  @Test func withoutATTLNothingIsKept() {
+    var clock = FolderCacheClock(validFor: .zero)
+    check(!clock.isEnabled)
+    check(!clock.keepsNames(of: 1, at: .now))
+    check(!clock.keepsNames(of: 1, at: .now))
+  }
+
+  @Test func theNumberOfFoldersRememberedIsBounded() {
+    var clock = FolderCacheClock(validFor: .seconds(60), limit: 2)
+    let start = Instant(nanoseconds: 1)
+    for node in 1...3 as ClosedRange<NodeID> { check(!clock.keepsNames(of: node, at: start)) }
+    check(clock.keepsNames(of: 2, at: start))
+    check(!clock.keepsNames(of: 3, at: start))
+    check(!clock.keepsNames(of: 3, at: start + .seconds(61)))
+    check(clock.keepsNames(of: 3, at: start + .seconds(62)))
+  }
+}
+
+@Suite struct FailureLogTests {
+  @Test func eachFailureIsCountedAndEachKindLoggedOnce() {
+    let lines = Lock<[String]>([])
+    let metrics = Metrics().front
+    let failures = FailureLog(
+      metrics: metrics, log: Logger(label: "test") { _ in LineCollector(lines: lines) })
+    for _ in 0..<100 { failures.note(.ioError, during: .read) }
+    failures.note(.staleNFSFileHandle, during: .open)
+    for ordinary in [Errno.noSuchFileOrDirectory, .noData, .readOnlyFileSystem] {
+      failures.note(ordinary, during: .lookup)
+    }
+    #expect(metrics.errors.count == 101)
+    let logged = lines.withLock { $0 }
+    #expect(logged.count == 2)
+    #expect(logged.first?.hasPrefix("read failed: ") == true)
+  }
+
+  private struct LineCollector: LogHandler {
+    let lines: Lock<[String]>
+    var metadata = Logger.Metadata()
+    var logLevel = Logger.Level.trace
+
+    init(lines: Lock<[String]>) { self.lines = lines }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+      get { metadata[key] }
+      set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+      let line = event.message.description
+      lines.withLock { $0.append(line) }
+    }
+  }
+}
+
+@Suite struct HandshakeTests {
+  @Test func onlyWhatTheKernelCanIsAskedFor() {
+    var connection = fuse_conn_info()
+    connection.capable = UInt32(FUSE_CAP_ASYNC_READ) | UInt32(FUSE_CAP_SPLICE_READ)
+    connection.want = UInt32(FUSE_CAP_SPLICE_READ)
+    Handshake.settle(&connection)
+    #expect(connection.want == UInt32(FUSE_CAP_ASYNC_READ))
+    #expect(connection.max_write == 1 << 20)
+    #expect(connection.max_background == 128)
+  }
+}
+
+@Suite struct MountDiagnosisTests {
+  @Test func aMountPointThatCannotBeIsToldInOneLine() {
+    #expect(throws: MountError.self) { try MountDiagnosis.resolve("/does/not/exist") }
+    let error = #expect(throws: MountError.self) { try MountDiagnosis.resolve("/etc/passwd") }
+    #expect(error?.description == "mount point /etc/passwd is not a folder")
+  }
+
+  @Test func aMissingDeviceSaysHowToGetOne() {
+    let error = #expect(throws: MountError.self) {
+      try MountDiagnosis.checkDevice("/does/not/exist")
+    }
+    #expect(error?.description.contains("modprobe fuse") == true)
+  }
+
+  @Test(arguments: [
+    (
+      "fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf",
+      "user_allow_other"
+    ),
+    ("fuse: failed to exec fusermount3: No such file or directory", "install the package fuse3"),
+    ("fusermount3: user has no write access to mountpoint /x", "not writable"),
+    ("fusermount3: mount failed: Operation not permitted", "--cap-add SYS_ADMIN"),
+    ("fuse: bad mount point", "bad mount point"),
+  ])
+  func theWordsOfLibfuseBecomeTheUsers(words: String, expected: String) {
+    let text = MountDiagnosis.mount([words], at: "/mnt").description
+    #expect(text.contains(expected))
+    #expect(!text.contains("\n"))
+  }
+}

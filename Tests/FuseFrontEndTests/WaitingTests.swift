@@ -1,0 +1,91 @@
+import CFuseShim
+import FileSystem
+import Glibc
+import Metrics
+import ObjectStore
+import Posix
+import Testing
+
+@testable import FuseFrontEnd
+
+@Suite("Requests that wait", .serialized, .enabled(if: canMount, "no /dev/fuse here"))
+struct WaitingTests {
+  @Test(.timeLimit(.minutes(1))) func readsThatWaitForTheStoreHoldNoThread() throws {
+    let count = 16
+    var files: [String: [UInt8]] = ["other": [1]]
+    for index in 0..<count { files["f\(index)"] = randomBytes(3000, seed: UInt64(index)) }
+    let mount = try MountFixture(files: files)
+    defer { mount.close() }
+    mount.store.close()
+    let readers = (0..<count).map { index in
+      spawn("cmp", mount.source + "/f\(index)", mount.mountPoint + "/f\(index)")
+    }
+    // As many as the store takes at once; the other reads wait in the engine.
+    #expect(mount.store.waitForHeld(mount.store.traits.maxConcurrentFetches))
+    // Two loop threads, sixteen reads parked: names are answered all the same.
+    var status = stat()
+    #expect(stat(mount.mountPoint + "/other", &status) == 0)
+    #expect(try names(in: mount.mountPoint).count == count + 3)
+    mount.store.open()
+    for reader in readers { #expect(exitCode(of: reader) == 0) }
+    #expect(mount.metrics.front.unanswered.count == 0)
+  }
+
+  @Test(.timeLimit(.minutes(1))) func aReaderThatIsKilledWhileItWaitsLeavesNothingOpen() throws {
+    let mount = try MountFixture(files: ["file": randomBytes(3000, seed: 1)])
+    defer { mount.close() }
+    mount.store.close()
+    let reader = spawn("cat", mount.mountPoint + "/file")
+    #expect(mount.store.waitForHeld(1))
+    kill(reader, SIGKILL)
+    mount.store.open()
+    _ = exitCode(of: reader)
+    #expect(run("cmp", mount.source + "/file", mount.mountPoint + "/file") == 0)
+    #expect(run("fusermount3", "-u", mount.mountPoint) == 0)
+    #expect(mount.waitForEnd())
+    #expect(mount.front.connection.handles.count == 0)
+  }
+
+  @Test(.timeLimit(.minutes(1))) func unmountDoesNotWaitForAReadThatDoes() throws {
+    let mount = try MountFixture(files: ["file": randomBytes(3000, seed: 1)])
+    defer { mount.close() }
+    mount.store.close()
+    let reader = spawn("cat", mount.mountPoint + "/file")
+    #expect(mount.store.waitForHeld(1))
+    mount.front.unmount(grace: .zero)
+    #expect(mount.waitForEnd())
+    #expect(exitCode(of: reader) != 0)
+    #expect(mount.front.connection.handles.count == 0)
+    // The bytes come, and their reply goes nowhere.
+    mount.store.open()
+  }
+
+  @Test(.timeLimit(.minutes(1))) func whatIsInvalidatedIsAskedForAgain() throws {
+    let mount = try MountFixture(files: ["file": [1]])
+    defer { mount.close() }
+    var status = stat()
+    #expect(stat(mount.mountPoint + "/file", &status) == 0)
+    let before = mount.metrics.front.lookups.count
+    #expect(stat(mount.mountPoint + "/file", &status) == 0)
+    #expect(mount.metrics.front.lookups.count == before)
+    mount.front.notifier.add(.entry(parent: FileSystem.root, name: Array("file".utf8)))
+    mount.front.notifier.add(.node(FileSystem.root))
+    #expect(mount.front.notifier.waitUntilIdle(within: .seconds(20)))
+    #expect(stat(mount.mountPoint + "/file", &status) == 0)
+    #expect(mount.metrics.front.lookups.count == before + 1)
+  }
+
+  @Test(.timeLimit(.minutes(1))) func manyReadersAtOnceGetTheirOwnBytes() throws {
+    var files: [String: [UInt8]] = [:]
+    for index in 0..<8 { files["f\(index)"] = randomBytes(700_001, seed: UInt64(index)) }
+    let mount = try MountFixture(files: files)
+    defer { mount.close() }
+    let readers = (0..<16).map { index in
+      spawn("cmp", mount.source + "/f\(index % 8)", mount.mountPoint + "/f\(index % 8)")
+    }
+    for reader in readers { #expect(exitCode(of: reader) == 0) }
+    #expect(run("fusermount3", "-u", mount.mountPoint) == 0)
+    #expect(mount.waitForEnd())
+    #expect(mount.front.connection.handles.count == 0)
+  }
+}
