@@ -31,8 +31,8 @@ public final class OpenFolder: Sendable {
     from cookie: UInt64, plus: Bool, add: @escaping @Sendable (FolderEntry) -> Bool,
     done: @escaping Reply<Void>
   ) {
-    let hasDots = cookie < 2
-    var cookie = cookie
+    let start = cookie
+    var cookie = start
     while cookie < 2 {
       if !addDots(cookie, add) { return done(.success(())) }
       cookie += 1
@@ -40,7 +40,7 @@ public final class OpenFolder: Sendable {
     }
     // Cookies come from programs (seekdir): any number must do.
     readEntries(
-      from: Int(clamping: min(cookie - 2, 1 << 40)), plus: plus, added: hasDots, add: add,
+      from: Int(clamping: min(cookie - 2, 1 << 40)), plus: plus, added: start < 2, add: add,
       done: done)
   }
 

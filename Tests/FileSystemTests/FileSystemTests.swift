@@ -40,7 +40,7 @@ final class Fixture: Sendable {
     files.shutdown()
     engine.shutdown()
     faults.shutdown()
-    _ = path.withCString { _ in Self.remove(path) }
+    Self.remove(path)
   }
 
   private static func remove(_ path: String) {
@@ -68,7 +68,7 @@ final class Fixture: Sendable {
   func folder(_ name: String) { #expect(mkdir(path + "/" + name, 0o700) == 0) }
 
   /// Waits for a reply; a reply that comes twice fails the test.
-  func await<Value: Sendable>(_ start: (@escaping Reply<Value>) -> Void) -> Result<Value, Errno> {
+  func answer<Value: Sendable>(_ start: (@escaping Reply<Value>) -> Void) -> Result<Value, Errno> {
     let box = Monitor<Result<Value, Errno>?>(nil)
     start { result in
       box.signal {
@@ -80,7 +80,7 @@ final class Fixture: Sendable {
   }
 
   func lookup(_ name: String, in parent: NodeID = FileSystem.root) -> Result<LookupAnswer, Errno> {
-    await { reply in
+    answer { reply in
       Array(name.utf8).withUnsafeBytes { files.lookup(parent: parent, name: $0, reply: reply) }
     }
   }
@@ -94,13 +94,13 @@ final class Fixture: Sendable {
   func list(_ node: NodeID = FileSystem.root, plus: Bool = false, limit: Int = 50)
     throws -> [(name: String, entry: NodeAttributes?)]
   {
-    let folder = try await { files.openFolder(node, reply: $0) }.get()
+    let folder = try answer { files.openFolder(node, reply: $0) }.get()
     defer { folder.close() }
     let found = Lock<[(name: String, entry: NodeAttributes?)]>([])
     var cookie: UInt64 = 0
     while true {
       let next = Lock((cookie: cookie, left: limit))
-      try await { done in
+      try answer { done in
         folder.read(
           from: cookie, plus: plus,
           add: { entry in
@@ -200,17 +200,19 @@ final class FaultyStore: ObjectStore {
     let old = try #require(fixture.find("f"))
     let told = Monitor(0)
     fixture.files.onInvalidation { _ in told.signal(all: true) { $0 += 1 } }
-    let open = try fixture.await { fixture.files.open(old.node, reply: $0) }.get()
+    let open = try fixture.answer { fixture.files.open(old.node, reply: $0) }.get()
     fixture.write("f", "longer")
     #expect(fixture.find("f")?.node == old.node)
     fixture.pass(.seconds(61))
     let new = try #require(fixture.find("f"))
     #expect(new.node != old.node && new.inode == old.inode && new.size == 6)
     #expect(
-      fixture.await { fixture.files.attributes(of: old.node, reply: $0) }
+      fixture.answer { fixture.files.attributes(of: old.node, reply: $0) }
         == .failure(.staleNFSFileHandle))
     guard
-      case .failure(.staleNFSFileHandle) = fixture.await({ fixture.files.open(old.node, reply: $0) }
+      case .failure(.staleNFSFileHandle) = fixture.answer({
+        fixture.files.open(old.node, reply: $0)
+      }
       )
     else {
       Issue.record("expected ESTALE")
@@ -226,7 +228,7 @@ final class FaultyStore: ObjectStore {
     let old = try #require(fixture.find("f"))
     fixture.write("f", "three")
     #expect(
-      fixture.await { fixture.files.attributes(of: old.node, reply: $0) }
+      fixture.answer { fixture.files.attributes(of: old.node, reply: $0) }
         == .failure(.staleNFSFileHandle))
     #expect(fixture.find("f")?.size == 5)
     unlink(fixture.path + "/f")
