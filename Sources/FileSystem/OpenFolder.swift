@@ -1,4 +1,5 @@
 import ObjectStore
+public import Posix
 import Synchronization
 import SystemPackage
 
@@ -12,6 +13,9 @@ public final class OpenFolder: Sendable {
   private let fileSystem: FileSystem
   private let generation: Generation
   private let isClosed = Atomic(false)
+
+  /// When the listing was begun: tells generations of one folder apart.
+  public var listedAt: Instant { generation.started }
 
   init(fileSystem: FileSystem, generation: Generation) {
     self.fileSystem = fileSystem

@@ -10,9 +10,6 @@ public struct MountOptions: Sendable {
   public var fileMode: UInt32 = 0o444
   public var folderMode: UInt32 = 0o555
   public var threads = 2
-  /// For how long the kernel may serve a folder's names from its own copy: the metadata TTL.
-  /// Zero: every opendir asks.
-  public var folderCache: Duration = .seconds(60)
 
   public init(mountPoint: String, sourceName: String, owner: UInt32, group: UInt32) {
     self.mountPoint = mountPoint

@@ -99,7 +99,7 @@ extension Session {
   fileprivate func invalidate(_ target: InvalidationQueue.Target) {
     switch target {
     case .node(let node):
-      folderCache.withLock { $0.forget(node) }
+      folderCopies.withLock { $0.forget(node) }
       _ = fuse_lowlevel_notify_inval_inode(raw, node, 0, 0)
     case .entry(let parent, let name):
       name.withUnsafeBytes {

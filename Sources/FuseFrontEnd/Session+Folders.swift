@@ -35,11 +35,10 @@ extension ParkedRequest {
     let handle = connection.handles.add(folder)
     var info = fuse_file_info()
     info.fh = handle
-    let now = Instant.now
-    let (isCached, keeps) = connection.folderCache.withLock {
-      ($0.isEnabled, $0.keepsNames(of: node, at: now))
+    let keeps = connection.folderCopies.withLock {
+      $0.keepsNames(of: node, listedAt: folder.listedAt)
     }
-    info.cache_readdir = isCached ? 1 : 0
+    info.cache_readdir = 1
     info.keep_cache = keeps ? 1 : 0
     if !answer({ fuse_reply_open($0, &info) }) { connection.handles.closeFolder(handle) }
   }

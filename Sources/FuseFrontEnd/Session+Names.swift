@@ -43,7 +43,7 @@ extension Session {
   }
 
   private func giveBack(_ node: NodeID, _ count: UInt64) {
-    folderCache.withLock { $0.forget(node) }
+    folderCopies.withLock { $0.forget(node) }
     fileSystem.forget(node, count: count)
   }
 

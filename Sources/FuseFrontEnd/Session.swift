@@ -18,7 +18,7 @@ final class Session: @unchecked Sendable {
   let metrics: FrontMetrics
   let failures: FailureLog
   let handles = OpenHandles()
-  let folderCache: Lock<FolderCacheClock>
+  let folderCopies = Lock(FolderCopies())
   /// What INIT settled; empty before.
   let facts = Lock<[String: String]>([:])
   private(set) var raw: OpaquePointer
@@ -32,7 +32,6 @@ final class Session: @unchecked Sendable {
     view = NodeView(options)
     self.metrics = metrics
     failures = FailureLog(metrics: metrics, log: log)
-    folderCache = Lock(FolderCacheClock(validFor: options.folderCache))
     raw = OpaquePointer(bitPattern: 1)!
     let (session, lines) = LibraryLog.capture {
       var arguments: [UnsafeMutablePointer<CChar>?] = options.arguments.map { strdup($0) }

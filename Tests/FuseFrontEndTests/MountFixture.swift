@@ -58,15 +58,13 @@ final class MountFixture {
       log: log)
     guard mounts else { return }
     front = try FuseFrontEnd(
-      fileSystem: fileSystem, options: options(ttl), metrics: metrics.front, log: log)
+      fileSystem: fileSystem, options: options(), metrics: metrics.front, log: log)
     serve()
   }
 
-  func options(_ ttl: Duration = .seconds(60)) -> MountOptions {
-    var options = MountOptions(
+  func options() -> MountOptions {
+    MountOptions(
       mountPoint: mountPoint, sourceName: "file://" + source, owner: getuid(), group: getgid())
-    options.folderCache = ttl
-    return options
   }
 
   private func serve() {

@@ -137,33 +137,32 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 }
 
-@Suite struct FolderCacheClockTests {
-  @Test func namesAreKeptUntilTheTTLIsOver() {
-    var clock = FolderCacheClock(validFor: .seconds(60))
-    let start = Instant(nanoseconds: 1_000_000_000)
-    check(!clock.keepsNames(of: 1, at: start))
-    check(clock.keepsNames(of: 1, at: start + .seconds(59)))
-    check(!clock.keepsNames(of: 1, at: start + .seconds(60)))
-    check(clock.keepsNames(of: 1, at: start + .seconds(119)))
-    clock.forget(1)
-    check(!clock.keepsNames(of: 1, at: start + .seconds(119)))
-  }
+@Suite struct FolderCopiesTests {
+  private let first = Instant(nanoseconds: 1)
+  private let second = Instant(nanoseconds: 2)
 
-  @Test func withoutATTLNothingIsKept() {
-    var clock = FolderCacheClock(validFor: .zero)
-    check(!clock.isEnabled)
-    check(!clock.keepsNames(of: 1, at: .now))
-    check(!clock.keepsNames(of: 1, at: .now))
+  @Test func namesAreKeptAsLongAsTheListingIsTheSame() {
+    var copies = FolderCopies()
+    check(!copies.keepsNames(of: 1, listedAt: first))
+    check(copies.keepsNames(of: 1, listedAt: first))
+    check(!copies.keepsNames(of: 2, listedAt: first))
+    check(!copies.keepsNames(of: 1, listedAt: second))
+    check(copies.keepsNames(of: 1, listedAt: second))
+    copies.forget(1)
+    check(!copies.keepsNames(of: 1, listedAt: second))
   }
 
   @Test func theNumberOfFoldersRememberedIsBounded() {
-    var clock = FolderCacheClock(validFor: .seconds(60), limit: 2)
-    let start = Instant(nanoseconds: 1)
-    for node in 1...3 as ClosedRange<NodeID> { check(!clock.keepsNames(of: node, at: start)) }
-    check(clock.keepsNames(of: 2, at: start))
-    check(!clock.keepsNames(of: 3, at: start))
-    check(!clock.keepsNames(of: 3, at: start + .seconds(61)))
-    check(clock.keepsNames(of: 3, at: start + .seconds(62)))
+    var copies = FolderCopies(limit: 2)
+    for node in 1...3 as ClosedRange<NodeID> {
+      check(!copies.keepsNames(of: node, listedAt: first))
+    }
+    check(copies.keepsNames(of: 2, listedAt: first))
+    check(!copies.keepsNames(of: 3, listedAt: first))
+    check(!copies.keepsNames(of: 2, listedAt: second))
+    copies.forget(1)
+    check(!copies.keepsNames(of: 3, listedAt: first))
+    check(copies.keepsNames(of: 3, listedAt: first))
   }
 }
 
