@@ -44,7 +44,13 @@ struct S3FetchProgress {
       return .changed("it was modified since")
     }
     let length: UInt64
-    if head.status == 206 {
+    // rclone serve s3 answers a range with 200 and a Content-Range: taken only with a Content-Length that
+    // shows that the range came, and not the whole.
+    let isPartial200 = head.status == 200 && head["content-range"] != nil
+    if isPartial200, head["content-length"] == nil {
+      return .bad("a partial answer without a Content-Length")
+    }
+    if head.status == 206 || isPartial200 {
       guard let text = head["content-range"], let sent = ContentRange(text) else {
         return .bad("a partial answer without a Content-Range")
       }

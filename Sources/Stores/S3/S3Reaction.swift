@@ -103,6 +103,8 @@ enum S3Reaction: Equatable {
         .noSuchStore, "the bucket does not exist (\(failure.words))",
         advice: "check its name and --endpoint-url")
     case 401, 403: return denied(failure, isSigned: isSigned)
+    // Some stores call an unsigned request malformed instead of refused.
+    case 400 where !isSigned: return denied(failure, isSigned: isSigned)
     case 429, 503: return .retry(.throttled, isThrottle: true)
     case 408, 500, 502, 504: return .retry(.serverFailure, isThrottle: false)
     case 300..<400:

@@ -1,0 +1,113 @@
+import Credentials
+import Metrics
+import ObjectStore
+import Posix
+import Testing
+import Transport
+
+@testable import Stores
+
+/// The exchanges alone, driven as the transport drives them.
+@Suite struct S3ExchangeTests {
+  private final class Sink: FetchSink {
+    let bytes = Lock<[UInt8]>([])
+    func receive(_ received: UnsafeRawBufferPointer) { bytes.withLock { $0 += received } }
+    func finish(_ result: Result<Void, StoreError>) {}
+  }
+
+  private let metrics = Metrics()
+  private let version = ObjectVersion(key: ObjectKey("k"), etag: "\"e\"", size: 100, modified: 0)
+
+  private func site() throws -> S3Site {
+    try S3Site(options: S3Options(bucket: "data"), credentials: FixedCredentials(nil))
+  }
+
+  private func head(_ range: String, _ length: Int) -> HTTPResponseHead {
+    HTTPResponseHead(
+      status: 206,
+      headers: [
+        ("etag", "\"e\""), ("content-range", "bytes \(range)/100"),
+        ("content-length", String(length)),
+      ])
+  }
+
+  private func send(_ bytes: [UInt8], to exchange: S3FetchExchange) -> Bool {
+    bytes.withUnsafeBytes { exchange.receive(body: $0) }
+  }
+
+  @Test func aBrokenTransferGoesOnWhereItStoppedAndRepeatsNothing() throws {
+    let sink = Sink()
+    let request = FetchRequest(version: version, range: 10..<20, deadline: .distantFuture)
+    let exchange = S3FetchExchange(request, site: try site(), metrics: metrics.store, sink: sink)
+    _ = try exchange.makeRequest(attempt: 0)
+    guard case .stream = exchange.receive(head: head("10-19", 10)) else {
+      return #expect(Bool(false))
+    }
+    #expect(send([0, 1, 2], to: exchange))
+    let lost = TransferFailure(.connectionLost, detail: "reset")
+    guard case .retry = exchange.attemptEnded(.transferFailed(lost, wasStreaming: true)) else {
+      return #expect(Bool(false))
+    }
+    let again = try exchange.makeRequest(attempt: 1)
+    #expect(again.headers.contains { $0.name == "range" && $0.value == "bytes=13-19" })
+    guard case .stream = exchange.receive(head: head("13-19", 7)) else {
+      return #expect(Bool(false))
+    }
+    #expect(send([3, 4, 5, 6, 7, 8, 9], to: exchange))
+    guard case .succeeded = exchange.attemptEnded(.response(head("13-19", 7), body: [])) else {
+      return #expect(Bool(false))
+    }
+    #expect(sink.bytes.withLock { $0 } == Array(0..<10))
+    #expect(metrics.store.getRequests.count == 2)
+  }
+
+  @Test func moreBytesThanAskedForAreNotHandedOn() throws {
+    let sink = Sink()
+    let request = FetchRequest(version: version, range: 10..<12, deadline: .distantFuture)
+    let exchange = S3FetchExchange(request, site: try site(), metrics: metrics.store, sink: sink)
+    _ = try exchange.makeRequest(attempt: 0)
+    _ = exchange.receive(head: head("10-11", 2))
+    #expect(!send([1, 2, 3], to: exchange))
+    guard case .failed(let error) = exchange.attemptEnded(.rejected(head("10-11", 2))) else {
+      return #expect(Bool(false))
+    }
+    #expect(error.kind == .badReply)
+    #expect(sink.bytes.withLock { $0.isEmpty })
+  }
+
+  private func listed(_ body: String, cursor: String? = nil) throws -> Verdict {
+    let request = ListRequest(folder: ObjectKey("d/"), cursor: cursor, deadline: .distantFuture)
+    let exchange = S3ListExchange(
+      request, options: S3Options(bucket: "data"), site: try site(), metrics: metrics.store
+    ) { _ in }
+    _ = try exchange.makeRequest(attempt: 0)
+    let head = HTTPResponseHead(status: 200, headers: [])
+    return exchange.attemptEnded(.response(head, body: Array(body.utf8)))
+  }
+
+  @Test func anErrorAfterA200IsAnError() throws {
+    let verdict = try listed("<Error><Code>SlowDown</Code><Message>x</Message></Error>")
+    guard case .retry(_, true, _) = verdict else { return #expect(Bool(false), "\(verdict)") }
+  }
+
+  @Test(arguments: [
+    "<Contents><Key>other/x</Key></Contents>", "<Contents><Key>d/e/f</Key></Contents>",
+    "<CommonPrefixes><Prefix>d/e/f/</Prefix></CommonPrefixes>",
+    "<CommonPrefixes><Prefix>d/</Prefix></CommonPrefixes>", "<IsTruncated>true</IsTruncated>",
+  ])
+  func listingsThatCannotBeRightAreRefused(inside: String) throws {
+    let verdict = try listed("<ListBucketResult>\(inside)</ListBucketResult>")
+    guard case .failed(let error) = verdict else { return #expect(Bool(false), "\(verdict)") }
+    #expect(error.kind == .badReply)
+  }
+
+  @Test func aContinuationTokenThatComesTwiceIsAnError() throws {
+    let page =
+      "<ListBucketResult><IsTruncated>true</IsTruncated>"
+      + "<NextContinuationToken>t</NextContinuationToken></ListBucketResult>"
+    guard case .succeeded = try listed(page) else { return #expect(Bool(false)) }
+    let verdict = try listed(page, cursor: ListCursor(first: "t").text)
+    guard case .failed(let error) = verdict else { return #expect(Bool(false)) }
+    #expect(error.detail.contains("circle"))
+  }
+}
