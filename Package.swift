@@ -110,7 +110,7 @@ let package = Package(
         "Stores", "FuseFrontEnd", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics",
         "TestSupport",
       ]),
-    tests("CommandLineTests", ["millrace", "TestSupport", "Posix"]),
+    tests("CommandLineTests", ["millrace", "TestSupport", "Posix", arguments]),
     tests("MountTests", ["TestSupport", "Posix"]),
   ]
 )

@@ -34,7 +34,7 @@ struct FolderFiles: Sendable {
   /// The whole folder as one page, in order of bytes: paging would read it again for each. A folder
   /// that is not there is empty, as in an object store; only the root must be there.
   func page(of folder: ObjectKey) throws(StoreError) -> ListPage {
-    var page = ListPage(objects: [], folders: [], next: nil, folderExists: true)
+    var page = ListPage(objects: [], folders: [], next: nil)
     try checkName(folder, isFolder: true)
     guard let directory = opendir(path(of: folder)) else {
       let code = errno
@@ -43,6 +43,7 @@ struct FolderFiles: Sendable {
       throw failure(folder, code)
     }
     defer { closedir(directory) }
+    page.folderExists = true
     while true {
       errno = 0
       guard let entry = readdir(directory) else { break }

@@ -1,0 +1,121 @@
+import Glibc
+import TestSupport
+import Testing
+
+@testable import millrace
+
+/// The built program, as a user calls it.
+@Suite(.serialized) struct BinaryTests {
+  private func call(_ arguments: [String]) throws -> CommandResult {
+    try CommandResult.run(
+      [try Checkout.millrace()] + arguments, within: .seconds(40))
+  }
+
+  private func expectFailure(_ arguments: [String], code: Int32, saying words: String) throws {
+    let result = try call(arguments)
+    #expect(result.status == .exited(code), "\(arguments): \(result.errors)")
+    #expect(result.errors.contains(words), "\(result.errors)")
+    #expect(result.errors.hasPrefix("millrace: "))
+    #expect(result.errors.filter(\.isNewline).count == 1, "one line: \(result.errors)")
+  }
+
+  private func withFolder(_ body: (String) throws -> Void) throws {
+    var name = Array("/tmp/millrace-cli.XXXXXX".utf8CString)
+    _ = mkdtemp(&name)
+    let folder = String(decoding: name.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    defer {
+      _ = try? CommandResult.run(["rm", "-rf", "--one-file-system", folder], within: .seconds(10))
+    }
+    for part in ["src", "mnt", "cache"] { mkdir("\(folder)/\(part)", 0o755) }
+    _ = try CommandResult.run(["sh", "-c", "echo hello > \(folder)/src/a"], within: .seconds(10))
+    try body(folder)
+  }
+
+  @Test func usageErrorsExitWithTwo() throws {
+    try expectFailure(["mount", "s3://b", "/mnt", "--bogus"], code: 2, saying: "--bogus")
+    try expectFailure(["mount", "s3://b"], code: 2, saying: "mountpoint")
+    try expectFailure(["mount", "nowhere://b", "/mnt"], code: 2, saying: "unknown scheme")
+    try expectFailure(
+      ["mount", "s3://b", "/mnt", "--cache-size", "x"], code: 2, saying: "--cache-size 'x'")
+    try expectFailure(["run", "s3://b", "/mnt"], code: 2, saying: "no command")
+    #expect(try call(["--version"]).output == "\(Millrace.version)\n")
+    #expect(try call(["--help"]).succeeded)
+  }
+
+  @Test func whatCannotBeMountedIsToldInOneLine() throws {
+    try withFolder { (folder: String) throws in
+      let cache = ["--cache-dir", "\(folder)/cache"]
+      let source = "file://\(folder)/src"
+      try expectFailure(
+        ["mount", source, "\(folder)/no"] + cache, code: 1, saying: "does not exist")
+      try expectFailure(
+        ["mount", source, "\(folder)/src/a"] + cache, code: 1, saying: "not a folder")
+      try expectFailure(["mount", source, "\(folder)/src"] + cache, code: 1, saying: "not empty")
+      try expectFailure(["mount", source, "/proc"] + cache, code: 1, saying: "already a mount")
+      try expectFailure(
+        ["mount", "file://\(folder)/no", "\(folder)/mnt"] + cache, code: 1, saying: "No such file")
+      try expectFailure(
+        ["mount", source, "\(folder)/mnt", "--cache-dir", "\(folder)/src/a/b"], code: 1,
+        saying: "cache folder")
+      try expectFailure(
+        [
+          "mount", "s3://b", "\(folder)/mnt", "--no-sign-request", "--endpoint-url",
+          "http://127.0.0.1:1",
+        ] + cache,
+        code: 1, saying: "127.0.0.1")
+      try expectFailure(["unmount", "\(folder)/mnt"], code: 1, saying: "not a mount point")
+      try expectFailure(["stats", "\(folder)/mnt"], code: 1, saying: "not a mount")
+      #expect(MountInfo.current().topmost(at: "\(folder)/mnt") == nil)
+    }
+  }
+
+  @Test func runExitsWithTheCodeOfItsCommandAndUnmounts() throws {
+    try withFolder { (folder: String) throws in
+      func run(_ command: [String]) throws -> CommandResult {
+        try call(
+          ["run", "file://\(folder)/src", "\(folder)/new", "--cache-dir", "\(folder)/cache", "--"]
+            + command)
+      }
+      #expect(try run(["sh", "-c", "exit 7"]).status == .exited(7))
+      #expect(try run(["sh", "-c", "kill -TERM $$"]).status == .exited(143))
+      #expect(try run(["/no/such/program"]).status == .exited(127))
+      #expect(try run([folder]).status == .exited(126))
+      #expect(try run(["cat", "\(folder)/new/a"]).output == "hello\n")
+      #expect(FileStatus(of: "\(folder)/new") == nil)
+    }
+  }
+
+  @Test func mountStatsAndUnmountWorkTogether() throws {
+    try withFolder { (folder: String) throws in
+      let mounted = try call([
+        "mount", "file://\(folder)/src", "\(folder)/mnt", "--cache-dir", "\(folder)/cache",
+      ])
+      #expect(mounted.succeeded, "\(mounted.errors)")
+      defer { _ = try? call(["unmount", "--force", "\(folder)/mnt"]) }
+      #expect(mounted.output.hasPrefix("Mounted file://\(folder)/src at \(folder)/mnt (cache "))
+      #expect(try call(["stats", "\(folder)/mnt"]).output.contains("Bytes read from"))
+      #expect(
+        try call(["stats", "--json", "\(folder)/mnt"]).output.contains("reads.bytesFromDisk"))
+      try expectFailure(
+        ["mount", "file://\(folder)/src", "\(folder)/mnt", "--cache-dir", "\(folder)/cache"],
+        code: 1,
+        saying: "already a mount")
+      #expect(try call(["umount", "\(folder)/mnt"]).succeeded)
+      #expect(MountInfo.current().topmost(at: "\(folder)/mnt") == nil)
+    }
+  }
+
+  @Test func doctorGivesALineACheck() throws {
+    try withFolder { (folder: String) throws in
+      let result = try call(["doctor", "file://\(folder)/src", "--cache-dir", "\(folder)/cache"])
+      for check in [
+        "kernel", "/dev/fuse", "libfuse", "cache", "memory", "clock", "listing", "read",
+      ] {
+        #expect(result.output.contains(check))
+      }
+      #expect(
+        try call(["doctor", "file://\(folder)/no", "--cache-dir", "\(folder)/cache"]).status
+          == .exited(1))
+    }
+  }
+}
