@@ -107,7 +107,7 @@ struct HTTPIndex: Equatable {
 
   /// The page of a folder's listing.
   func page(of folder: ObjectKey) -> ListPage {
-    var page = ListPage(objects: [], folders: [], next: nil)
+    var page = ListPage(objects: [], folders: [], next: nil, folderExists: true)
     for entry in entries {
       if entry.isFolder {
         page.folders.append(folder + (entry.name + [UInt8(ascii: "/")]))

@@ -95,8 +95,10 @@ final class S3ListExchange: Exchange {
 
   private func accept(_ listing: S3Listing, _ state: inout State) -> Verdict {
     var page = ListPage(objects: listing.objects, folders: listing.folders, next: nil)
-    // The folder's own marker.
+    // The folder's own marker: no entry, but the folder is there, be it empty otherwise.
+    let count = page.objects.count
     page.objects.removeAll { $0.key == request.folder }
+    page.folderExists = page.objects.count < count
     if let stray = page.objects.first(where: { !isChild($0.key) })?.key
       ?? page.folders.first(where: { !isFolder($0) })
     {
