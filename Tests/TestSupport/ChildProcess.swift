@@ -52,6 +52,7 @@ public final class ChildProcess: Sendable {
       spawn(guarded, environment: environment, streams: streams)
     }
     pid = try result.get()
+    AtExit.note(child: pid)
   }
 
   /// How the program ended; `nil` while it runs.
@@ -60,6 +61,7 @@ public final class ChildProcess: Sendable {
       if ending != nil { return ending }
       var status: CInt = 0
       guard waitpid(pid, &status, WNOHANG) == pid else { return nil }
+      AtExit.forget(child: pid)
       ending = status & 0x7f == 0 ? .exited((status >> 8) & 0xff) : .signalled(status & 0x7f)
       return ending
     }

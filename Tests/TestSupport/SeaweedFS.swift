@@ -5,21 +5,26 @@ public final class SeaweedFS: Sendable {
   private let server: ServerProcess
   private let folder: TemporaryFolder
 
-  /// Ready when it has taken a bucket: its ports answer before its volumes do.
+  /// Ready when it has taken a bucket: its ports answer before its volumes do. `parent`: where its
+  /// own data go, such as /dev/shm.
   public static func start(
     accessKey: String = "AKIDMILLRACETEST", secretKey: String = "millrace/test+secret=key",
-    bucket: String = "data", options: [String] = []
+    bucket: String = "data", options: [String] = [],
+    in parent: String? = nil
   ) throws -> SeaweedFS {
-    let weed = try SeaweedFS(accessKey: accessKey, secretKey: secretKey, options: options)
+    let weed = try SeaweedFS(
+      accessKey: accessKey, secretKey: secretKey, options: options, in: parent)
     try weed.endpoint.makeBucket(bucket)
     try weed.endpoint.put([1], to: bucket, key: ".ready")
     try weed.endpoint.delete(bucket, key: ".ready")
     return weed
   }
 
-  private init(accessKey: String, secretKey: String, options: [String]) throws {
+  private init(
+    accessKey: String, secretKey: String, options: [String], in parent: String?
+  ) throws {
     let program = try VirtualEnvironment.shared().program("weed")
-    folder = try TemporaryFolder("seaweed")
+    folder = try TemporaryFolder("seaweed", in: parent)
     let identities = try folder.file(
       "identities.json",
       text: """

@@ -12,9 +12,13 @@ public final class TemporaryFolder: Sendable {
       throw SupportError("cannot make a folder in \(base): \(systemMessage())")
     }
     path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    AtExit.note(folder: path)
   }
 
-  deinit { removeTree(path) }
+  deinit {
+    removeTree(path)
+    AtExit.forget(folder: path)
+  }
 
   /// The path of `name` inside; nothing is made.
   public func path(_ name: String) -> String { path + "/" + name }

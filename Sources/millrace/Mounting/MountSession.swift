@@ -91,7 +91,6 @@ struct MountSession {
     options.fileMode = settings.fileMode
     options.folderMode = settings.folderMode
     options.threads = settings.threads
-    options.folderCache = settings.metadataTTL
     return options
   }
 
