@@ -20,3 +20,10 @@ typedef void (*millrace_log_handler)(int level, const char *line);
 
 /// fuse_set_log_func hands over a va_list. Process-wide, like the function itself.
 void millrace_route_log(millrace_log_handler handler);
+
+/// ioctl is variadic. Registers an open file with the kernel as one that reads may be passed through
+/// to; the id (> 0), or -errno. `device` is the session's descriptor. Linux 6.9, CAP_SYS_ADMIN.
+int millrace_backing_open(int device, int file);
+
+/// Gives an id back. Files that are open with it go on.
+int millrace_backing_close(int device, int id);

@@ -29,12 +29,14 @@ public final class FuseFrontEnd: Sendable {
     let connection = try Session(
       fileSystem: fileSystem, options: options, metrics: metrics, log: log)
     mount = try MountedFolder(connection, at: folder, options: options, log: log)
+    let isHooked = PassthroughHandshake.install(on: connection.raw)
     do throws(MountError) {
       try connection.shakeHands()
     } catch {
       mount.detach()
       throw error
     }
+    connection.settlePassthrough(isHooked: isHooked)
     // The kernel offers 128 KiB; before the mount is announced, so that no file is open yet.
     readAhead = ReadAheadSetting.apply(to: mount.device)
     notifier = Notifier(connection)
@@ -77,6 +79,7 @@ public final class FuseFrontEnd: Sendable {
     facts["mount_point"] = mount.path
     facts["device"] = mount.device?.description ?? "unknown"
     facts["read_ahead"] = readAhead.description
+    facts["passthrough"] = connection.passthrough?.state ?? "off"
     return facts
   }
 }

@@ -25,11 +25,13 @@ final class OpenHandles: Sendable {
     return UInt64(handle)
   }
 
-  /// Closes the file and lets go of it; nothing if that was done before.
-  func closeFile(_ handle: UInt64) {
+  /// Closes the file and lets go of it; returns whose it was, nil if that was done before.
+  func closeFile(_ handle: UInt64) -> NodeID? {
     let handle = UInt(handle)
-    guard state.withLock({ $0.files.remove(handle) }) != nil else { return }
+    guard state.withLock({ $0.files.remove(handle) }) != nil else { return nil }
+    let node = OpenHandles.withFile(UInt64(handle)) { $0.node }
     OpenHandles.release(file: handle)
+    return node
   }
 
   func closeFolder(_ handle: UInt64) {
@@ -49,7 +51,7 @@ final class OpenHandles: Sendable {
   }
 
   /// Borrows the file: the kernel sends no read after the release.
-  static func withFile(_ handle: UInt64, _ body: (OpenFile) -> Void) {
+  static func withFile<Result>(_ handle: UInt64, _ body: (OpenFile) -> Result) -> Result {
     Unmanaged<OpenFile>.fromOpaque(UnsafeRawPointer(bitPattern: UInt(handle))!)
       ._withUnsafeGuaranteedRef(body)
   }

@@ -2,6 +2,7 @@ import CFuseShim
 import FileSystem
 import Glibc
 import Metrics
+import ObjectStore
 import Posix
 import ReadEngine
 import SystemPackage
@@ -40,17 +41,47 @@ extension Session {
   }
 
   func release(_ request: fuse_req_t, _ handle: UInt64) {
-    handles.closeFile(handle)
+    closeFile(handle)
     _ = fuse_reply_err(request, 0)
+  }
+
+  fileprivate func closeFile(_ handle: UInt64) {
+    guard let node = handles.closeFile(handle) else { return }
+    passthrough?.release(node)
   }
 }
 
 extension ParkedRequest {
   fileprivate func opened(_ file: OpenFile) {
     let handle = connection.handles.add(file)
+    let backingID = connection.passthrough?.open(file) ?? 0
+    let isAnswered =
+      if backingID > 0 {
+        answer { replyPassedThrough($0, handle, backingID) }
+      } else {
+        answer { replyCached($0, handle, keepsPages: file.keepsPageCache) }
+      }
+    if isAnswered, backingID > 0 {
+      connection.metrics.passthroughOpens.add()
+      connection.metrics.passthroughBytes.add(file.object.version.size)
+    }
+    if !isAnswered { connection.closeFile(handle) }
+  }
+
+  private func replyCached(_ request: fuse_req_t, _ handle: UInt64, keepsPages: Bool) -> CInt {
     var info = fuse_file_info()
     info.fh = handle
-    info.keep_cache = file.keepsPageCache ? 1 : 0
-    if !answer({ fuse_reply_open($0, &info) }) { connection.handles.closeFile(handle) }
+    info.keep_cache = keepsPages ? 1 : 0
+    return fuse_reply_open(request, &info)
+  }
+
+  /// struct fuse_open_out with FOPEN_PASSTHROUGH, which fuse_reply_open knows only from 3.17 on.
+  private func replyPassedThrough(
+    _ request: fuse_req_t, _ handle: UInt64, _ backingID: Int32
+  ) -> CInt {
+    var reply = (handle, UInt32(1 << 7), backingID)
+    return withUnsafeBytes(of: &reply) { bytes in
+      bytes.withMemoryRebound(to: CChar.self) { fuse_reply_buf(request, $0.baseAddress, 16) }
+    }
   }
 }

@@ -19,9 +19,12 @@ final class Session: @unchecked Sendable {
   let failures: FailureLog
   let handles = OpenHandles()
   let folderCopies = Lock(FolderCopies())
+  let passthroughOutcome: PassthroughHandshake.Outcome
   /// What INIT settled; empty before.
   let facts = Lock<[String: String]>([:])
   private(set) var raw: OpaquePointer
+  /// Written once, between INIT and the first request.
+  private(set) var passthrough: Passthrough?
   private let open = Atomic(true)
 
   init(
@@ -32,6 +35,8 @@ final class Session: @unchecked Sendable {
     view = NodeView(options)
     self.metrics = metrics
     failures = FailureLog(metrics: metrics, log: log)
+    passthroughOutcome = PassthroughHandshake.Outcome(
+      stackDepth: options.passthroughDepth)
     raw = OpaquePointer(bitPattern: 1)!
     let (session, lines) = LibraryLog.capture {
       var arguments: [UnsafeMutablePointer<CChar>?] = options.arguments.map { strdup($0) }
@@ -55,6 +60,22 @@ final class Session: @unchecked Sendable {
   static func with(_ request: fuse_req_t?, _ body: (Session, fuse_req_t) -> Void) {
     guard let request, let userdata = fuse_req_userdata(request) else { return }
     Unmanaged<Session>.fromOpaque(userdata)._withUnsafeGuaranteedRef { body($0, request) }
+  }
+
+  /// What INIT has made of the wish for passthrough. Called before the loop starts.
+  func settlePassthrough(isHooked: Bool) {
+    let outcome = passthroughOutcome
+    let reason: String? =
+      if outcome.stackDepth == 0 {
+        "not asked for"
+      } else if !isHooked {
+        "this libfuse cannot ask for it"
+      } else if !outcome.isOffered.load(ordering: .relaxed) {
+        "needs Linux 6.9 or later"
+      } else {
+        outcome.isAskedFor.load(ordering: .relaxed) ? nil : "this libfuse cannot ask for it"
+      }
+    passthrough = Passthrough(device: fuse_session_fd(raw), unavailable: reason)
   }
 
   /// False once the connection was cut; replies then go nowhere.

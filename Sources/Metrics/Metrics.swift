@@ -20,6 +20,10 @@ public final class FrontMetrics: Sendable {
   public let lookups = Counter()
   public let getattrs = Counter()
   public let opens = Counter()
+  /// Opens that the kernel serves from the cache file: their reads are not seen here.
+  public let passthroughOpens = Counter()
+  /// The sizes of the files so opened, added up: what of them is read is not seen either.
+  public let passthroughBytes = Counter()
   public let reads = Counter()
   public let folderReads = Counter()
   public let forgets = Counter()

@@ -79,7 +79,9 @@ final class CacheFile: Sendable {
     _ version: ObjectVersion, _ id: FileID, in folder: CacheFolder
   ) throws(Errno) -> CacheFile {
     folder.makeParent(of: id)
-    let data = try OwnedFile(folder.path(of: id), O_RDWR | O_CREAT | O_TRUNC)
+    // Never truncated: the kernel may have a file of this name mapped for somebody.
+    remove(id, in: folder)
+    let data = try OwnedFile(folder.path(of: id), O_RDWR | O_CREAT | O_EXCL)
     guard ftruncate(data.raw, off_t(version.size)) == 0 else { throw Errno.last }
     let sidecar = try OwnedFile(folder.sidecarPath(of: id), O_RDWR | O_CREAT | O_TRUNC)
     let header = SidecarHeader(version: version)

@@ -29,6 +29,13 @@ public final class OpenObject: Sendable {
     object.read(offset..<end, scratch: scratch, reply: reply, park: park)
   }
 
+  /// The cache file, if all of the object is there and trusted: for the kernel to read by itself. It
+  /// stays open as long as this open does.
+  public var wholeFile: CInt? {
+    let descriptor = object.wholeDescriptor.load(ordering: .acquiring)
+    return descriptor >= 0 ? descriptor : nil
+  }
+
   /// Where the bytes are now, for `user.millrace.state`.
   public var residence: Residence { object.residence }
 

@@ -22,6 +22,7 @@ enum StatsTable {
       lines.append(row(name, ByteSize.show(bytes), share, "\(reads) reads"))
     }
     lines += [
+      row("passed through", "", "", passedThrough(report)),
       "", "Store",
       row(
         "requests", "\(count("store.getRequests")) GET", "\(count("store.listRequests")) list",
@@ -45,6 +46,15 @@ enum StatsTable {
         "process", ByteSize.show(report.residentBytes), "peak",
         ByteSize.show(report.peakResidentBytes)))
     return lines.joined(separator: "\n")
+  }
+
+  /// What the kernel reads from cache files by itself, as far as it is known here.
+  private static func passedThrough(_ report: StatsReport) -> String {
+    let opens = report.counters["front.passthroughOpens"] ?? 0
+    let bytes = report.counters["front.passthroughBytes"] ?? 0
+    let state = report.session["passthrough"] ?? "off"
+    return state == "on"
+      ? "\(opens) opens of \(ByteSize.show(bytes)) in all; their reads are the kernel's" : state
   }
 
   private static func limit(_ name: String, _ bytes: UInt64, _ limit: UInt64) -> String {

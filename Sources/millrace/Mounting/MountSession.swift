@@ -91,6 +91,11 @@ struct MountSession {
     options.fileMode = settings.fileMode
     options.folderMode = settings.folderMode
     options.threads = settings.threads
+    if !settings.noPassthrough, let cache = settings.cacheFolder.flatMap(realPath) {
+      // A file on overlayfs, as in a container, is one file system deeper.
+      let isOverlay = MountInfo.current().mount(holding: cache)?.type == "overlay"
+      options.passthroughDepth = isOverlay ? 2 : 1
+    }
     return options
   }
 

@@ -29,6 +29,7 @@ struct Settings {
   var folderMode: UInt32
   var threads: Int
   var nonempty: Bool
+  var noPassthrough: Bool
 
   var logLevel: Logger.Level
   var logFile: String?
@@ -71,6 +72,7 @@ struct Settings {
     _ = try values.flag("read-only", options.readOnly)
     threads = Int(try values.number("threads", options.threads, 1...64) ?? 2)
     nonempty = try values.flag("nonempty", options.nonempty)
+    noPassthrough = try values.flag("no-passthrough", options.noPassthrough)
     let level = values.text("log-level", options.logLevel) ?? "notice"
     guard let logLevel = Logger.Level(rawValue: level.lowercased()) else {
       throw .usage("--log-level '\(level)': one of trace, debug, info, notice, warning, error")

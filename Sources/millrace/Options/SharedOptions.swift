@@ -25,6 +25,7 @@ struct SharedOptions: ParsableArguments {
   @Option(help: "Mode of files, octal.") var fileMode: String?
   @Option(help: "Mode of folders, octal.") var dirMode: String?
   @Flag(help: "Accepted: every mount is read-only for now.") var readOnly = false
+  @Flag(help: "Never let the kernel read cache files by itself.") var noPassthrough = false
   @Option(help: "Threads that answer the kernel.") var threads: String?
   @Flag(help: "Mount over what is there.") var nonempty = false
   @Option(help: "trace, debug, info, notice, warning, error.") var logLevel: String?

@@ -36,6 +36,17 @@ struct MountInfo {
     entries.last { $0.path.utf8.elementsEqual(path.utf8) }
   }
 
+  /// The mount that a folder lies on; `path` is absolute and without links.
+  func mount(holding path: String) -> Entry? {
+    let candidates = entries.filter {
+      $0.path == "/" || path == $0.path || path.hasPrefix($0.path + "/")
+    }
+    // Of mounts at the same path the last one is seen.
+    return candidates.reduce(nil) { best, entry in
+      best.map { $0.path.utf8.count > entry.path.utf8.count } == true ? best : entry
+    }
+  }
+
   /// Blanks, tabs, newlines and backslashes are written as three octal digits.
   private static func unescape(_ field: [UInt8]) -> String {
     var bytes: [UInt8] = []
