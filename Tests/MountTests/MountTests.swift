@@ -26,7 +26,7 @@ struct Served {
   ) throws -> MountedMillrace {
     try MountedMillrace(
       source, cache: cache ?? scratch.folder("cache"), options: options,
-      environment: environment.merging(more) { $1 })
+      environment: environment.merging(more) { $1 }, keeping: owned + [scratch])
   }
 }
 

