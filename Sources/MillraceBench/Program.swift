@@ -31,7 +31,8 @@ enum Program {
     try server.endpoint.putTree(tree, to: "data")
 
     var systems: [any MountedSystem] = [
-      PlainFolder(tree: tree), MillraceSystem(endpoint: server.endpoint),
+      PlainFolder(tree: tree), MillraceSystem(endpoint: server.endpoint, passthrough: true),
+      MillraceSystem(endpoint: server.endpoint, passthrough: false),
     ]
     if let s3fs = try S3fsSystem(endpoint: server.endpoint, scratch: scratch) {
       systems.append(s3fs)

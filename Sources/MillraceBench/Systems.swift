@@ -32,12 +32,16 @@ struct PlainFolder: MountedSystem {
 
 struct MillraceSystem: MountedSystem {
   let endpoint: S3Endpoint
-  let name = "millrace"
-  let remark = "default options"
+  let passthrough: Bool
+  var name: String { passthrough ? "millrace" : "millrace, plain path" }
+  var remark: String {
+    passthrough ? "default options" : "--no-passthrough, otherwise default options"
+  }
 
   func mount(at place: String, cache: String) throws -> any Mounted {
     let mount = try MountedMillrace(
-      "s3://data", cache: cache, at: place, environment: endpoint.environment)
+      "s3://data", cache: cache, at: place, options: passthrough ? [] : ["--no-passthrough"],
+      environment: endpoint.environment)
     return Running(mount: mount)
   }
 

@@ -10,6 +10,8 @@ public enum Requirement: Sendable {
   case servers
   /// Root, or what root may do: dropping the page cache, unmounting by umount.
   case root
+  /// Root on Linux 6.9 or later: the kernel can read cache files by itself.
+  case passthrough
 }
 
 /// For `@Test(.enabled(if: requireOrSkip(.fuse)))`: true where the machine has it all. Where it has
@@ -45,5 +47,14 @@ private func missing(_ requirement: Requirement) -> String? {
     } catch { return "\(error)" }
   case .root:
     return geteuid() == 0 ? nil : "this needs root"
+  case .passthrough:
+    var name = utsname()
+    uname(&name)
+    let release = withUnsafeBytes(of: &name.release) {
+      String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+    }
+    let numbers = release.split(separator: ".").prefix(2).compactMap { Int($0) }
+    let isYoung = !numbers.lexicographicallyPrecedes([6, 9])
+    return isYoung && geteuid() == 0 ? nil : "this needs root and Linux 6.9, not \(release)"
   }
 }

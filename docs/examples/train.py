@@ -158,7 +158,10 @@ class Account:
         since = {name: now[name] - self.last.get(name, 0) for name in now}
         self.last = now
         disk_files = since.get("filesOpenedFromDisk", 0)
-        store, disk = since.get("bytesFromStore", 0), since.get("bytesFromDisk", 0)
+        # What the kernel reads from cache files by itself is known by the files' sizes, and each is
+        # read whole here.
+        disk = since.get("bytesFromDisk", 0) + since.get("passthroughBytes", 0)
+        store = since.get("bytesFromStore", 0)
         memory = max(0, size - store - disk)
         store_files = max(0, files - disk_files)
         return [

@@ -1,0 +1,141 @@
+import Glibc
+import Posix
+import TestSupport
+import Testing
+
+extension MountTests {
+  /// Reads that the kernel answers from the cache file by itself, and the states in between.
+  @Suite(.enabled(if: requireOrSkip(.passthrough))) struct Passthrough {
+    private static let size = 3 << 20
+
+    private func serve(_ names: [String]) throws -> Served {
+      try Backend.folder.serve { scratch in
+        for (index, name) in names.enumerated() {
+          try scratch.file("tree/\(name)", seededBytes(Self.size, seed: UInt64(index)))
+        }
+        return scratch.path("tree")
+      }
+    }
+
+    private func opens(_ mount: MountedMillrace) throws -> Int {
+      try mount.stats().number("passthroughOpens")
+    }
+
+    /// Opens the file until the kernel serves it: its last piece may still be on its way to disk.
+    private func untilPassedThrough(_ mount: MountedMillrace, _ name: String) throws {
+      let before = try opens(mount)
+      let isThere = waitFor(within: .seconds(20)) { () -> Bool? in
+        _ = try? readFile(mount.path + "/" + name)
+        return (try? opens(mount)).map { $0 > before } == true ? true : nil
+      }
+      try #require(isThere == true)
+    }
+
+    @Test func aFileThatIsWholeOnDiskIsReadByTheKernel() throws {
+      let served = try serve(["a"])
+      let mount = try served.mount()
+      #expect(try readFile(mount.path + "/a") == seededBytes(Self.size, seed: 0))
+      try untilPassedThrough(mount, "a")
+      let reads = try mount.stats().number("front.reads")
+      #expect(try readFile(mount.path + "/a") == seededBytes(Self.size, seed: 0))
+      #expect(try mount.stats().number("front.reads") == reads)
+      try mount.unmount()
+    }
+
+    @Test func afterARemountTheFirstOpenIsPassedThroughAlready() throws {
+      let served = try serve(["a"])
+      let cache = try served.scratch.folder("cache")
+      let first = try served.mount(cache: cache)
+      #expect(try readFile(first.path + "/a") == seededBytes(Self.size, seed: 0))
+      try first.unmount()
+      let second = try served.mount(cache: cache)
+      #expect(try readFile(second.path + "/a") == seededBytes(Self.size, seed: 0))
+      #expect(try opens(second) == 1)
+      #expect(try second.stats().number("front.reads") == 0)
+      try second.unmount()
+    }
+
+    @Test func anInodeKeepsItsModeAsLongAsItIsOpen() throws {
+      let served = try serve(["a"])
+      let mount = try served.mount()
+      let early = open(mount.path + "/a", O_RDONLY)
+      #expect(early >= 0)
+      #expect(try readFile(mount.path + "/a") == seededBytes(Self.size, seed: 0))
+      let isOnDisk = waitFor(within: .seconds(20)) { () -> Bool? in
+        (try? mount.stats().number("bytesWritten")) == Self.size ? true : nil
+      }
+      #expect(isOnDisk == true)
+      // Whole by now, but the first open of the inode lives on.
+      #expect(try readFile(mount.path + "/a") == seededBytes(Self.size, seed: 0))
+      #expect(try opens(mount) == 0)
+      var bytes = [UInt8](repeating: 0, count: 1000)
+      #expect(pread(early, &bytes, 1000, 2 << 20) == 1000)
+      #expect(bytes == Array(seededBytes(Self.size, seed: 0)[(2 << 20)..<((2 << 20) + 1000)]))
+      close(early)
+      try untilPassedThrough(mount, "a")
+      try mount.unmount()
+    }
+
+    @Test func aMappingOutlivesTheEvictionOfItsFile() throws {
+      let names = (0..<12).map { "f\($0)" }
+      let served = try serve(names)
+      let mount = try served.mount(options: ["--cache-size", "12M"])
+      try untilPassedThrough(mount, "f0")
+      let file = open(mount.path + "/f0", O_RDONLY)
+      let mapping = mmap(nil, Self.size, PROT_READ, MAP_SHARED, file, 0)
+      close(file)
+      let bytes = try #require(mapping != MAP_FAILED ? mapping : nil)
+      defer { munmap(bytes, Self.size) }
+      for _ in 0..<2 {
+        for (index, name) in names.enumerated().dropFirst() {
+          #expect(
+            try readFile(mount.path + "/" + name) == seededBytes(Self.size, seed: UInt64(index)))
+        }
+      }
+      #expect(try mount.stats().number("evictedFiles") > 0)
+      #expect(
+        UnsafeRawBufferPointer(start: bytes, count: Self.size)
+          .elementsEqual(seededBytes(Self.size, seed: 0)))
+    }
+
+    @Test func aChangedObjectIsAnotherFileAndTheOldOneStaysWholeForItsReader() throws {
+      let served = try serve(["a"])
+      let mount = try served.mount(options: ["--metadata-ttl", "1s"])
+      try untilPassedThrough(mount, "a")
+      let old = open(mount.path + "/a", O_RDONLY)
+      defer { close(old) }
+      try writeFile(served.tree + "/a", seededBytes(Self.size + 5, seed: 9))
+      let isSeen = waitFor(within: .seconds(20)) { () -> Bool? in
+        (try? readFile(mount.path + "/a")) == seededBytes(Self.size + 5, seed: 9) ? true : nil
+      }
+      #expect(isSeen == true)
+      var bytes = [UInt8](repeating: 0, count: Self.size)
+      #expect(pread(old, &bytes, bytes.count, 0) == bytes.count)
+      #expect(bytes == seededBytes(Self.size, seed: 0))
+      try untilPassedThrough(mount, "a")
+    }
+
+    @Test func withoutItTheMountWorksAndSaysWhy() throws {
+      let served = try serve(["a"])
+      let mount = try served.mount(options: ["--no-passthrough"])
+      for _ in 0..<3 {
+        #expect(try readFile(mount.path + "/a") == seededBytes(Self.size, seed: 0))
+      }
+      #expect(try opens(mount) == 0)
+      #expect(try mount.stats().json.contains("off: not asked for"))
+      try mount.unmount()
+    }
+
+    @Test(arguments: Readers.Mode.allCases)
+    func thePlainPathReadsTheSameFromDisk(_ mode: Readers.Mode) throws {
+      let served = try Backend.folder.serve()
+      let cache = try served.scratch.folder("cache")
+      for round in 0..<2 {
+        let mount = try served.mount(cache: cache, options: ["--no-passthrough"])
+        try Readers.compare(served.tree, mount.path, mode: mode, readers: 4)
+        if round == 1 { #expect(try mount.stats().number("bytesFetched") == 0) }
+        try mount.unmount()
+      }
+    }
+  }
+}
