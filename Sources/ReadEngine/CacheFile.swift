@@ -34,15 +34,28 @@ final class CacheFile: Sendable {
   // MARK: Opening
 
   /// Opens what is there of this version. `nil`: nothing, or nothing that can be used; what was
-  /// unusable is removed.
-  static func open(_ version: ObjectVersion, _ id: FileID, in folder: CacheFolder) -> CacheFile? {
-    let path = folder.path(of: id)
-    guard let data = try? OwnedFile(path, O_RDWR) else { return nil }
-    if let file = openSmall(version, data) ?? openLarge(version, data, folder.sidecarPath(of: id)) {
+  /// unusable is removed. Throws where it cannot be told (no descriptor left, a broken disk).
+  static func open(
+    _ version: ObjectVersion, _ id: FileID, in folder: CacheFolder
+  ) throws(Errno) -> CacheFile? {
+    guard let data = try openIfThere(folder.path(of: id)) else { return nil }
+    if let file = openSmall(version, data) { return file }
+    if let sidecar = try openIfThere(folder.sidecarPath(of: id)),
+      let file = openLarge(version, data, sidecar)
+    {
       return file
     }
     remove(id, in: folder)
     return nil
+  }
+
+  private static func openIfThere(_ path: String) throws(Errno) -> OwnedFile? {
+    do throws(Errno) {
+      return try OwnedFile(path, O_RDWR)
+    } catch {
+      if error != .noSuchFileOrDirectory { throw error }
+      return nil
+    }
   }
 
   private static func openSmall(_ version: ObjectVersion, _ data: OwnedFile) -> CacheFile? {
@@ -57,11 +70,9 @@ final class CacheFile: Sendable {
   }
 
   private static func openLarge(
-    _ version: ObjectVersion, _ data: OwnedFile, _ sidecarPath: String
+    _ version: ObjectVersion, _ data: OwnedFile, _ sidecar: OwnedFile
   ) -> CacheFile? {
-    guard let sidecar = try? OwnedFile(sidecarPath, O_RDWR), data.size == version.size else {
-      return nil
-    }
+    guard data.size == version.size else { return nil }
     let header = SidecarHeader(version: version)
     let length = header.recordsOffset
     let matches = withUnsafeTemporaryAllocation(byteCount: length, alignment: 8) { buffer in

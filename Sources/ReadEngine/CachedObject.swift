@@ -35,9 +35,15 @@ final class CachedObject: Sendable {
         return nil
       }
       state.isCounted = true
-      guard let file = CacheFile.open(version, id, in: disk.folder) else { return nil }
-      adopt(file, in: &state)
-      return file.allocatedBytes
+      do throws(Errno) {
+        guard let file = try CacheFile.open(version, id, in: disk.folder) else { return nil }
+        adopt(file, in: &state)
+        return file.allocatedBytes
+      } catch {
+        services.diskTrouble("cannot open the cached copy of \(version.key)", error)
+        state.takesWrites = false
+        return nil
+      }
     }
     if let allocated { services.disk?.account(id, bytes: allocated) }
   }

@@ -18,6 +18,7 @@ struct MountSession {
   /// Returns when the file system is unmounted.
   func run() throws {
     StopSignals.block()
+    Machine.raiseDescriptorLimit()
     let signals = StopSignals()
     let place = try MountChecks.mountPoint(
       mountPoint, nonempty: settings.nonempty, environment: settings.environment)

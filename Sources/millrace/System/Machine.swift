@@ -53,6 +53,15 @@ enum Machine {
     return Disk(size: UInt64(status.f_blocks) * block, free: UInt64(status.f_bavail) * block)
   }
 
+  /// As many open files as the administrator allows: each file that a program holds open takes one or
+  /// two descriptors here.
+  static func raiseDescriptorLimit() {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = limit.rlim_max
+    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+  }
+
   /// Bit 21 of the effective capabilities: backing files for passthrough need it.
   static func hasSysAdmin() -> Bool {
     let line = (readSmallFile("/proc/self/status") ?? "").split(separator: "\n").first {
