@@ -91,7 +91,7 @@ let package = Package(
 
     tests("PosixTests", ["Posix", "Metrics"]),
     tests("TransportTests", ["Transport", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
-    tests("CredentialsTests", ["Credentials", "ObjectStore", "TestSupport"]),
+    tests("CredentialsTests", ["Credentials", "ObjectStore", "Posix", "TestSupport"]),
     tests(
       "StoresTests",
       [

@@ -1,3 +1,4 @@
+import Posix
 import TestSupport
 import Testing
 
@@ -52,7 +53,7 @@ import Testing
       "\u{0}",
     ]
     for seed in 0..<5_000 as Range<UInt64> {
-      var generator = Seeded(state: seed)
+      var generator = SeededGenerator(seed: seed)
       let text = (0..<Int.random(in: 0...40, using: &generator)).map { _ in
         pieces.randomElement(using: &generator)!
       }.joined()

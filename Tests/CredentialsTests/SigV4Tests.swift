@@ -1,4 +1,5 @@
 import ObjectStore
+import Posix
 import TestSupport
 import Testing
 
@@ -106,7 +107,7 @@ import Testing
     var random = SystemRandomNumberGenerator()
     let seed = UInt64.random(in: 0...(.max), using: &random)
     print("sameSignatureAsBotocore seed \(seed)")
-    var generator = Seeded(state: seed)
+    var generator = SeededGenerator(seed: seed)
     var lines: [String] = []
     var ours: [String] = []
     for _ in 0..<600 {
@@ -169,17 +170,4 @@ import Testing
         botocore.auth.S3SigV4Auth(keys, 's3', region).add_auth(request)
         print(request.headers['Authorization'])
     """
-}
-
-/// SplitMix64: the same sequence for the same seed, on every machine.
-struct Seeded: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
-  }
 }

@@ -1,4 +1,5 @@
 import ObjectStore
+import Posix
 import Testing
 
 @testable import FileSystem
@@ -47,7 +48,7 @@ import Testing
 
   @Test func anyKeysInAnyPagesGiveTheTreeOfAllKeys() {
     for seed in 0..<3000 as Range<UInt64> {
-      var random = Seeded(seed)
+      var random = SeededGenerator(seed: seed)
       let keys = randomKeys(&random)
       var sorted = listed(keys, under: Array("f/".utf8))
       let isOrdered = seed % 4 != 0
@@ -97,18 +98,5 @@ import Testing
     #expect(builder.entries.count == 2)
     #expect(builder.entries.index(of: Array("a".utf8)).map { builder.entries.isFolder($0) } == true)
     #expect(builder.hidden == 1)
-  }
-}
-
-/// SplitMix64.
-struct Seeded: RandomNumberGenerator {
-  private var state: UInt64
-  init(_ seed: UInt64) { state = seed }
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-    return mixed ^ (mixed >> 31)
   }
 }

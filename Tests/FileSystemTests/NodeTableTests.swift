@@ -12,7 +12,7 @@ import Testing
       var references: UInt64
     }
     for seed in 0..<2000 as Range<UInt64> {
-      var random = Seeded(seed)
+      var random = SeededGenerator(seed: seed)
       var table = NodeTable()
       var model: [NodeID: Known] = [:]
       var current: [Int: NodeID] = [:]

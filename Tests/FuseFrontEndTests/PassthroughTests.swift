@@ -1,5 +1,6 @@
 import CFuseShim
 import Glibc
+import Posix
 import Synchronization
 import Testing
 
@@ -9,7 +10,7 @@ import Testing
 struct PassthroughTests {
   @Test func oneModeAndOneIdForAnInodeAsLongAsAnyOpenLives() {
     for seed in 0..<1000 as Range<UInt64> {
-      var random = SplitMix(seed)
+      var random = SeededGenerator(seed: seed)
       var modes = InodeModes()
       var open: [UInt64: (count: Int, id: Int32)] = [:]
       var live: Set<Int32> = []
@@ -104,17 +105,5 @@ struct PassthroughTests {
     }
     let isOffered = outcome.isOffered.load(ordering: .relaxed)
     #expect(!isOffered)
-  }
-}
-
-private struct SplitMix: RandomNumberGenerator {
-  private var state: UInt64
-  init(_ seed: UInt64) { state = seed }
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

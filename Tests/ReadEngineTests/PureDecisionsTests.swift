@@ -1,4 +1,5 @@
 import ObjectStore
+import Posix
 import Testing
 
 @testable import ReadEngine
@@ -33,7 +34,7 @@ struct PureDecisionsTests {
 
   @Test func scatteredReadsAreNoStream() {
     for seed in 0..<200 as Range<UInt64> {
-      var random = Seeded(seed)
+      var random = SeededGenerator(seed: seed)
       var tracker = StreamTracker()
       var ahead = 0
       for _ in 0..<100 {
@@ -60,7 +61,7 @@ struct PureDecisionsTests {
 
   @Test func presenceMatchesAPlainSet() {
     for seed in 0..<300 as Range<UInt64> {
-      var random = Seeded(seed)
+      var random = SeededGenerator(seed: seed)
       let count = Int.random(in: 1...10_000, using: &random)
       var map = PresenceMap(pieceCount: count, isEmpty: true)
       var model: Set<Int> = []
@@ -86,7 +87,7 @@ struct PureDecisionsTests {
       init(_ isDemand: Bool) { self.isDemand = isDemand }
     }
     for seed in 0..<2000 as Range<UInt64> {
-      var random = Seeded(seed)
+      var random = SeededGenerator(seed: seed)
       var schedule = FetchSchedule<Item>(maxInFlight: 8, maxAheadInFlight: 4, maxAheadWaiting: 10)
       var waitingDemand = 0
       var flying: [Bool] = []
@@ -120,7 +121,7 @@ struct PureDecisionsTests {
 
   @Test func theIndexCountsLikeAPlainDictionaryAndNeverEvictsWhatIsOpen() {
     for seed in 0..<1000 as Range<UInt64> {
-      var random = Seeded(seed)
+      var random = SeededGenerator(seed: seed)
       var index = CacheIndex()
       var sizes: [FileID: UInt64] = [:]
       var opens: [FileID: Int] = [:]
@@ -167,7 +168,7 @@ struct PureDecisionsTests {
 
   @Test func recordsAndStatesSurviveTheirEncodingAndGarbageIsRefused() {
     for seed in 0..<2000 as Range<UInt64> {
-      var random = Seeded(seed)
+      var random = SeededGenerator(seed: seed)
       let size = UInt64.random(in: 1...(1 << 20), using: &random)
       let record = SmallRecord(
         stamp: UInt32.random(in: 1...UInt32.max, using: &random), size: size,

@@ -44,7 +44,7 @@ struct ReadEngineTests {
           let object = engine.open(version)
           group.addTask {
             defer { object.close() }
-            var random = Seeded(seed &+ UInt64(task))
+            var random = SeededGenerator(seed: seed &+ UInt64(task))
             for _ in 0..<25 {
               let offset = UInt64.random(in: 0..<UInt64(size), using: &random)
               let count = Int.random(in: 1...(1 << 20), using: &random)
@@ -257,17 +257,4 @@ struct ReadEngineTests {
 
 func failure(_ kind: StoreError.Kind) -> StoreError {
   StoreError(kind, store: "test", detail: "made to fail")
-}
-
-/// SplitMix64: the same numbers for the same seed everywhere.
-struct Seeded: RandomNumberGenerator {
-  private var state: UInt64
-  init(_ seed: UInt64) { state = seed }
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
 }

@@ -1,4 +1,5 @@
 import ObjectStore
+import Posix
 import Testing
 
 @testable import Stores
@@ -122,7 +123,7 @@ import Testing
       <a href="/data/a%20b/abs%3F">x</a> <a href="sub/">s</a>
       """
     for seed in 0..<4_000 as Range<UInt64> {
-      var random = SplitMix(seed: seed)
+      var random = SeededGenerator(seed: seed)
       for (text, type) in [(Self.nginxJSON, "application/json"), (html, "text/html")] {
         let body = random.damaged(Array(text.utf8))
         guard let index = try? HTTPIndex.parse(body, contentType: type, folder: folder) else {
@@ -137,7 +138,7 @@ import Testing
 
   @Test func namesSurviveEveryFormOfListing() throws {
     for seed in 0..<1_000 as Range<UInt64> {
-      var random = SplitMix(seed: seed)
+      var random = SeededGenerator(seed: seed)
       let name = random.bytes(upTo: 20).filter { $0 != 0 && $0 != 47 } + [97]
       let link =
         Array("<a href='".utf8) + Array(HTTPPercent.encodePath(name).utf8)

@@ -1,4 +1,5 @@
 import ObjectStore
+import Posix
 import Testing
 
 @testable import Stores
@@ -84,7 +85,7 @@ import Testing
   /// Against a plain model: whatever the limit, the pages of a folder are its names, each once.
   @Test func pagesAgreeWithAModel() throws {
     for seed in 0..<500 as Range<UInt64> {
-      var random = SplitMix(seed: seed)
+      var random = SeededGenerator(seed: seed)
       var paths: Set<String> = []
       for _ in 0..<Int.random(in: 1...40, using: &random) {
         let path = random.text(of: "ab-/0", upTo: 8)
@@ -114,7 +115,7 @@ import Testing
     let csv = "path,size,mtime\n\"a,b\",1,2015-10-21\nc/d,2,99\n"
     let json = "{\"path\":\"a\",\"size\":1}\n{\"path\":\"b\\u00e9\",\"etag\":\"x\"}\n"
     for seed in 0..<4_000 as Range<UInt64> {
-      var random = SplitMix(seed: seed)
+      var random = SeededGenerator(seed: seed)
       for text in [csv, json] { _ = try? HTTPManifest(parsing: random.damaged(Array(text.utf8))) }
     }
   }

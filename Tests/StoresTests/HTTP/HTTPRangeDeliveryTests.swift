@@ -1,4 +1,5 @@
 import ObjectStore
+import Posix
 import Testing
 import Transport
 
@@ -93,7 +94,7 @@ import Transport
   /// are the range's, in order, each once.
   @Test func deliveredBytesAreTheRangeWhateverTheServerDoes() throws {
     for seed in 0..<5_000 as Range<UInt64> {
-      var random = SplitMix(seed: seed)
+      var random = SeededGenerator(seed: seed)
       let low = UInt64.random(in: 0..<100, using: &random)
       let high = UInt64.random(in: (low + 1)...100, using: &random)
       var delivery = delivery(low..<high)
@@ -127,7 +128,7 @@ import Transport
     ] {
       #expect(HTTPContentRange(text) == nil, "\(text)")
     }
-    var random = SplitMix(seed: 3)
+    var random = SeededGenerator(seed: 3)
     for _ in 0..<5_000 { _ = HTTPContentRange("bytes " + random.text(of: "0123-*/ 9", upTo: 24)) }
   }
 }

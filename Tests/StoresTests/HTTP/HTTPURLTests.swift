@@ -1,5 +1,6 @@
 import Metrics
 import ObjectStore
+import Posix
 import Testing
 import Transport
 
@@ -103,7 +104,7 @@ import Transport
   }
 
   @Test func percentEncodingRoundTrips() {
-    var random = SplitMix(seed: 1)
+    var random = SeededGenerator(seed: 1)
     for _ in 0..<2_000 {
       let bytes = random.bytes(upTo: 40)
       #expect(HTTPPercent.decode(HTTPPercent.encodePath(bytes).utf8) == bytes)
@@ -161,7 +162,7 @@ import Transport
   }
 
   @Test func hostileDatesDoNotTrap() {
-    var random = SplitMix(seed: 2)
+    var random = SeededGenerator(seed: 2)
     for _ in 0..<5_000 {
       let text = random.text(of: "0123456789-:+.TZ ,GMTOctWed", upTo: 32)
       _ = HTTPTime.parseRFC1123(text)
@@ -170,20 +171,7 @@ import Transport
   }
 }
 
-/// The generator of the random tests: a seed gives the same run on every machine.
-struct SplitMix: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-
+extension SeededGenerator {
   mutating func bytes(upTo count: Int) -> [UInt8] {
     (0..<Int.random(in: 0...count, using: &self)).map { _ in
       UInt8.random(in: 0...255, using: &self)

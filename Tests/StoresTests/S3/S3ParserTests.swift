@@ -1,4 +1,5 @@
 import ObjectStore
+import Posix
 import Testing
 import Transport
 
@@ -76,7 +77,7 @@ import Transport
     ]
     let whole = bytes(Self.page)
     for seed in 0..<6_000 as Range<UInt64> {
-      var generator = SeededGenerator(state: seed)
+      var generator = SeededGenerator(seed: seed)
       var input: [UInt8]
       if seed.isMultiple(of: 2) {
         input = whole
@@ -147,18 +148,5 @@ import Transport
     var cursor = ListCursor(first: "0")
     for page in 1...20_000 { cursor = cursor.next("a.b.\(page)")! }
     #expect(ListCursor(cursor.text) == cursor)
-  }
-}
-
-/// SplitMix64.
-struct SeededGenerator: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
   }
 }

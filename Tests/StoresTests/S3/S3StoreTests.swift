@@ -1,5 +1,6 @@
 import Metrics
 import ObjectStore
+import Posix
 import TestSupport
 import Testing
 
@@ -32,7 +33,7 @@ import Testing
   ]
 
   private func body(_ index: Int, _ count: Int) -> [UInt8] {
-    var generator = SeededGenerator(state: UInt64(index))
+    var generator = SeededGenerator(seed: UInt64(index))
     return (0..<count).map { _ in .random(in: 0...255, using: &generator) }
   }
 
@@ -102,7 +103,7 @@ import Testing
     let listed = try driver.list().objects
     #expect(listed.first { $0.key == ObjectKey("empty") }?.size == 0)
     let version = try #require(listed.first { $0.key == ObjectKey("big") }?.version)
-    var random = SeededGenerator(state: 11)
+    var random = SeededGenerator(seed: 11)
     var ranges: [Range<UInt64>] = [0..<1, 3_000_000..<3_000_001, 0..<3_000_001, 131_071..<131_073]
     for _ in 0..<30 {
       let start = UInt64.random(in: 0..<3_000_001, using: &random)
