@@ -27,6 +27,7 @@ final class CachedObject: Sendable {
 
   /// Finds out what the disk has. Every opener calls it; the first does it.
   func prepare() {
+    var trouble: Errno?
     let allocated: UInt64? = state.withLock { state in
       guard !state.isPrepared else { return nil }
       state.isPrepared = true
@@ -40,12 +41,15 @@ final class CachedObject: Sendable {
         adopt(file, in: &state)
         return file.allocatedBytes
       } catch {
-        services.diskTrouble("cannot open the cached copy of \(version.key)", error)
+        trouble = error
         state.takesWrites = false
         return nil
       }
     }
     if let allocated { services.disk?.account(id, bytes: allocated) }
+    if let trouble {
+      services.diskTrouble("cannot open the cached copy of \(version.key)", trouble)
+    }
   }
 
   /// Segments loaded when a file is opened, so that a whole object is known for one: 32 GiB worth.

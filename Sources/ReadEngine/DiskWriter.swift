@@ -64,6 +64,8 @@ final class DiskWriter: Sendable {
         disk.account(object.id, bytes: file.allocatedBytes)
       } catch {
         object.services.diskTrouble("cannot write to the cache", error)
+        // What was reserved was not taken, or not all of it.
+        disk.account(object.id, bytes: batch.file?.allocatedBytes ?? 0)
         object.couldNotWrite(batch.pieces)
       }
     }
