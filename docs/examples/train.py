@@ -158,11 +158,13 @@ class Account:
         since = {name: now[name] - self.last.get(name, 0) for name in now}
         self.last = now
         disk_files = since.get("filesOpenedFromDisk", 0)
-        # What the kernel reads from cache files by itself is known by the files' sizes, and each is
-        # read whole here.
+        # A byte counts for the farthest place that it came from: what was fetched in this epoch is the
+        # store's, though most of it was read from memory a moment later. What the kernel reads from
+        # cache files by itself is known by the files' sizes, and each is read whole here.
+        store = min(size, since.get("bytesFetched", 0))
         disk = since.get("bytesFromDisk", 0) + since.get("passthroughBytes", 0)
-        store = since.get("bytesFromStore", 0)
-        memory = max(0, size - store - disk)
+        disk = min(disk, size - store)
+        memory = size - store - disk
         store_files = max(0, files - disk_files)
         return [
             f"    {'':14}{'files':>8}{'MB':>9}",
