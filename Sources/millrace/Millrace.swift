@@ -13,7 +13,7 @@ struct Millrace: ParsableCommand {
     discussion: """
       Examples:
         millrace mount s3://bucket/prefix /mnt/data
-        millrace mount --endpoint-url http://127.0.0.1:8333 s3://data /mnt/data --cache-size 80%
+        millrace mount --endpoint-url http://host:9000 s3://data /mnt/data
         millrace run s3://bucket /mnt/data -- python train.py --data /mnt/data
         millrace stats /mnt/data
         millrace doctor s3://bucket

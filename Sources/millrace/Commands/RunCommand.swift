@@ -29,14 +29,17 @@ struct RunCommand: ParsableCommand {
     pthread_sigmask(SIG_BLOCK, &signals, nil)
     let arguments = CommandLine.arguments.dropFirst().prefix { $0 != "--" }.drop { $0 != "run" }
     let daemon = try Launcher.start(["mount"] + arguments.dropFirst(), withLifeline: true)
-    let code: Int32
+    var code: Int32
     do throws(Failure) {
       code = supervise(try Child(command))
     } catch {
       Millrace.complain(error.description)
       code = error.code
     }
-    end(daemon)
+    if !end(daemon) {
+      Millrace.complain("the daemon of \(mountpoint) ended before the command did; see its log")
+      if code == 0 { code = 1 }
+    }
     if isNew { rmdir(mountpoint) }
     throw ExitCode(code)
   }
@@ -62,18 +65,30 @@ struct RunCommand: ParsableCommand {
     }
   }
 
-  /// The daemon unmounts (detached, if a process of the command's stayed behind) and ends.
-  private func end(_ daemon: Launcher.Daemon) {
+  /// The daemon unmounts (detached, if a process of the command's stayed behind) and ends. False: it
+  /// was dead already; what it left is taken away.
+  private func end(_ daemon: Launcher.Daemon) -> Bool {
+    let wasAlive = daemon.child.poll() == nil
     close(daemon.lifeline)
+    defer { detachWhatIsLeft() }
+    guard wasAlive else { return false }
     let deadline = Instant.now + .seconds(30)
     while daemon.child.poll() == nil {
       if Instant.now >= deadline {
         kill(daemon.child.pid, SIGKILL)
         _ = daemon.child.wait()
-        if let place = pathThroughParent(mountpoint) { _ = Unmounter.detach(place, lazily: true) }
-        return
+        return true
       }
       usleep(2_000)
     }
+    return true
+  }
+
+  /// A mount whose daemon is gone answers nobody.
+  private func detachWhatIsLeft() {
+    guard let place = pathThroughParent(mountpoint),
+      MountInfo.current().topmost(at: place)?.isOurs == true
+    else { return }
+    _ = Unmounter.detach(place, lazily: true)
   }
 }

@@ -28,6 +28,8 @@ struct MountSession {
     }
     let runtime = try RuntimeFolder.own(settings.environment)
     let log = try makeLog(runtime, place)
+    // Not in the way of an unmount of the folder that the command was given in.
+    if announcer.isDaemon { chdir("/") }
     signals.listen(lifeline: announcer.lifeline)
 
     let metrics = Metrics()
@@ -54,7 +56,7 @@ struct MountSession {
       runtime, place, mounted.name, configuration, metrics, engine, fileSystem, frontEnd, log)
     defer {
       server.stop()
-      unlink(runtime.file(place, "mount"))
+      DaemonRecord.removeOwn(mountPoint: place, in: runtime)
     }
     log.info(
       "mounted",
@@ -67,6 +69,9 @@ struct MountSession {
     }
     frontEnd.run()
     log.info("unmounted", metadata: ["at": "\(place)"])
+    // A log that says nothing would only pile up.
+    let path = runtime.file(place, "log")
+    if announcer.isDaemon, FileStatus(of: path)?.size == 0 { unlink(path) }
   }
 
   private func makeLog(_ runtime: RuntimeFolder, _ place: String) throws(Failure) -> Logger {
@@ -117,7 +122,7 @@ struct MountSession {
   ) -> ControlServer {
     let began = Instant.now
     let metadataLimit = settings.metadataLimit
-    let server = ControlServer(path: runtime.file(place, "sock")) { [weak frontEnd] in
+    let server = ControlServer(path: runtime.socket(place, pid: getpid())) { [weak frontEnd] in
       let memory = ProcessMemory.current()
       return StatsReport(
         source: name, mountPoint: place, pid: getpid(), version: Millrace.version,

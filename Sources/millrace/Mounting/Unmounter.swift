@@ -60,9 +60,8 @@ enum Unmounter {
     }
     kill(daemon.pid, SIGKILL)
     _ = hasEnded(daemon, within: .seconds(5))
-    for ending in ["mount", "sock"] {
-      unlink(RuntimeFolder(path: daemon.folder).file(mountPoint, ending))
-    }
+    unlink(RuntimeFolder(path: daemon.folder).file(mountPoint, "mount"))
+    unlink(daemon.socket)
   }
 
   private static func hasEnded(_ daemon: DaemonRecord, within timeout: Duration) -> Bool {

@@ -49,9 +49,11 @@ struct Settings {
     noSignRequest = try values.flag("no-sign-request", options.noSignRequest)
     pathStyle = try Settings.pathStyle(options, values)
     caBundle = try values.file("ca-bundle", options.caBundle)
-    manifest = values.text("manifest", options.manifest)
+    manifest = values.text("manifest", options.manifest).map {
+      $0.contains("://") ? $0 : absolutePath($0)
+    }
     let folder = values.text("cache-dir", options.cacheDir) ?? Settings.defaultCache(environment)
-    cacheFolder = folder == "none" ? nil : folder
+    cacheFolder = folder == "none" ? nil : absolutePath(folder)
     cacheSize = try values.size("cache-size", options.cacheSize) ?? .percent(75)
     let data = try values.size("memory-limit", options.memoryLimit)?.resolved(of: memory)
     memoryLimit = try Settings.limit(
@@ -78,7 +80,7 @@ struct Settings {
       throw .usage("--log-level '\(level)': one of trace, debug, info, notice, warning, error")
     }
     self.logLevel = logLevel
-    logFile = values.text("log-file", options.logFile)
+    logFile = values.text("log-file", options.logFile).map(absolutePath)
   }
 
   private static func pathStyle(_ options: SharedOptions, _ values: OptionValues) throws(Failure)

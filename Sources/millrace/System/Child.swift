@@ -24,6 +24,7 @@ struct Child {
         &actions, CInt(number), "/dev/null", number == 0 ? O_RDONLY : O_WRONLY, 0)
     }
     for (ours, theirs) in descriptors { posix_spawn_file_actions_adddup2(&actions, ours, theirs) }
+    if newSession { Child.closeInherited(&actions, keeping: Set(descriptors.map(\.1))) }
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -50,6 +51,28 @@ struct Child {
         "cannot run \(program): \(systemMessage(result))", code: result == ENOENT ? 127 : 126)
     }
     self.pid = pid
+  }
+
+  /// A daemon must not hold on to what the shell had open: a lock, a pipe, a file of another mount.
+  private static func closeInherited(
+    _ actions: inout posix_spawn_file_actions_t, keeping: Set<CInt>
+  ) {
+    for name in openDescriptors() where name > 2 && !keeping.contains(name) {
+      posix_spawn_file_actions_addclose(&actions, name)
+    }
+  }
+
+  private static func openDescriptors() -> [CInt] {
+    guard let folder = opendir("/proc/self/fd") else { return [] }
+    defer { closedir(folder) }
+    var numbers: [CInt] = []
+    while let entry = readdir(folder) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if let number = CInt(name), number != dirfd(folder) { numbers.append(number) }
+    }
+    return numbers
   }
 
   /// Waits for the end: the exit code, or 128 + the signal's number.

@@ -5,6 +5,7 @@ struct FileStatus {
   var isFolder: Bool
   var owner: UInt32
   var mode: UInt32
+  var size: Int64
 
   /// nil with errno set when there is nothing, or it cannot be asked.
   init?(of path: String) {
@@ -13,11 +14,17 @@ struct FileStatus {
     isFolder = status.st_mode & S_IFMT == S_IFDIR
     owner = status.st_uid
     mode = status.st_mode & 0o7777
+    size = Int64(status.st_size)
   }
 }
 
 /// errno in words.
 func systemMessage(_ code: Int32 = errno) -> String { String(cString: strerror(code)) }
+
+/// The path from the root on, whether anything is there or not.
+func absolutePath(_ path: String) -> String {
+  path.hasPrefix("/") ? path : (realPath(".") ?? "") + "/" + path
+}
 
 /// The absolute path without links; nil with errno set.
 func realPath(_ path: String) -> String? {

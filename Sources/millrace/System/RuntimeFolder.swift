@@ -44,6 +44,9 @@ struct RuntimeFolder {
     "\(path)/\(RuntimeFolder.id(of: mountPoint)).\(ending)"
   }
 
+  /// With the pid: a daemon that is still ending must not take its successor's socket away.
+  func socket(_ mountPoint: String, pid: pid_t) -> String { file(mountPoint, "\(pid).sock") }
+
   /// FNV-1a, 64 bits: the name has to be short (a socket's path has 107 bytes) and the same tomorrow.
   static func id(of mountPoint: String) -> String {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
@@ -61,7 +64,7 @@ struct DaemonRecord: Equatable {
   /// The file's folder.
   var folder: String
 
-  var socket: String { RuntimeFolder(path: folder).file(mountPoint, "sock") }
+  var socket: String { RuntimeFolder(path: folder).socket(mountPoint, pid: pid) }
   var isAlive: Bool { DaemonRecord.startTime(of: pid) == startTime }
 
   static func find(mountPoint: String, user: UInt32?, _ environment: [String: String])
@@ -82,6 +85,12 @@ struct DaemonRecord: Equatable {
       if record.isAlive { return record }
     }
     return nil
+  }
+
+  /// Removes the file, if it is this process's and not its successor's.
+  static func removeOwn(mountPoint: String, in folder: RuntimeFolder) {
+    let path = folder.file(mountPoint, "mount")
+    if readSmallFile(path)?.hasPrefix("\(getpid())\n") == true { unlink(path) }
   }
 
   /// For this process.
