@@ -105,6 +105,48 @@ import Testing
     }
   }
 
+  @Test func runSaysThatItsDaemonDiedAndLeavesNoDeadMount() throws {
+    try withFolder { (folder: String) throws in
+      let program = try Checkout.millrace()
+      let result = try call([
+        "run", "file://\(folder)/src", "\(folder)/new", "--cache-dir", "\(folder)/cache", "--",
+        "sh", "-c",
+        "kill -9 $(\(program) stats \(folder)/new --json | sed -n 's/.*\"pid\" : \\([0-9]*\\).*/\\1/p')",
+      ])
+      #expect(result.status == .exited(1))
+      #expect(result.errors.contains("ended before the command did"), "\(result.errors)")
+      #expect(MountInfo.current().topmost(at: "\(folder)/new") == nil)
+      #expect(FileStatus(of: "\(folder)/new") == nil)
+    }
+  }
+
+  @Test func aDaemonHoldsNothingOfItsCallerAndLeavesItsSuccessorAlone() throws {
+    try withFolder { (folder: String) throws in
+      let program = try Checkout.millrace()
+      defer { _ = try? call(["unmount", "--force", "\(folder)/mnt"]) }
+      let mount =
+        "\(program) mount file://\(folder)/src \(folder)/mnt --cache-dir \(folder)/cache"
+      let steps = [
+        "exec 9>\(folder)/lock; flock 9; \(mount); exec 9>&-; flock -n \(folder)/lock true",
+        // The first daemon ends while the second serves the same place.
+        "exec 7<\(folder)/mnt/a; fusermount3 -uz \(folder)/mnt; \(mount); exec 7<&-",
+      ]
+      for step in steps {
+        let result = try CommandResult.run(["sh", "-c", step])
+        #expect(result.succeeded, "\(step): \(result.errors)")
+      }
+      let isAlone = waitFor(within: .seconds(20)) { () -> Bool? in
+        (try? namesIn("/proc"))?.filter { name in
+          let line = try? readText("/proc/\(String(decoding: name, as: UTF8.self))/cmdline")
+          return line?.contains("\(folder)/mnt") == true
+        }.count == 1 ? true : nil
+      }
+      #expect(isAlone == true)
+      #expect(try call(["stats", "\(folder)/mnt"]).succeeded)
+      #expect(try call(["unmount", "\(folder)/mnt"]).succeeded)
+    }
+  }
+
   @Test func doctorGivesALineACheck() throws {
     try withFolder { (folder: String) throws in
       let result = try call(["doctor", "file://\(folder)/src", "--cache-dir", "\(folder)/cache"])
