@@ -19,7 +19,7 @@ build: setup ## the program, in .build/release/millrace
 
 test: setup venv ## all tests, with real mounts and real servers
 	$(SWIFT) build --build-tests
-	$(SWIFT) test --skip-build
+	@SWIFT=$(SWIFT) .ci/test
 
 lint: ## layout of the source and the house's rules
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests

@@ -66,21 +66,21 @@ struct RunCommand: ParsableCommand {
   }
 
   /// The daemon unmounts (detached, if a process of the command's stayed behind) and ends. False: it
-  /// was dead already; what it left is taken away.
+  /// had ended by itself, or not as asked; what it left is taken away.
   private func end(_ daemon: Launcher.Daemon) -> Bool {
     let wasAlive = daemon.child.poll() == nil
     close(daemon.lifeline)
     defer { detachWhatIsLeft() }
     guard wasAlive else { return false }
     let deadline = Instant.now + .seconds(30)
-    while daemon.child.poll() == nil {
-      if Instant.now >= deadline {
-        kill(daemon.child.pid, SIGKILL)
-        _ = daemon.child.wait()
-        return true
-      }
+    while Instant.now < deadline {
+      // A daemon that was killed may take a moment to be gone: what it ended with tells it from
+      // one that ended as it was asked to.
+      if let code = daemon.child.poll() { return code == 0 }
       usleep(2_000)
     }
+    kill(daemon.child.pid, SIGKILL)
+    _ = daemon.child.wait()
     return true
   }
 
