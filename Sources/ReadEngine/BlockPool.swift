@@ -1,6 +1,9 @@
 /// The memory tier's memory: blocks of one piece each, from one reserved region of fixed size, so
 /// that the pool can never grow past its limit.
 ///
+/// A fetch is promised its blocks before it is sent, so that arriving bytes always have a place, and
+/// takes each as it is reached: a range on its way holds no memory for what is still to come.
+///
 /// A block is counted: the piece that owns it holds one reference, every reply that reads from it
 /// another. The block last freed is given out first: its pages are still warm, and a fresh page
 /// costs six times a recycled one.
@@ -23,6 +26,8 @@ final class BlockPool: @unchecked Sendable {
     var recycled: [Block] = []
     /// Blocks from here on were never used.
     var fresh: Block = 0
+    /// Free blocks that somebody will take.
+    var promised = 0
   }
 
   /// `bytes`: rounded down to whole blocks, at least 16 of them.
@@ -49,26 +54,40 @@ final class BlockPool: @unchecked Sendable {
     references.deallocate()
   }
 
-  /// Blocks that can be had now.
-  var available: Int { state.withLock { $0.recycled.count + capacity - Int($0.fresh) } }
+  /// Blocks that can be promised now.
+  var available: Int { state.withLock { available(in: $0) } }
 
-  /// `count` blocks with one reference each, or none at all.
-  func allocate(_ count: Int) -> [Block]? {
-    let blocks: [Block]? = state.withLock { state in
-      guard state.recycled.count + capacity - Int(state.fresh) >= count else { return nil }
-      let used = min(count, state.recycled.count)
-      var blocks = Array(state.recycled.suffix(used))
-      state.recycled.removeLast(used)
-      for _ in used..<count {
-        blocks.append(state.fresh)
-        state.fresh += 1
-      }
-      return blocks
+  private func available(in state: State) -> Int {
+    state.recycled.count + capacity - Int(state.fresh) - state.promised
+  }
+
+  /// Sets `count` blocks aside for later calls of `take`. False, and none, if that would leave less
+  /// than `spare` to others.
+  func promise(_ count: Int, sparing spare: Int = 0) -> Bool {
+    state.withLock { state in
+      guard available(in: state) >= count + spare else { return false }
+      state.promised += count
+      return true
     }
-    guard let blocks else { return nil }
-    for block in blocks { references[Int(block)].store(1, ordering: .relaxed) }
-    gauge.add(Int64(count * Geometry.pieceSize))
-    return blocks
+  }
+
+  /// Gives back what was promised and not taken.
+  func takeBack(promised count: Int) {
+    if count > 0 { state.withLock { $0.promised -= count } }
+  }
+
+  /// A promised block, with one reference.
+  func take() -> Block {
+    let block: Block = state.withLock { state in
+      precondition(state.promised > 0, "a block was taken that nobody had been promised")
+      state.promised -= 1
+      if let block = state.recycled.popLast() { return block }
+      state.fresh += 1
+      return state.fresh - 1
+    }
+    references[Int(block)].store(1, ordering: .relaxed)
+    gauge.add(Int64(Geometry.pieceSize))
+    return block
   }
 
   func retain(_ block: Block) { references[Int(block)].add(1, ordering: .relaxed) }
@@ -91,7 +110,9 @@ final class BlockPool: @unchecked Sendable {
   /// may be slow at it, so the blocks are taken out of the pool meanwhile.
   func trim(keeping: Int) {
     let taken: [Block] = state.withLock { state in
-      let excess = max(0, state.recycled.count - keeping / Geometry.pieceSize)
+      // What is promised has to be there when it is taken.
+      let kept = keeping / Geometry.pieceSize + state.promised
+      let excess = max(0, state.recycled.count - kept)
       let blocks = Array(state.recycled.prefix(excess))
       state.recycled.removeFirst(excess)
       return blocks

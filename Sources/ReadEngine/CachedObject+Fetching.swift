@@ -18,12 +18,10 @@ extension CachedObject {
     }
   }
 
-  /// Gives a fetch its blocks; returns the range to ask for.
-  func begin(
-    _ fetch: ObjectFetch, _ pieces: Range<Int>, _ blocks: [BlockPool.Block]
-  ) -> Range<UInt64> {
-    state.withLock { state in
-      fetch.begin(pieces, blocks, in: &state)
+  /// A fetch is sent for these pieces; returns the range to ask for.
+  func begin(_ fetch: ObjectFetch, _ pieces: Range<Int>) -> Range<UInt64> {
+    state.withLock { _ in
+      fetch.begin(pieces)
       return fetch.bytes
     }
   }

@@ -57,8 +57,11 @@ extension CachedObject {
         return .fail(failure.errno)
       }
       if waiter.deadline <= .now || services.dispatcher.isStopped { return .fail(.ioError) }
-      let ahead = state.isSmall ? 0 : state.streams.note(waiter.bytes, size: version.size)
-      let plan = state.plan(for: waiter.bytes, ahead: ahead, chunk: services.chunk, of: self)
+      let link = services.dispatcher.link
+      let ahead =
+        state.isSmall
+        ? 0 : state.streams.note(waiter.bytes, size: version.size, maxWindow: link.window)
+      let plan = state.plan(for: waiter.bytes, ahead: ahead, chunk: link.range, of: self)
       var waiter = waiter
       waiter.waitedForStore = true
       state.park(waiter)

@@ -22,7 +22,7 @@ final class CachedObject: Sendable {
     self.version = version
     self.services = services
     id = FileID(store: services.storeIdentity, version: version)
-    state = Lock(ObjectState(version, streamLimits: services.streamLimits))
+    state = Lock(ObjectState(version))
   }
 
   /// Finds out what the disk has. Every opener calls it; the first does it.
@@ -158,9 +158,10 @@ final class CachedObject: Sendable {
   private func followStream(_ bytes: Range<UInt64>, in state: inout ObjectState) -> ObjectState.Plan
   {
     guard !state.isSmall, !state.isStale else { return ObjectState.Plan() }
-    let ahead = state.streams.note(bytes, size: version.size)
+    let link = services.dispatcher.link
+    let ahead = state.streams.note(bytes, size: version.size, maxWindow: link.window)
     if ahead == 0 { return ObjectState.Plan() }
-    return state.plan(for: bytes, ahead: ahead, chunk: services.chunk, of: self)
+    return state.plan(for: bytes, ahead: ahead, chunk: link.range, of: self)
   }
 
   // MARK: Counting

@@ -1,13 +1,15 @@
-/// Sends fetches to the store: gives each its memory first, so that arriving bytes always have a
+/// Sends fetches to the store: promises each its memory first, so that arriving bytes always have a
 /// place, and keeps what is in flight bounded.
 import Logging
 import Metrics
 import ObjectStore
 import Posix
+import Synchronization
 
 final class Dispatcher: Sendable {
   private struct State {
     var schedule: FetchSchedule<ObjectFetch>
+    var estimate: LinkEstimate
     /// One thread at a time hands out turns; another that has news leaves it here.
     var isPumping = false
     var pumpAgain = false
@@ -19,6 +21,9 @@ final class Dispatcher: Sendable {
   private let memory: MemoryTier
   private let ioTimeout: Duration
   private let state: Lock<State>
+  private let range: Atomic<Int>
+  private let window: Atomic<Int>
+  private let maxWindow: Int
 
   /// Blocks that read-ahead leaves to demand: a quarter of the pool.
   private var reservedForDemand: Int { pool.capacity / 4 }
@@ -31,10 +36,37 @@ final class Dispatcher: Sendable {
     self.memory = memory
     ioTimeout = configuration.ioTimeout
     let maxInFlight = max(1, min(configuration.maxFetches, store.traits.maxConcurrentFetches))
+    let poolBytes = pool.capacity * Geometry.pieceSize
+    // What has arrived goes to the disk, where there is one; else it stays in the pool until it is
+    // read, and all streams share that.
+    maxWindow = max(1 << 20, configuration.cacheFolder == nil ? poolBytes / 4 : poolBytes / 2)
+    let estimate = LinkEstimate(
+      maxConnections: maxInFlight,
+      maxRange: min(2 * store.traits.preferredRange, max(1 << 20, poolBytes / 16)))
+    let advice = estimate.advice
+    range = Atomic(advice.range)
+    window = Atomic(min(maxWindow, advice.window))
     state = Lock(
       State(
-        schedule: FetchSchedule(
-          maxInFlight: maxInFlight, maxAheadInFlight: max(1, min(16, maxInFlight / 2)))))
+        schedule: FetchSchedule(maxInFlight: maxInFlight, connections: advice.connections),
+        estimate: estimate))
+  }
+
+  /// What a sequence is worth on this line now, bytes: `range` of one request, `window` ahead of the
+  /// reader.
+  var link: (range: Int, window: UInt64) {
+    (range.load(ordering: .relaxed), UInt64(window.load(ordering: .relaxed)))
+  }
+
+  /// A fetch went well: what it tells of the line.
+  func note(_ sample: LinkEstimate.Sample) {
+    let advice = state.withLock { state in
+      state.estimate.note(sample)
+      state.schedule.connections = state.estimate.advice.connections
+      return state.estimate.advice
+    }
+    range.store(advice.range, ordering: .relaxed)
+    window.store(min(maxWindow, advice.window), ordering: .relaxed)
   }
 
   var isStopped: Bool { state.withLock { $0.isStopped } }
@@ -96,13 +128,10 @@ final class Dispatcher: Sendable {
       return true
     }
     let spare = turn.isDemand ? 0 : reservedForDemand
-    if pool.available < pieces.wanted.count + spare {
-      memory.evict(pieces.wanted.count + spare - pool.available)
-    }
-    if pool.available >= pieces.wanted.count + spare,
-      let blocks = pool.allocate(pieces.wanted.count)
-    {
-      fetch.begin(pieces.wanted, blocks, turn.isDemand, store, deadline: .now + ioTimeout)
+    let count = pieces.wanted.count
+    if pool.available < count + spare { memory.evict(count + spare - pool.available) }
+    if pool.promise(count, sparing: spare) {
+      fetch.begin(pieces.wanted, turn.isDemand, store, deadline: .now + ioTimeout)
       return true
     }
     guard turn.isDemand else {
@@ -111,8 +140,8 @@ final class Dispatcher: Sendable {
       return true
     }
     // What the reader waits for, without what was added to it.
-    if let blocks = pool.allocate(pieces.needed.count) {
-      fetch.begin(pieces.needed, blocks, true, store, deadline: .now + ioTimeout)
+    if pool.promise(pieces.needed.count) {
+      fetch.begin(pieces.needed, true, store, deadline: .now + ioTimeout)
       return true
     }
     state.withLock { $0.schedule.putBack(turn) }

@@ -8,9 +8,6 @@ import SystemPackage
 final class EngineServices: Sendable {
   let storeIdentity: String
   let configuration: EngineConfiguration
-  let streamLimits: StreamTracker.Limits
-  /// What one request of a long sequence asks for, bytes.
-  let chunk: Int
   let pool: BlockPool
   let memory: MemoryTier
   let disk: DiskTier?
@@ -38,13 +35,6 @@ final class EngineServices: Sendable {
     self.log = log
     pool = try BlockPool(bytes: configuration.memoryLimit, gauge: metrics.cache.memoryBytes)
     memory = MemoryTier()
-    let poolBytes = pool.capacity * Geometry.pieceSize
-    chunk = min(store.traits.preferredRange, max(1 << 20, poolBytes / 16))
-    var limits = StreamTracker.Limits()
-    // All streams together are held back by the pool; one alone may have a quarter of it.
-    limits.maxWindow = UInt64(max(1 << 20, min(Int(limits.maxWindow), poolBytes / 4)))
-    limits.firstWindow = min(limits.firstWindow, limits.maxWindow)
-    streamLimits = limits
     if let root = configuration.cacheFolder {
       let tier = try DiskTier(
         store: store.identity, configuration: configuration, root: root, metrics: metrics.cache,

@@ -2,11 +2,12 @@ import DequeModule
 
 /// Which fetch goes next. Pure: it holds the fetches that wait and counts those under way.
 ///
-/// Demand (a reader waits) goes before read-ahead, always, and read-ahead leaves connections free
-/// for the demand that comes next.
+/// Demand (a reader waits) goes before read-ahead, always.
 struct FetchSchedule<Fetch: AnyObject> {
   let maxInFlight: Int
-  let maxAheadInFlight: Int
+  /// Connections that a sequence may have: read-ahead keeps to one less, which is left to the demand
+  /// that comes next. Where demand alone takes more, read-ahead goes on with half of them.
+  var connections: Int
   /// Read-ahead that waits is bounded: the newest is refused, its reader will ask when it gets there.
   let maxAheadWaiting: Int
 
@@ -15,9 +16,9 @@ struct FetchSchedule<Fetch: AnyObject> {
   private var demand: Deque<Fetch> = []
   private var ahead: Deque<Fetch> = []
 
-  init(maxInFlight: Int, maxAheadInFlight: Int, maxAheadWaiting: Int = 256) {
+  init(maxInFlight: Int, connections: Int, maxAheadWaiting: Int = 256) {
     self.maxInFlight = maxInFlight
-    self.maxAheadInFlight = maxAheadInFlight
+    self.connections = connections
     self.maxAheadWaiting = maxAheadWaiting
   }
 
@@ -52,7 +53,8 @@ struct FetchSchedule<Fetch: AnyObject> {
       demandInFlight += 1
       return Turn(fetch: fetch, isDemand: true)
     }
-    guard aheadInFlight < maxAheadInFlight, let fetch = ahead.popFirst() else { return nil }
+    let isRoom = inFlight < connections - 1 || aheadInFlight < connections / 2
+    guard isRoom, let fetch = ahead.popFirst() else { return nil }
     aheadInFlight += 1
     return Turn(fetch: fetch, isDemand: false)
   }

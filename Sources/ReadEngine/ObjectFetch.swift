@@ -18,8 +18,11 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
   private(set) var hasBegun = false
   private(set) var filledTo: UInt64
 
+  /// Of its first pieces, as far as bytes have come. Only the store's thread touches it.
   private var blocks: [BlockPool.Block] = []
-  private var countsAsDemand = false
+  private var isDemand = false
+  private var sentAt = Instant(nanoseconds: 0)
+  private var firstByteAt: Instant?
   private var position: UInt64
   private var end: UInt64
   /// The least position at which a reader may have become ready.
@@ -59,8 +62,9 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
     let lastPiece = Int((position - 1) / UInt64(Geometry.pieceSize))
     for piece in firstPiece...lastPiece {
       let length = Geometry.length(ofPiece: piece, size: object.version.size)
-      state.memory[piece]?.filled = min(
-        length, Int(position - Geometry.start(ofPiece: piece)))
+      let filled = min(length, Int(position - Geometry.start(ofPiece: piece)))
+      let block = blocks[piece - pieces.lowerBound]
+      state.memory[piece, default: ObjectState.MemoryPiece(block: block)].filled = filled
     }
     let completedEnd = position == end ? pieces.upperBound : lastPieceBoundary(position)
     return (firstPiece..<max(firstPiece, completedEnd), position >= wakeAt)
@@ -70,15 +74,11 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
     Int(position / UInt64(Geometry.pieceSize))
   }
 
-  /// Gives the fetch its memory. The pieces are in `state` from here on.
-  func begin(_ pieces: Range<Int>, _ blocks: [BlockPool.Block], in state: inout ObjectState) {
+  /// It is about to be sent, for these pieces.
+  func begin(_ pieces: Range<Int>) {
     self.pieces = pieces
-    self.blocks = blocks
     hasBegun = true
     end = bytes.upperBound
-    for (piece, block) in zip(pieces, blocks) {
-      state.memory[piece] = ObjectState.MemoryPiece(block: block, filled: 0, isComplete: false)
-    }
   }
 
   // MARK: Called by the dispatcher
@@ -88,13 +88,14 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
     object.isWanted(self) ? (pieces, needed.isEmpty ? pieces : needed) : nil
   }
 
+  /// Sends it. A block for each of `pieces` has been promised to it.
   func begin(
-    _ pieces: Range<Int>, _ blocks: [BlockPool.Block], _ isDemand: Bool, _ store: any ObjectStore,
-    deadline: Instant
+    _ pieces: Range<Int>, _ isDemand: Bool, _ store: any ObjectStore, deadline: Instant
   ) {
-    countsAsDemand = isDemand
-    let bytes = object.begin(self, pieces, blocks)
+    self.isDemand = isDemand
+    let bytes = object.begin(self, pieces)
     position = bytes.lowerBound
+    sentAt = .now
     let request = FetchRequest(version: object.version, range: bytes, deadline: deadline)
     store.fetch(request, into: self)
   }
@@ -108,10 +109,12 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
     // More than was asked for would be a store's defect; it must not become ours.
     var rest = UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(end - position)))
     guard !rest.isEmpty else { return }
+    if firstByteAt == nil { firstByteAt = .now }
     let pieceSize = UInt64(Geometry.pieceSize)
     while !rest.isEmpty {
       let piece = Int(position / pieceSize)
       let offset = Int(position % pieceSize)
+      if offset == 0 { blocks.append(object.services.pool.take()) }
       let count = min(rest.count, Geometry.pieceSize - offset)
       let block = object.services.pool.address(of: blocks[piece - pieces.lowerBound])
       memcpy(block + offset, rest.baseAddress!, count)
@@ -122,7 +125,15 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
   }
 
   func finish(_ result: Result<Void, StoreError>) {
+    object.services.pool.takeBack(promised: pieces.count - blocks.count)
+    let dispatcher = object.services.dispatcher
+    if case .success = result, let firstByteAt {
+      dispatcher.note(
+        LinkEstimate.Sample(
+          firstByte: firstByteAt - sentAt, bytes: Int(position - bytes.lowerBound),
+          transfer: .now - firstByteAt))
+    }
     object.ended(self, result)
-    object.services.dispatcher.ended(isDemand: countsAsDemand)
+    dispatcher.ended(isDemand: isDemand)
   }
 }

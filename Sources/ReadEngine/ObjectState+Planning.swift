@@ -74,7 +74,7 @@ extension ObjectState {
       }
       let end = endOfGap(from: piece, upTo: min(piece + chunk, target))
       // Not in crumbs: the rest of a window waits until it is worth a request of its own.
-      let isWorthIt = end - piece >= chunk / 2 || end == pieceCount || end < target
+      let isWorthIt = end - piece >= chunk || end == pieceCount || end < target
       guard isWorthIt else { return }
       add(piece..<end, needed: piece..<piece, isDemand: false, of: object, &plan)
       piece = end

@@ -9,8 +9,8 @@ struct ObjectState {
   struct MemoryPiece {
     var block: BlockPool.Block
     /// Bytes of it that have arrived, from its start.
-    var filled: Int
-    var isComplete: Bool
+    var filled = 0
+    var isComplete = false
     /// Waits for the disk or is being written: must stay.
     var isDirty = false
     /// Read since the memory tier last looked at it.
@@ -52,19 +52,18 @@ struct ObjectState {
   var memory: [Int: MemoryPiece] = [:]
   var fetches: [ObjectFetch] = []
   var waiters: [Waiter] = []
-  var streams: StreamTracker
+  var streams = StreamTracker()
   var dirty: [Int] = []
   var isQueuedForWriting = false
   var failure: Failure?
   /// The store has another version by now: what is not here yet can never be had.
   var isStale = false
 
-  init(_ version: ObjectVersion, streamLimits: StreamTracker.Limits) {
+  init(_ version: ObjectVersion) {
     self.version = version
     pieceCount = Geometry.pieceCount(ofSize: version.size)
     isSmall = version.size <= Geometry.smallObjectLimit
     presence = PresenceMap(pieceCount: pieceCount, isEmpty: true)
-    streams = StreamTracker(limits: streamLimits)
   }
 
   var isIdle: Bool {

@@ -1,7 +1,8 @@
 /// Finds sequences among the reads of one object, by position and not by file handle: several
 /// threads, processes, descriptors or mappings may read several sequences at once.
 ///
-/// Pure: a read goes in, the range that is worth having planned comes out.
+/// Pure: a read goes in, the range that is worth having planned comes out. What is read ahead stays
+/// in proportion to what the sequence has read, so that one that ends early has cost little.
 struct StreamTracker {
   struct Limits {
     /// Sequences remembered in one object; the one unused for longest is forgotten first.
@@ -9,19 +10,22 @@ struct StreamTracker {
     /// A read this far before or after the expected position still belongs to its sequence: the
     /// kernel's own read-ahead is asynchronous and its requests overtake each other. Bytes.
     var slack: UInt64 = 2 << 20
-    /// The first window of a sequence that has proven itself by a second read, bytes.
-    var firstWindow: UInt64 = 2 << 20
-    /// No window grows past this, bytes.
-    var maxWindow: UInt64 = 64 << 20
+    /// A sequence has proven itself when it has come this far, bytes: a record that is read at random
+    /// through a mapping comes as a sequence of page faults too.
+    var proof: UInt64 = 384 << 10
+    /// Bytes ahead for each that was read, for a sequence that began at the object's start, which is
+    /// how whole files are read...
+    var growthFromStart: UInt64 = 4
+    /// ... and for one that began elsewhere.
+    var growth: UInt64 = 1
   }
 
   private struct Stream {
+    /// Where its first read began.
+    var start: UInt64
     /// Where the next read is expected: the highest end seen.
     var next: UInt64
-    /// Bytes ahead of `next` that are worth having; 0 until a second read proves the sequence.
-    var window: UInt64
-    /// The last end at which the window grew.
-    var grownAt: UInt64
+    var reads = 1
     var lastUse: UInt64
   }
 
@@ -32,36 +36,40 @@ struct StreamTracker {
   init(limits: Limits = Limits()) { self.limits = limits }
 
   /// Notes a read of `range` in an object of `size` bytes. Returns how far from the end of the read it
-  /// is worth reading ahead, bytes: 0 for a read that continues no sequence.
-  mutating func note(_ range: Range<UInt64>, size: UInt64) -> UInt64 {
+  /// is worth reading ahead, at most `maxWindow` bytes: 0 for a read that continues no sequence.
+  mutating func note(_ range: Range<UInt64>, size: UInt64, maxWindow: UInt64) -> UInt64 {
     clock += 1
     guard let index = stream(at: range) else {
-      start(at: range.upperBound)
+      start(at: range)
       return 0
     }
-    streams[index].lastUse = clock
     var stream = streams[index]
-    if stream.window == 0 {
-      // A second read in the slack that does not go on is a repetition, not a proof.
-      guard range.upperBound > stream.next else { return 0 }
-      stream.window = limits.firstWindow
-      stream.grownAt = range.upperBound
-    } else if range.upperBound >= stream.grownAt + stream.window / 2 {
-      // Doubled once the reader has used half of what the window was: it pays in steps.
-      stream.window = min(stream.window * 2, limits.maxWindow)
-      stream.grownAt = range.upperBound
+    stream.lastUse = clock
+    // A read in the slack that does not go on is a repetition, not a proof.
+    if range.upperBound > stream.next {
+      stream.next = range.upperBound
+      stream.reads += 1
     }
-    stream.next = max(stream.next, range.upperBound)
     streams[index] = stream
-    return min(stream.window, size - min(size, range.upperBound))
+    guard isProven(stream) else { return 0 }
+    let left = size - min(size, range.upperBound)
+    return min((stream.next - stream.start) * growth(stream), maxWindow, left)
+  }
+
+  private func isProven(_ stream: Stream) -> Bool {
+    stream.reads > 1 && stream.next - stream.start >= limits.proof
+  }
+
+  private func growth(_ stream: Stream) -> UInt64 {
+    stream.start == 0 ? limits.growthFromStart : limits.growth
   }
 
   private func stream(at range: Range<UInt64>) -> Int? {
     var best: Int?
     var bestDistance = UInt64.max
     for (index, stream) in streams.enumerated() {
-      // An unproven position has only the reads that follow on directly.
-      let slack = stream.window == 0 ? min(limits.slack, UInt64(Geometry.pieceSize)) : limits.slack
+      // An unproven position has only the reads that follow on directly, or overtook one.
+      let slack = isProven(stream) ? limits.slack : min(limits.slack, UInt64(range.count))
       let start = range.lowerBound
       let distance = start > stream.next ? start - stream.next : stream.next - start
       if distance <= slack, distance < bestDistance {
@@ -72,8 +80,8 @@ struct StreamTracker {
     return best
   }
 
-  private mutating func start(at position: UInt64) {
-    let stream = Stream(next: position, window: 0, grownAt: position, lastUse: clock)
+  private mutating func start(at range: Range<UInt64>) {
+    let stream = Stream(start: range.lowerBound, next: range.upperBound, lastUse: clock)
     if streams.count < limits.maxStreams {
       streams.append(stream)
     } else {

@@ -1,0 +1,88 @@
+/// What the line to the store can do, learnt from the fetches that went over it, and what follows
+/// for a sequence: how much one request asks for, and on how many connections.
+///
+/// Pure. The figures are those of an undisturbed connection: many at once slow each other down where
+/// they share a bottleneck, and to answer that with still more of them would feed on itself.
+import Posix
+
+struct LinkEstimate {
+  struct Sample {
+    /// From the request to the first byte of its answer.
+    var firstByte: Duration
+    var bytes: Int
+    /// From the first byte to the last.
+    var transfer: Duration
+  }
+
+  struct Advice: Equatable {
+    /// What one request of a sequence asks for, bytes.
+    var range: Int
+    var connections: Int
+    /// Worth having ahead of a reader, bytes: every connection at work, and as much again, so that
+    /// one that is done need not wait for the reader to come that far.
+    var window: Int { 2 * range * connections }
+  }
+
+  /// Of the waits for a first byte, one of the shorter, seconds.
+  private(set) var firstByte: Double?
+  /// Of one connection, among the faster, bytes a second.
+  private(set) var rate: Double?
+  private(set) var advice: Advice
+  private let maxConnections: Int
+  private let maxRange: Int
+
+  /// A sequence is worth the connections that carry this together, bytes a second: a line of 10 Gb/s,
+  /// about.
+  static let worthwhileRate = 1e9
+  static let connections = 4...32
+  static let leastRange = 4 << 20
+  /// A request's bytes take so many times its wait for the first of them: six sevenths of a
+  /// connection's time carries data.
+  static let transferPerWait = 6.0
+  /// Too few bytes say little of a rate.
+  static let leastBytes = 512 << 10
+
+  /// Until something is known: 16 connections with half of `maxRange` each, which is what S3 likes.
+  init(maxConnections: Int, maxRange: Int) {
+    self.maxConnections = max(2, maxConnections)
+    self.maxRange = maxRange
+    advice = Advice(
+      range: Self.pieces(min(maxRange, max(maxRange / 2, Self.leastRange))),
+      connections: min(16, self.maxConnections))
+  }
+
+  mutating func note(_ sample: Sample) {
+    let wait = max(sample.firstByte.seconds, 1e-5)
+    // Towards the low ones fast and away from them slowly: a queue before the store is not the line.
+    let old = firstByte ?? wait
+    firstByte = old + (wait - old) * (wait < old ? 0.3 : 0.02)
+    if sample.bytes >= Self.leastBytes {
+      let speed = Double(sample.bytes) / max(sample.transfer.seconds, 1e-6)
+      let old = rate ?? speed
+      rate = old + (speed - old) * (speed > old ? 0.3 : 0.01)
+    }
+    if let firstByte, let rate { advise(firstByte, rate) }
+  }
+
+  private mutating func advise(_ firstByte: Double, _ rate: Double) {
+    let wanted = Self.powerOfTwo(atLeast: Self.worthwhileRate / rate)
+    let most = min(Self.connections.upperBound, maxConnections)
+    advice.connections = min(max(wanted, Self.connections.lowerBound), most)
+    let range = Self.powerOfTwo(nearest: Self.transferPerWait * firstByte * rate)
+    advice.range = Self.pieces(min(max(range, Self.leastRange), maxRange))
+  }
+
+  private static func pieces(_ bytes: Int) -> Int {
+    max(1, bytes / Geometry.pieceSize) * Geometry.pieceSize
+  }
+
+  private static func powerOfTwo(atLeast value: Double) -> Int {
+    var power = 1
+    while Double(power) < value, power < 1 << 40 { power *= 2 }
+    return power
+  }
+
+  private static func powerOfTwo(nearest value: Double) -> Int {
+    powerOfTwo(atLeast: value / 2.0.squareRoot())
+  }
+}
