@@ -57,6 +57,9 @@ public final class StoreMetrics: Sendable {
   /// Body bytes that arrived for reads, listings not included.
   public let bytesFetched = Counter()
   public let connectionsOpened = Counter()
+  /// Slow requests that were asked a second time, and how often the second was answered first.
+  public let hedges = Counter()
+  public let hedgesWon = Counter()
   public let inFlight = Gauge()
 }
 

@@ -24,6 +24,16 @@ public final class Thread: @unchecked Sendable {
     if first { pthread_join(handle, nil) }
   }
 
+  /// Nobody will join it: for what may take as long as a name server likes, and holds nothing that
+  /// must not outlive its owner.
+  public func detach() {
+    let first = joined.withLock { joined in
+      defer { joined = true }
+      return !joined
+    }
+    if first { pthread_detach(handle) }
+  }
+
   fileprivate final class Box: Sendable {
     let name: String
     let body: @Sendable () -> Void

@@ -6,6 +6,10 @@ public import ObjectStore
 /// rest: connections, back-off, the retry budget, deadlines. Calls come from the transport's thread,
 /// one after another; none may block.
 public protocol Exchange: AnyObject, Sendable {
+  /// It reads and changes nothing, so that an attempt that is slow to be answered may be sent a second
+  /// time, on another connection; `makeRequest` is then called twice for it, and the rest once.
+  var mayBeHedged: Bool { get }
+
   /// The request of this attempt (0, 1, ...). A thrown error ends the exchange.
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest
 
@@ -23,6 +27,10 @@ public protocol Exchange: AnyObject, Sendable {
 
   /// The end of the exchange, exactly once.
   func finish(_ result: Result<Void, StoreError>)
+}
+
+extension Exchange {
+  public var mayBeHedged: Bool { false }
 }
 
 public enum BodyDisposition: Sendable {

@@ -26,6 +26,10 @@ final class ExchangeTask: FetchTicket, @unchecked Sendable {
   var alarm = Instant.distantFuture
   /// Where the last request went, for messages.
   var origin = ""
+  /// The second request of an attempt whose first has had no answer for long.
+  var hedge: Transfer?
+  /// Whichever of the two was answered first: the other is not listened to any more.
+  var winner: Transfer?
   /// Its place in the loop's list of live tasks.
   var index = 0
 
@@ -37,6 +41,12 @@ final class ExchangeTask: FetchTicket, @unchecked Sendable {
   }
 
   func cancel() { mailbox.cancel(self) }
+
+  /// The first bytes of an answer have come over `transfer`. False: the other was faster.
+  func claim(_ transfer: Transfer) -> Bool {
+    if winner == nil { winner = transfer }
+    return winner === transfer
+  }
 
   var hasEnded: Bool {
     if case .ended = phase { return true }

@@ -7,6 +7,7 @@ final class Mailbox: Sendable {
     /// Over the limit: to be refused, on the transport's thread like every other end.
     var refused: [ExchangeTask] = []
     var cancelled: [ExchangeTask] = []
+    var lookedUp: [(host: AddressBook.Host, addresses: [String])] = []
     var isStopping = false
   }
 
@@ -47,6 +48,15 @@ final class Mailbox: Sendable {
     }
   }
 
+  /// What a name has; called by the thread that looked it up.
+  func lookedUp(_ host: AddressBook.Host, _ addresses: [String]) {
+    _ = post { state in
+      guard !state.batch.isStopping else { return false }
+      state.batch.lookedUp.append((host, addresses))
+      return true
+    }
+  }
+
   func stop() {
     _ = post { state in
       state.batch.isStopping = true
@@ -72,7 +82,7 @@ final class Mailbox: Sendable {
       let batch = state.batch
       state.isAsleep =
         batch.started.isEmpty && batch.refused.isEmpty && batch.cancelled.isEmpty
-        && !batch.isStopping
+        && batch.lookedUp.isEmpty && !batch.isStopping
       return state.isAsleep
     }
   }

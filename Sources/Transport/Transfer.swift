@@ -9,6 +9,7 @@ final class Transfer {
   /// Why we ended the transfer ourselves, inside a callback.
   private enum Abort {
     case rejected
+    case lost
     case bodyTooLarge(limit: Int)
     case headTooLarge
     case malformedHead
@@ -17,6 +18,11 @@ final class Transfer {
   let easy = EasyHandle()
   private(set) var task: ExchangeTask?
   private(set) var startedAt = Instant(nanoseconds: 0)
+  /// When the head of the answer was there.
+  private(set) var answeredAt: Instant?
+  /// The address it was sent to, where the transport chose it.
+  private(set) var address: String?
+  private(set) var host: AddressBook.Host?
   /// Bytes of head and body so far.
   private(set) var received = 0
   /// Bytes that `receive(body:)` took.
@@ -29,6 +35,7 @@ final class Transfer {
   private var collected: [UInt8] = []
   private var abort: Abort?
   private var headerList: UnsafeMutablePointer<curl_slist>?
+  private var connectTo: UnsafeMutablePointer<curl_slist>?
   private var origin = ""
   private let errorText: UnsafeMutablePointer<CChar>
 
@@ -49,6 +56,7 @@ final class Transfer {
   deinit {
     curl_easy_cleanup(easy.raw)
     curl_slist_free_all(headerList)
+    curl_slist_free_all(connectTo)
     errorText.deallocate()
   }
 
@@ -73,6 +81,18 @@ final class Transfer {
     setHeaders(request)
   }
 
+  /// Sends it to this address of its host, whose name stays in what is signed and checked.
+  func connect(to address: String, of host: AddressBook.Host) {
+    self.address = address
+    self.host = host
+    let literal = address.contains(":") ? "[\(address)]" : address
+    connectTo = curl_slist_append(nil, "::\(literal):\(host.port)")
+    easy.set(CURLOPT_CONNECT_TO, pointer: connectTo)
+  }
+
+  /// On a connection of its own: an idle one may be what is slow.
+  func useFreshConnection() { easy.set(CURLOPT_FRESH_CONNECT, true) }
+
   /// Forgets the attempt; the handle keeps only what every request has.
   func recycle() {
     task = nil
@@ -84,7 +104,14 @@ final class Transfer {
     abort = nil
     received = 0
     streamed = 0
+    answeredAt = nil
+    address = nil
+    host = nil
     errorText[0] = 0
+    easy.set(CURLOPT_FRESH_CONNECT, false)
+    easy.set(CURLOPT_CONNECT_TO, pointer: nil)
+    curl_slist_free_all(connectTo)
+    connectTo = nil
     easy.set(CURLOPT_HTTPHEADER, pointer: nil)
     curl_slist_free_all(headerList)
     headerList = nil
@@ -135,7 +162,11 @@ final class Transfer {
     case .malformed: abort = .malformedHead
     case .complete(let head):
       self.head = head
-      guard let exchange else { return false }
+      answeredAt = .now
+      guard let exchange, let task, task.claim(self) else {
+        abort = .lost
+        return false
+      }
       disposition = exchange.receive(head: head)
       guard case .reject = disposition else { return true }
       abort = .rejected
@@ -176,7 +207,7 @@ final class Transfer {
         .malformed, detail: "more than \(HeadParser.maxBytes) bytes of headers")
     case .malformedHead:
       failure = TransferFailure(.malformed, detail: "an answer that is not HTTP")
-    case .rejected, nil:
+    case .rejected, .lost, nil:
       failure = TransferFailure(
         curl: code, text: String(cString: errorText), wasSent: requestStarted != nil)
     }

@@ -40,7 +40,8 @@ extension TransferLoop {
     case .running(let transfer, var watch):
       let finding = watch.check(transfer.sample, now: now)
       task.phase = .running(transfer, watch)
-      setAlarm(now + watch.interval, of: task)
+      if finding == .fine { hedgeIfSlow(task, transfer, now: now) }
+      setAlarm(nextLook(at: task, transfer, watch, now: now), of: task)
       giveUp(task, transfer, finding)
     case .queued, .awaitingBudget, .ended:
       setAlarm(.distantFuture, of: task)
@@ -66,6 +67,7 @@ extension TransferLoop {
     let outcome: AttemptOutcome
     if case .running(let transfer, _) = task.phase {
       outcome = transfer.outcomeAtDeadline
+      endHedge(of: task)
       release(transfer)
       task.phase = .queued
     } else if let cause = task.ledger.causeAtDeadline {

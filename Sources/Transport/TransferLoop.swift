@@ -30,6 +30,11 @@ final class TransferLoop: @unchecked Sendable {
   var multi: CurlMulti
   var pool: [Transfer] = []
   var running = 0
+  var hedging = HedgePolicy()
+  /// Tasks with two requests under way.
+  var hedged: [ExchangeTask] = []
+  var addresses = AddressBook()
+  let spreads: Bool
   /// Since when no exchange has been live; nil while one is.
   var idleSince: Instant?
   var mayHaveConnections = false
@@ -44,6 +49,9 @@ final class TransferLoop: @unchecked Sendable {
     self.log = log
     budget = RetryBudget(now: .now)
     random = SeededGenerator(seed: seed)
+    // A proxy has its own idea of where a name leads.
+    let proxies: [String] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+    spreads = configuration.lookUp != nil && proxies.allSatisfy { getenv($0) == nil }
     // One thread: no lock functions. TLS sessions are resumed whichever handle began them.
     share = curl_share_init()
     _ = millrace_share(share!, CURL_LOCK_DATA_SSL_SESSION)
@@ -68,6 +76,7 @@ final class TransferLoop: @unchecked Sendable {
       startRetries()
       admit()
       multi.run(until: mailbox.prepareToSleep() ? nextWakeUp() : Instant(nanoseconds: 0))
+      endLosers()
       while let (transfer, code) = multi.nextCompleted() { complete(transfer, code) }
       ringAlarms()
       closeIdleConnections()
@@ -93,6 +102,7 @@ final class TransferLoop: @unchecked Sendable {
     }
     for task in batch.refused { refuse(task) }
     for task in batch.cancelled where !task.hasEnded { cancel(task) }
+    for (host, list) in batch.lookedUp { addresses.lookedUp(host, list, now: .now) }
     dropEnded(&ready)
     dropEnded(&awaitingBudget)
   }
@@ -120,6 +130,7 @@ final class TransferLoop: @unchecked Sendable {
   /// The one place where an exchange ends; whatever it was doing is ended first.
   func end(_ task: ExchangeTask, _ result: Result<Void, StoreError>) {
     if case .running(let transfer, _) = task.phase { release(transfer) }
+    endHedge(of: task)
     task.phase = .ended
     let last = live.removeLast()
     if last !== task {
@@ -167,41 +178,71 @@ final class TransferLoop: @unchecked Sendable {
     guard let exchange = task.exchange else { return }
     let now = Instant.now
     guard now < task.deadline else { return expire(task) }
+    task.winner = nil
+    let transfer: Transfer
+    switch send(task, exchange) {
+    case .sent(let sent): transfer = sent
+    case .refused(let error): return end(task, .failure(error))
+    case .failed(let failure):
+      return attemptEnded(
+        task, .transferFailed(failure, wasStreaming: false), madeProgress: false)
+    }
+    let watch = ProgressWatch(
+      firstByteTimeout: configuration.firstByteTimeout, stallTimeout: configuration.stallTimeout,
+      now: now)
+    task.phase = .running(transfer, watch)
+    setAlarm(nextLook(at: task, transfer, watch, now: now), of: task)
+  }
+
+  enum Sending {
+    case sent(Transfer)
+    /// The exchange has no request to make.
+    case refused(StoreError)
+    case failed(TransferFailure)
+  }
+
+  /// Puts a request of the exchange's on the wire. `slow`: the transfer that has had no answer yet.
+  func send(
+    _ task: ExchangeTask, _ exchange: any Exchange, besides slow: Transfer? = nil
+  ) -> Sending {
     let transfer = pool.popLast() ?? Transfer(configuration, share: share)
     let request: HTTPRequest
     do throws(StoreError) {
       request = try exchange.makeRequest(attempt: task.ledger.attempt)
     } catch {
       pool.append(transfer)
-      return end(task, .failure(error))
+      return .refused(error)
     }
     task.origin = request.origin
     do throws(TransferFailure) {
       try transfer.prepare(request, for: task, exchange: exchange)
     } catch {
       pool.append(transfer)
-      return attemptEnded(task, .transferFailed(error, wasStreaming: false), madeProgress: false)
+      return .failed(error)
     }
-    let watch = ProgressWatch(
-      firstByteTimeout: configuration.firstByteTimeout, stallTimeout: configuration.stallTimeout,
-      now: now)
-    task.phase = .running(transfer, watch)
-    setAlarm(now + watch.interval, of: task)
+    chooseAddress(for: transfer, request, avoiding: slow?.address)
+    if slow != nil { transfer.useFreshConnection() }
+    hedging.requested()
     running += 1
     metrics.inFlight.add(1)
     multi.add(transfer)
     mayHaveConnections = true
+    return .sent(transfer)
   }
 
   func complete(_ transfer: Transfer, _ code: CURLcode) {
     // Not ours any more if its exchange was ended while libcurl's message waited.
     guard let task = transfer.task else { return }
+    if endsHedgedTransfer(task, transfer) { return }
     endAttempt(task, transfer, transfer.outcome(code))
   }
 
   /// Takes the transfer off the wire, then asks the exchange what next.
-  func endAttempt(_ task: ExchangeTask, _ transfer: Transfer, _ outcome: AttemptOutcome) {
+  func endAttempt(
+    _ task: ExchangeTask, _ transfer: Transfer, _ outcome: AttemptOutcome
+  ) {
     let madeProgress = transfer.streamed > 0
+    endHedge(of: task)
     release(transfer)
     attemptEnded(task, outcome, madeProgress: madeProgress)
   }
@@ -212,6 +253,7 @@ final class TransferLoop: @unchecked Sendable {
     guard let exchange = task.exchange else { return }
     task.phase = .queued
     let verdict = exchange.attemptEnded(outcome)
+    if case .retry(_, isThrottle: true, _) = verdict { hedging.throttled(now: .now) }
     let next = task.ledger.ended(
       verdict, madeProgress: madeProgress, origin: task.origin, now: .now, random: &random)
     switch next {
@@ -229,6 +271,13 @@ final class TransferLoop: @unchecked Sendable {
 
   func release(_ transfer: Transfer) {
     metrics.connectionsOpened.add(transfer.easy.long(CURLINFO_NUM_CONNECTS))
+    if let answered = transfer.answeredAt {
+      hedging.answered(after: answered - transfer.startedAt)
+    }
+    if let address = transfer.address, let host = transfer.host {
+      let failed = transfer.requestStarted == nil
+      addresses.release(address, of: host, failed: failed, now: .now)
+    }
     multi.remove(transfer)
     transfer.recycle()
     pool.append(transfer)

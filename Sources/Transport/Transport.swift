@@ -78,6 +78,11 @@ public struct TransportConfiguration: Sendable {
   /// PEM file that replaces the system's certificate authorities.
   public var caBundle: String? = nil
   public var userAgent: String = "millrace"
+  /// Asks a slow request a second time, within a budget of 2 %.
+  public var hedges = true
+  /// The addresses of a host's name, over which its connections are spread; nil leaves that to
+  /// libcurl, which uses the first of them. Called on a thread of its own.
+  public var lookUp: (@Sendable (_ name: String) -> [String])? = addresses(ofName:)
   /// Without a live exchange for this long, all connections are closed; servers mostly did so before.
   var closeIdleAfter: Duration = .seconds(30)
   public init() {}

@@ -15,8 +15,12 @@ final class RawServer: Sendable {
     var connections: [RawConnection] = []
   }
 
-  init(_ serve: @escaping @Sendable (RawConnection, _ index: Int) -> Void) {
-    (listener, port) = listenOnLoopback()
+  /// `address`: 127.0.0.1 and so on; `port`: 0 for any that is free.
+  init(
+    address: String = "127.0.0.1", port: UInt16 = 0,
+    _ serve: @escaping @Sendable (RawConnection, _ index: Int) -> Void
+  ) {
+    (listener, self.port) = listenOnLoopback(address, port)
     let thread = Thread(named: "raw-accept") { [unowned self] in acceptAll(serve) }
     state.withLock { $0.threads.append(thread) }
   }
@@ -129,12 +133,15 @@ final class RawConnection: Sendable {
   }
 }
 
-/// A listening socket on a free port of 127.0.0.1.
-private func listenOnLoopback() -> (CInt, UInt16) {
+/// A listening socket on an address of loopback.
+private func listenOnLoopback(
+  _ text: String = "127.0.0.1", _ port: UInt16 = 0
+) -> (CInt, UInt16) {
   let listener = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
   var address = sockaddr_in()
   address.sin_family = sa_family_t(AF_INET)
-  address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+  address.sin_port = port.bigEndian
+  precondition(inet_pton(AF_INET, text, &address.sin_addr) == 1)
   var size = socklen_t(MemoryLayout<sockaddr_in>.size)
   withUnsafeMutablePointer(to: &address) { pointer in
     pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in

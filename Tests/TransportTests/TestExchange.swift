@@ -23,8 +23,10 @@ final class TestExchange: Exchange {
   private let takes: @Sendable (_ received: Int) -> Bool
   private let verdict: @Sendable (AttemptOutcome) -> Verdict
   private let onFinish: @Sendable () -> Void
+  let mayBeHedged: Bool
 
   init(
+    mayBeHedged: Bool = false,
     disposition: @escaping @Sendable (HTTPResponseHead) -> BodyDisposition = { _ in .stream },
     takes: @escaping @Sendable (Int) -> Bool = { _ in true },
     verdict: @escaping @Sendable (AttemptOutcome) -> Verdict = retryingVerdict,
@@ -35,17 +37,19 @@ final class TestExchange: Exchange {
     self.takes = takes
     self.verdict = verdict
     self.onFinish = onFinish
+    self.mayBeHedged = mayBeHedged
     makeRequest = request
   }
 
   /// Gets `url`, and after a failure what is missing of it.
   static func get(
-    _ url: String,
+    _ url: String, mayBeHedged: Bool = false,
     disposition: @escaping @Sendable (HTTPResponseHead) -> BodyDisposition = {
       $0.status < 300 ? .stream : .collect(limit: 4096)
     }, verdict: @escaping @Sendable (AttemptOutcome) -> Verdict = retryingVerdict
   ) -> TestExchange {
-    TestExchange(disposition: disposition, verdict: verdict) { _, received in
+    TestExchange(mayBeHedged: mayBeHedged, disposition: disposition, verdict: verdict) {
+      _, received in
       HTTPRequest(url: url, headers: received > 0 ? [("Range", "bytes=\(received)-")] : [])
     }
   }

@@ -32,6 +32,8 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
     self.completion = completion
   }
 
+  var mayBeHedged: Bool { true }
+
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     site.metrics.headRequests.add()
     head = nil

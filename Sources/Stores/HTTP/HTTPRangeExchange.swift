@@ -27,6 +27,8 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
     self.onRangesIgnored = onRangesIgnored
   }
 
+  var mayBeHedged: Bool { true }
+
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     site.metrics.getRequests.add()
     (head, refusal, isDelivering, drained) = (nil, nil, false, 0)

@@ -29,6 +29,8 @@ final class S3FetchExchange: Exchange {
     state = Lock(State(progress: S3FetchProgress(version: request.version, range: request.range)))
   }
 
+  var mayBeHedged: Bool { true }
+
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     metrics.getRequests.add()
     var (attempt, headers) = state.withLock { state in

@@ -26,6 +26,8 @@ final class S3HeadExchange: Exchange {
     self.completion = completion
   }
 
+  var mayBeHedged: Bool { true }
+
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     metrics.headRequests.add()
     var attempt = state.withLock { $0.attempt }
