@@ -197,6 +197,21 @@ struct PureDecisionsTests {
     #expect(ascending.withUnsafeBytes { PieceRecord.crc(of: $0) } == 0x46DD_794E)
   }
 
+  @Test func checksumsOfWholePiecesAreThoseOfTheirBytesInOrder() {
+    for seed in 0..<20 as Range<UInt64> {
+      var random = SeededGenerator(seed: seed)
+      let count =
+        seed == 0 ? Geometry.pieceSize : Int.random(in: 1...Geometry.pieceSize, using: &random)
+      let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
+      var plain = ~UInt32(0)
+      for byte in bytes {
+        plain ^= UInt32(byte)
+        for _ in 0..<8 { plain = plain & 1 == 1 ? (plain >> 1) ^ 0x82F6_3B78 : plain >> 1 }
+      }
+      #expect(bytes.withUnsafeBytes { PieceRecord.crc(of: $0) } == ~plain, "seed \(seed)")
+    }
+  }
+
   @Test func fileNamesComeBackAndDifferByEveryPartOfAVersion() {
     let base = ObjectVersion(key: ObjectKey("a/b"), etag: "x", size: 3, modified: 5)
     var others = [base]
