@@ -2,6 +2,7 @@
 #include "CEngineShim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -16,6 +17,10 @@ ssize_t millrace_pread_nowait(int fd, void *buffer, size_t length, off_t offset)
 }
 
 int millrace_syncfs(int fd) { return syncfs(fd); }
+
+int millrace_allocate(int fd, off_t offset, off_t length) {
+  return fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
+}
 
 static uint32_t table[256];
 

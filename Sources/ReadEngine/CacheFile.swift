@@ -136,7 +136,11 @@ final class CacheFile: Sendable {
     _ pieces: [UnsafeRawBufferPointer], from first: Int, stamp: UInt32
   ) throws(Errno) {
     guard case .large(let sidecar, let offset) = form else { throw .invalidArgument }
-    try data.write(pieces, at: Geometry.start(ofPiece: first))
+    let start = Geometry.start(ofPiece: first)
+    // Blocks given at once cost half of what ext4 takes to reserve them page by page, and lie together.
+    // Where it fails the write will say why.
+    _ = millrace_allocate(data.raw, off_t(start), off_t(pieces.reduce(0) { $0 + $1.count }))
+    try data.write(pieces, at: start)
     let records = pieces.map { PieceRecord(crc: PieceRecord.crc(of: $0), stamp: stamp) }
     var bytes: [UInt8] = []
     bytes.reserveCapacity(records.count * PieceRecord.size)

@@ -13,3 +13,6 @@ uint32_t millrace_crc32c(uint32_t crc, const void *bytes, size_t length);
 ssize_t millrace_pread_nowait(int fd, void *buffer, size_t length, off_t offset);
 
 int millrace_syncfs(int fd);
+
+// Gives a range of a file its blocks, the size unchanged. -1 where the file system cannot.
+int millrace_allocate(int fd, off_t offset, off_t length);
