@@ -58,6 +58,17 @@ final class Dispatcher: Sendable {
     (range.load(ordering: .relaxed), UInt64(window.load(ordering: .relaxed)))
   }
 
+  var report: LinkReport {
+    let estimate = state.withLock { $0.estimate }
+    var report = LinkReport()
+    report.firstByteSeconds = estimate.firstByte
+    report.bytesPerSecond = estimate.rate
+    report.connections = estimate.advice.connections
+    report.rangeBytes = estimate.advice.range
+    report.windowBytes = Int(link.window)
+    return report
+  }
+
   /// A fetch went well: what it tells of the line.
   func note(_ sample: LinkEstimate.Sample) {
     let advice = state.withLock { state in

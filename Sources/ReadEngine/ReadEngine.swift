@@ -45,6 +45,7 @@ public final class ReadEngine: Sendable {
     usage.objectsInUse = services.countInUse
     usage.parkedReads = Int(services.metrics.reads.parked.current)
     usage.fetchesInFlight = services.dispatcher.inFlight
+    usage.link = services.dispatcher.report
     return usage
   }
 
@@ -80,5 +81,19 @@ public struct EngineUsage: Sendable, Codable {
   public var objectsInUse: Int = 0
   public var parkedReads: Int = 0
   public var fetchesInFlight: Int = 0
+  public var link = LinkReport()
+  public init() {}
+}
+
+/// What was learnt of the line to the store, and what a sequence is given on it.
+public struct LinkReport: Sendable, Codable {
+  /// A low one of the waits for a first byte, seconds; nil until something was fetched.
+  public var firstByteSeconds: Double?
+  /// Of one connection, bytes a second; nil until enough was fetched to tell.
+  public var bytesPerSecond: Double?
+  public var connections: Int = 0
+  /// Of one request, and of what is fetched ahead of a reader, bytes.
+  public var rangeBytes: Int = 0
+  public var windowBytes: Int = 0
   public init() {}
 }

@@ -28,7 +28,10 @@ enum StatsTable {
         "requests", "\(count("store.getRequests")) GET", "\(count("store.listRequests")) list",
         "\(count("store.headRequests")) HEAD"),
       row("fetched", ByteSize.show(count("store.bytesFetched"))),
-      row("retries", "\(count("store.retries"))"), row("errors", "\(count("store.errors"))"), "",
+      row("a connection", connection(report.engine.link)),
+      row("retries", "\(count("store.retries"))"),
+      row("asked twice", "\(count("store.hedges"))", hedgesWon(count("store.hedgesWon"))),
+      row("errors", "\(count("store.errors"))"), "",
       "Reads",
       row("failed", "\(count("reads.failures"))"), row("timed out", "\(count("reads.timeouts"))"),
       row("files opened", "\(count("reads.filesOpened"))"), "",
@@ -55,6 +58,24 @@ enum StatsTable {
     let state = report.session["passthrough"] ?? "off"
     return state == "on"
       ? "\(opens) opens of \(ByteSize.show(bytes)) in all; their reads are the kernel's" : state
+  }
+
+  /// "20 ms to the first byte, then 90 MB/s; 16 of them for a sequence, 8 MiB a request".
+  private static func connection(_ link: LinkReport) -> String {
+    let plan =
+      "\(link.connections) of them for a sequence, \(ByteSize.show(UInt64(link.rangeBytes))) a request"
+    guard let wait = link.firstByteSeconds else { return plan }
+    let latency = "\(rounded(wait * 1000)) ms to the first byte"
+    guard let rate = link.bytesPerSecond else { return "\(latency); \(plan)" }
+    return "\(latency), then \(Int((rate / 1e6).rounded())) MB/s; \(plan)"
+  }
+
+  private static func hedgesWon(_ count: UInt64) -> String {
+    count == 0 ? "" : "\(count) answered first the second time"
+  }
+
+  private static func rounded(_ value: Double) -> String {
+    value >= 10 ? "\(Int(value.rounded()))" : "\(Double(Int((value * 10).rounded())) / 10)"
   }
 
   private static func limit(_ name: String, _ bytes: UInt64, _ limit: UInt64) -> String {
