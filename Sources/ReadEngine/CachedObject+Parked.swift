@@ -60,8 +60,10 @@ extension CachedObject {
       let link = services.dispatcher.link
       let ahead =
         state.isSmall
-        ? 0 : state.streams.note(waiter.bytes, size: version.size, maxWindow: link.window)
-      let plan = state.plan(for: waiter.bytes, ahead: ahead, chunk: link.range, of: self)
+        ? 0
+        : state.streams.note(
+          waiter.bytes, size: version.size, maxWindow: link.window, pipe: link.pipe)
+      let plan = state.plan(for: waiter.bytes, ahead: ahead, on: link, of: self)
       var waiter = waiter
       waiter.waitedForStore = true
       state.park(waiter)

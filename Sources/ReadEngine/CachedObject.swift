@@ -159,9 +159,9 @@ final class CachedObject: Sendable {
   {
     guard !state.isSmall, !state.isStale else { return ObjectState.Plan() }
     let link = services.dispatcher.link
-    let ahead = state.streams.note(bytes, size: version.size, maxWindow: link.window)
+    let ahead = state.streams.note(bytes, size: version.size, maxWindow: link.window, pipe: link.pipe)
     if ahead == 0 { return ObjectState.Plan() }
-    return state.plan(for: bytes, ahead: ahead, chunk: link.range, of: self)
+    return state.plan(for: bytes, ahead: ahead, on: link, of: self)
   }
 
   // MARK: Counting

@@ -22,7 +22,9 @@ final class Dispatcher: Sendable {
   private let ioTimeout: Duration
   private let state: Lock<State>
   private let range: Atomic<Int>
+  private let connections: Atomic<Int>
   private let window: Atomic<Int>
+  private let pipe = Atomic(0)
   private let maxWindow: Int
 
   /// Blocks that read-ahead leaves to demand: a quarter of the pool.
@@ -41,10 +43,11 @@ final class Dispatcher: Sendable {
     // read, and all streams share that.
     maxWindow = max(1 << 20, configuration.cacheFolder == nil ? poolBytes / 4 : poolBytes / 2)
     let estimate = LinkEstimate(
-      maxConnections: maxInFlight,
-      maxRange: min(2 * store.traits.preferredRange, max(1 << 20, poolBytes / 16)))
+      maxConnections: maxInFlight, usualRange: store.traits.preferredRange,
+      maxRange: min(4 * store.traits.preferredRange, max(1 << 20, poolBytes / 16)))
     let advice = estimate.advice
     range = Atomic(advice.range)
+    connections = Atomic(advice.connections)
     window = Atomic(min(maxWindow, advice.window))
     state = Lock(
       State(
@@ -52,10 +55,12 @@ final class Dispatcher: Sendable {
         estimate: estimate))
   }
 
-  /// What a sequence is worth on this line now, bytes: `range` of one request, `window` ahead of the
-  /// reader.
-  var link: (range: Int, window: UInt64) {
-    (range.load(ordering: .relaxed), UInt64(window.load(ordering: .relaxed)))
+  /// What a sequence is worth on this line now.
+  var link: LinkTerms {
+    LinkTerms(
+      range: range.load(ordering: .relaxed), connections: connections.load(ordering: .relaxed),
+      window: UInt64(window.load(ordering: .relaxed)),
+      pipe: UInt64(pipe.load(ordering: .relaxed)))
   }
 
   var report: LinkReport {
@@ -77,6 +82,8 @@ final class Dispatcher: Sendable {
       return state.estimate.advice
     }
     range.store(advice.range, ordering: .relaxed)
+    connections.store(advice.connections, ordering: .relaxed)
+    pipe.store(advice.pipe, ordering: .relaxed)
     window.store(min(maxWindow, advice.window), ordering: .relaxed)
   }
 
@@ -167,4 +174,15 @@ final class Dispatcher: Sendable {
     }
     for fetch in waiting { fetch.abandon() }
   }
+}
+
+/// What a sequence is worth on a line.
+struct LinkTerms {
+  /// What one request asks for at most, bytes.
+  var range: Int
+  var connections: Int
+  /// Fetched ahead of the reader at most, bytes.
+  var window: UInt64
+  /// What the line brings while one waits for a first byte, bytes.
+  var pipe: UInt64
 }

@@ -11,10 +11,9 @@ extension ObjectState {
   }
 
   /// Fetches for what is missing of `bytes`, and for `ahead` bytes after them. A read that is no part
-  /// of a sequence gets exactly its pieces; a small object is fetched whole. `chunk`: what one request
-  /// of a long sequence asks for, bytes.
+  /// of a sequence gets exactly its pieces; a small object is fetched whole.
   mutating func plan(
-    for bytes: Range<UInt64>, ahead: UInt64, chunk: Int, of object: CachedObject
+    for bytes: Range<UInt64>, ahead: UInt64, on link: LinkTerms, of object: CachedObject
   ) -> Plan {
     var plan = Plan()
     if isSmall {
@@ -25,10 +24,10 @@ extension ObjectState {
     let target = Geometry.pieces(
       covering: bytes.lowerBound..<min(bytes.upperBound + ahead, version.size)
     ).upperBound
-    // Requests grow with the window, so that a sequence that ends early has cost little.
-    let size = min(chunk, max(1 << 20, Int(ahead / 4))) / Geometry.pieceSize
-    planDemand(pieces, upTo: target, chunk: size, of: object, &plan)
-    planAhead(from: pieces.upperBound, upTo: target, chunk: size, of: object, &plan)
+    let sizes = RequestSizes(objectSize: version.size, ahead: ahead, link: link)
+    let first = sizes.pieces(at: pieces.upperBound)
+    planDemand(pieces, upTo: target, chunk: first, of: object, &plan)
+    planAhead(from: pieces.upperBound, upTo: target, sizes, of: object, &plan)
     return plan
   }
 
@@ -60,7 +59,8 @@ extension ObjectState {
   }
 
   private mutating func planAhead(
-    from start: Int, upTo target: Int, chunk: Int, of object: CachedObject, _ plan: inout Plan
+    from start: Int, upTo target: Int, _ sizes: RequestSizes, of object: CachedObject,
+    _ plan: inout Plan
   ) {
     var piece = start
     while piece < target {
@@ -72,6 +72,7 @@ extension ObjectState {
         piece += 1
         continue
       }
+      let chunk = sizes.pieces(at: piece)
       let end = endOfGap(from: piece, upTo: min(piece + chunk, target))
       // Not in crumbs: the rest of a window waits until it is worth a request of its own.
       let isWorthIt = end - piece >= chunk || end == pieceCount || end < target
@@ -101,5 +102,30 @@ extension ObjectState {
     var end = piece
     while end < limit, !isHere(end), fetch(covering: end) == nil { end += 1 }
     return end
+  }
+}
+
+/// What the requests of a sequence ask for: no more than a connection's share of a young sequence's
+/// window, so that all work on it at once; and towards the end of the object ever less, so that all
+/// are done at once.
+struct RequestSizes {
+  var objectSize: UInt64
+  /// Bytes that the sequence is worth reading ahead.
+  var ahead: UInt64
+  var link: LinkTerms
+
+  /// Of those near the object's end, bytes.
+  static let leastLast = 4 << 20
+
+  /// Of any, bytes: what a connection brings while one waits for a first byte, or half of its time
+  /// would be waiting.
+  private var least: Int { max(1 << 20, Int(link.pipe) / max(1, link.connections)) }
+
+  func pieces(at piece: Int) -> Int {
+    let connections = max(1, link.connections)
+    let share = max(least, Int(ahead) / connections)
+    let left = Int(objectSize - min(Geometry.start(ofPiece: piece), objectSize))
+    let last = max(Self.leastLast, left / connections)
+    return max(1, min(link.range, share, last) / Geometry.pieceSize)
   }
 }

@@ -10,12 +10,13 @@ struct StreamTracker {
     /// A read this far before or after the expected position still belongs to its sequence: the
     /// kernel's own read-ahead is asynchronous and its requests overtake each other. Bytes.
     var slack: UInt64 = 2 << 20
-    /// A sequence has proven itself when it has come this far, bytes: a record that is read at random
-    /// through a mapping comes as a sequence of page faults too.
+    /// A sequence has proven itself when it has come this far, bytes, in more than one read unless it
+    /// began at the object's start: a record that is read at random through a mapping comes as a
+    /// sequence of page faults too.
     var proof: UInt64 = 384 << 10
     /// Bytes ahead for each that was read, for a sequence that began at the object's start, which is
-    /// how whole files are read...
-    var growthFromStart: UInt64 = 4
+    /// how whole files are read; and at least what the line brings in one wait for a first byte...
+    var growthFromStart: UInt64 = 8
     /// ... and for one that began elsewhere.
     var growth: UInt64 = 1
   }
@@ -36,32 +37,35 @@ struct StreamTracker {
   init(limits: Limits = Limits()) { self.limits = limits }
 
   /// Notes a read of `range` in an object of `size` bytes. Returns how far from the end of the read it
-  /// is worth reading ahead, at most `maxWindow` bytes: 0 for a read that continues no sequence.
-  mutating func note(_ range: Range<UInt64>, size: UInt64, maxWindow: UInt64) -> UInt64 {
+  /// is worth reading ahead, at most `maxWindow` bytes: 0 for a read that continues no sequence. `pipe`:
+  /// bytes that the line brings while one waits for a first byte.
+  mutating func note(
+    _ range: Range<UInt64>, size: UInt64, maxWindow: UInt64, pipe: UInt64 = 0
+  ) -> UInt64 {
     clock += 1
-    guard let index = stream(at: range) else {
-      start(at: range)
-      return 0
-    }
-    var stream = streams[index]
-    stream.lastUse = clock
-    // A read in the slack that does not go on is a repetition, not a proof.
-    if range.upperBound > stream.next {
-      stream.next = range.upperBound
-      stream.reads += 1
-    }
-    streams[index] = stream
+    let stream = follow(range)
     guard isProven(stream) else { return 0 }
     let left = size - min(size, range.upperBound)
-    return min((stream.next - stream.start) * growth(stream), maxWindow, left)
+    let run = stream.next - stream.start
+    let ahead =
+      stream.start == 0 ? max(run * limits.growthFromStart, pipe) : run * limits.growth
+    return min(ahead, maxWindow, left)
   }
 
   private func isProven(_ stream: Stream) -> Bool {
-    stream.reads > 1 && stream.next - stream.start >= limits.proof
+    (stream.reads > 1 || stream.start == 0) && stream.next - stream.start >= limits.proof
   }
 
-  private func growth(_ stream: Stream) -> UInt64 {
-    stream.start == 0 ? limits.growthFromStart : limits.growth
+  /// The stream that the read belongs to, or begins.
+  private mutating func follow(_ range: Range<UInt64>) -> Stream {
+    guard let index = stream(at: range) else { return start(at: range) }
+    streams[index].lastUse = clock
+    // A read in the slack that does not go on is a repetition, not a proof.
+    if range.upperBound > streams[index].next {
+      streams[index].next = range.upperBound
+      streams[index].reads += 1
+    }
+    return streams[index]
   }
 
   private func stream(at range: Range<UInt64>) -> Int? {
@@ -80,7 +84,7 @@ struct StreamTracker {
     return best
   }
 
-  private mutating func start(at range: Range<UInt64>) {
+  private mutating func start(at range: Range<UInt64>) -> Stream {
     let stream = Stream(start: range.lowerBound, next: range.upperBound, lastUse: clock)
     if streams.count < limits.maxStreams {
       streams.append(stream)
@@ -88,5 +92,6 @@ struct StreamTracker {
       let oldest = streams.indices.min { streams[$0].lastUse < streams[$1].lastUse }!
       streams[oldest] = stream
     }
+    return stream
   }
 }

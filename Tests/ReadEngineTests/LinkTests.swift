@@ -17,7 +17,7 @@ struct LinkTests {
     -> LinkEstimate.Advice
   {
     var random = SeededGenerator(seed: seed)
-    var estimate = LinkEstimate(maxConnections: 64, maxRange: 16 << 20)
+    var estimate = LinkEstimate(maxConnections: 64, usualRange: 8 << 20, maxRange: 32 << 20)
     for _ in 0..<200 {
       let factor = Double.random(in: (1 - spread)...(1 + spread), using: &random)
       estimate.note(sample(wait: wait * factor, rate: rate))
@@ -28,27 +28,27 @@ struct LinkTests {
   @Test func theLinesOfTheBenchGetWhatTheyNeed() {
     for seed in 0..<1000 as Range<UInt64> {
       let loopback = advice(wait: 0.0005, rate: 900e6, seed: seed)
-      #expect(loopback == LinkEstimate.Advice(range: 4 << 20, connections: 4), "seed \(seed)")
+      #expect(loopback.range == 4 << 20 && loopback.connections == 4, "seed \(seed)")
       let s3 = advice(wait: 0.020, rate: 90e6, seed: seed)
-      #expect(s3 == LinkEstimate.Advice(range: 8 << 20, connections: 16), "seed \(seed)")
+      #expect(s3.range == 16 << 20 && s3.connections == 16, "seed \(seed)")
       let far = advice(wait: 0.120, rate: 25e6, seed: seed)
-      #expect(far == LinkEstimate.Advice(range: 16 << 20, connections: 32), "seed \(seed)")
+      #expect(far.range == 32 << 20 && far.connections == 32, "seed \(seed)")
     }
   }
 
   @Test func aSharedBottleneckIsNotAnsweredWithMoreConnections() {
-    var estimate = LinkEstimate(maxConnections: 64, maxRange: 16 << 20)
+    var estimate = LinkEstimate(maxConnections: 64, usualRange: 8 << 20, maxRange: 32 << 20)
     estimate.note(sample(wait: 0.001, rate: 900e6))
     for _ in 0..<50 { estimate.note(sample(wait: 0.002, rate: 225e6)) }
     #expect(estimate.advice.connections == 4)
   }
 
   @Test func aLineThatGetsSlowerIsNoticed() {
-    var estimate = LinkEstimate(maxConnections: 64, maxRange: 16 << 20)
+    var estimate = LinkEstimate(maxConnections: 64, usualRange: 8 << 20, maxRange: 32 << 20)
     for _ in 0..<20 { estimate.note(sample(wait: 0.001, rate: 900e6)) }
-    for _ in 0..<1000 { estimate.note(sample(wait: 0.1, rate: 20e6)) }
+    for _ in 0..<3000 { estimate.note(sample(wait: 0.1, rate: 20e6)) }
     #expect(estimate.advice.connections == 32)
-    #expect(estimate.advice.range == 16 << 20)
+    #expect(estimate.advice.range == 32 << 20)
   }
 
   @Test func adviceStaysInItsBoundsWhateverIsMeasured() {
@@ -56,7 +56,8 @@ struct LinkTests {
       var random = SeededGenerator(seed: seed)
       let maxConnections = Int.random(in: 1...64, using: &random)
       let maxRange = Int.random(in: 1...32, using: &random) << 20
-      var estimate = LinkEstimate(maxConnections: maxConnections, maxRange: maxRange)
+      var estimate = LinkEstimate(
+        maxConnections: maxConnections, usualRange: maxRange / 2, maxRange: maxRange)
       for _ in 0..<50 {
         let wait = Double.random(in: 0...10, using: &random)
         let bytes = Int.random(in: 1...(16 << 20), using: &random)
@@ -96,7 +97,7 @@ struct LinkTests {
         let count = UInt64.random(in: 4096...(1 << 20), using: &random)
         let ahead = tracker.note(position..<position + count, size: size, maxWindow: 1 << 30)
         position += count
-        #expect(ahead <= (position - start) * (start == 0 ? 4 : 1), "seed \(seed)")
+        #expect(ahead <= (position - start) * (start == 0 ? 8 : 1), "seed \(seed)")
       }
     }
   }
