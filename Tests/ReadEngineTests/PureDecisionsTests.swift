@@ -15,7 +15,8 @@ struct PureDecisionsTests {
         let from = start + UInt64(round) << 20
         let ahead = tracker.note(from..<from + 1 << 20, size: size, maxWindow: 64 << 20)
         // What begins at the start with this much at once is a whole file being read.
-        #expect((ahead > 0) == (round > 0 || start == 0), "round \(round) of the sequence at \(start)")
+        #expect(
+          (ahead > 0) == (round > 0 || start == 0), "round \(round) of the sequence at \(start)")
       }
     }
   }
