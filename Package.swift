@@ -84,6 +84,11 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["Posix", "ObjectStore"], path: "Tests/TestSupport",
       swiftSettings: strict),
+    .target(
+      name: "LinkServer", dependencies: ["Posix"], path: "Tests/LinkServer",
+      swiftSettings: strict),
+    .executableTarget(
+      name: "MillraceLink", dependencies: ["LinkServer", arguments], swiftSettings: strict),
     .executableTarget(
       name: "MillraceDemo", dependencies: ["TestSupport", "Posix"], swiftSettings: strict),
     .executableTarget(
@@ -111,6 +116,7 @@ let package = Package(
         "TestSupport",
       ]),
     tests("CommandLineTests", ["millrace", "TestSupport", "Posix", arguments]),
-    tests("MountTests", ["TestSupport", "Posix"]),
+    tests("LinkServerTests", ["LinkServer", "TestSupport", "Posix"]),
+    tests("MountTests", ["TestSupport", "LinkServer", "Posix"]),
   ]
 )
