@@ -32,12 +32,13 @@ demo: ## a bucket, a mount, two epochs of PyTorch
 	$(SWIFT) build $(RELEASE) --product MillraceDemo
 	@exec .build/release/MillraceDemo
 
-bench: ## this mount beside a plain folder, s3fs and rclone
+bench: ## this mount beside others; ARGS=--help says what can be chosen
 	@.ci/setup bench
 	@Tests/Tools/make-venv.sh .build/venv
 	$(SWIFT) build $(RELEASE) --product millrace
 	$(SWIFT) build $(RELEASE) --product MillraceBench
-	@exec .build/release/MillraceBench
+	$(SWIFT) build $(RELEASE) --product MillraceLink
+	@exec .build/release/MillraceBench $(ARGS)
 
 install: build ## to $(PREFIX)/bin
 	install -D -m 755 .build/release/millrace $(DESTDIR)$(PREFIX)/bin/millrace

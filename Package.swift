@@ -92,7 +92,8 @@ let package = Package(
     .executableTarget(
       name: "MillraceDemo", dependencies: ["TestSupport", "Posix"], swiftSettings: strict),
     .executableTarget(
-      name: "MillraceBench", dependencies: ["TestSupport", "Posix"], swiftSettings: strict),
+      name: "MillraceBench", dependencies: ["TestSupport", "Posix", arguments],
+      swiftSettings: strict),
 
     tests("PosixTests", ["Posix", "Metrics"]),
     tests("TransportTests", ["Transport", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
@@ -116,6 +117,7 @@ let package = Package(
         "TestSupport",
       ]),
     tests("CommandLineTests", ["millrace", "TestSupport", "Posix", arguments]),
+    tests("MillraceBenchTests", ["MillraceBench", "TestSupport", "Posix"]),
     tests("LinkServerTests", ["LinkServer", "TestSupport", "Posix"]),
     tests("MountTests", ["TestSupport", "LinkServer", "Posix"]),
   ]

@@ -29,6 +29,11 @@ public enum Checkout {
     throw SupportError("no built millrace: looked for \(candidates); run `swift build` first")
   }
 
+  /// Another program of the build that this process belongs to.
+  public static func beside(_ name: String) -> String {
+    executablePath().split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 } + "/" + name
+  }
+
   private static func executablePath() -> String {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
     let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
