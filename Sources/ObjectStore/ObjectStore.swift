@@ -120,8 +120,15 @@ public protocol FetchSink: AnyObject, Sendable {
   /// the memory is the store's.
   func receive(_ bytes: UnsafeRawBufferPointer)
 
+  /// A reader waits for its bytes now: what is only fetched ahead may take its time. From any thread.
+  var isAwaited: Bool { get }
+
   /// The end, exactly once, and nothing after it. Success means that every byte was delivered.
   func finish(_ result: Result<Void, StoreError>)
+}
+
+extension FetchSink {
+  public var isAwaited: Bool { true }
 }
 
 /// A fetch that is under way.

@@ -105,6 +105,8 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
 
   // MARK: FetchSink
 
+  var isAwaited: Bool { object.state.withLock { _ in wakeAt != .max } }
+
   func receive(_ bytes: UnsafeRawBufferPointer) {
     // More than was asked for would be a store's defect; it must not become ours.
     var rest = UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(end - position)))

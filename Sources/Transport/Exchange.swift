@@ -10,6 +10,9 @@ public protocol Exchange: AnyObject, Sendable {
   /// time, on another connection; `makeRequest` is then called twice for it, and the rest once.
   var mayBeHedged: Bool { get }
 
+  /// Somebody waits for it now: what is only fetched ahead is not worth a second request.
+  var isAwaited: Bool { get }
+
   /// The request of this attempt (0, 1, ...). A thrown error ends the exchange.
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest
 
@@ -31,6 +34,7 @@ public protocol Exchange: AnyObject, Sendable {
 
 extension Exchange {
   public var mayBeHedged: Bool { false }
+  public var isAwaited: Bool { true }
 }
 
 public enum BodyDisposition: Sendable {

@@ -14,14 +14,15 @@ extension TransferLoop {
       let slow = hedging.slow, task.exchange?.mayBeHedged == true
     else { return usual }
     let due = transfer.startedAt + slow
-    // Past it and not hedged: there was no budget. Looked at again at the usual time.
-    return due > now ? min(usual, due) : usual
+    if due > now { return min(usual, due) }
+    // Past it and not hedged: there was no budget, or nobody waits yet.
+    return task.exchange?.isAwaited == true ? usual : min(usual, now + slow)
   }
 
   func hedgeIfSlow(_ task: ExchangeTask, _ transfer: Transfer, now: Instant) {
     guard configuration.hedges, task.hedge == nil, task.winner == nil,
       let exchange = task.exchange, exchange.mayBeHedged, let slow = hedging.slow,
-      now >= transfer.startedAt + slow, running < configuration.maxConcurrentTransfers,
+      now >= transfer.startedAt + slow, exchange.isAwaited, running < configuration.maxConcurrentTransfers,
       hedging.take(now: now)
     else { return }
     // What cannot be sent now is no harm: the first request is still under way.

@@ -118,6 +118,33 @@ struct HedgingTests {
     }
   }
 
+  @Test func whatNobodyWaitsForIsHedgedOnceSomebodyDoes() {
+    let firstCame = Monitor(false)
+    let server = server { connection, number in
+      if number == 0 {
+        firstCame.signal(all: true) { $0 = true }
+        connection.waitForHangUp()
+      } else {
+        connection.write(answer("second"))
+      }
+    }
+    defer { server.stop() }
+    withTransport { transport, metrics in
+      learn(transport, server)
+      let exchange = TestExchange.get(server.url, mayBeHedged: true)
+      exchange.awaited.withLock { $0 = false }
+      transport.start(exchange, deadline: soon())
+      #expect(firstCame.wait(until: soon()) { $0 ? true : nil } == true)
+      // Ten times what is slow.
+      usleep(200_000)
+      #expect(metrics.hedges.count == 0)
+      exchange.awaited.withLock { $0 = true }
+      #expect(exchange.wait() != nil)
+      #expect(exchange.record.received == Array("second".utf8))
+      #expect(waitForIdle(metrics))
+    }
+  }
+
   @Test func aStoreThatIsSlowAsAWholeIsNotAskedTwiceAsMuch() {
     let server = server { connection, _ in connection.waitForHangUp() }
     defer { server.stop() }

@@ -24,6 +24,8 @@ final class TestExchange: Exchange {
   private let verdict: @Sendable (AttemptOutcome) -> Verdict
   private let onFinish: @Sendable () -> Void
   let mayBeHedged: Bool
+  let awaited = Lock(true)
+  var isAwaited: Bool { awaited.withLock { $0 } }
 
   init(
     mayBeHedged: Bool = false,

@@ -28,6 +28,7 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
   }
 
   var mayBeHedged: Bool { true }
+  var isAwaited: Bool { sink.isAwaited }
 
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     site.metrics.getRequests.add()

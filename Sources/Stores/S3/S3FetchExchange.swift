@@ -30,6 +30,7 @@ final class S3FetchExchange: Exchange {
   }
 
   var mayBeHedged: Bool { true }
+  var isAwaited: Bool { sink.isAwaited }
 
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     metrics.getRequests.add()
