@@ -22,7 +22,8 @@ extension TransferLoop {
   func hedgeIfSlow(_ task: ExchangeTask, _ transfer: Transfer, now: Instant) {
     guard configuration.hedges, task.hedge == nil, task.winner == nil,
       let exchange = task.exchange, exchange.mayBeHedged, let slow = hedging.slow,
-      now >= transfer.startedAt + slow, exchange.isAwaited, running < configuration.maxConcurrentTransfers,
+      now >= transfer.startedAt + slow, exchange.isAwaited,
+      running < configuration.maxConcurrentTransfers,
       hedging.take(now: now)
     else { return }
     // What cannot be sent now is no harm: the first request is still under way.
