@@ -107,6 +107,7 @@ final class CacheFile: Sendable {
     let temporary = folder.temporaryPath(of: id)
     do throws(Errno) {
       let data = try OwnedFile(temporary, O_RDWR | O_CREAT | O_TRUNC)
+      _ = millrace_allocate(data.raw, 0, off_t(version.size))
       try data.write(pieces, at: 0)
       let record = SmallRecord(
         stamp: folder.generation, size: version.size, checksums: pieces.map(PieceRecord.crc))

@@ -81,7 +81,6 @@ extension Stage {
 
   private func small(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
     let cache = try newCache()
-    defer { removeTree(cache) }
     try withMount(kind, link, cache: cache) { mount in
       _ = try read(mount, link, ["--threads", "16", smallFiles(of: mount)])
     }
@@ -103,7 +102,6 @@ extension Stage {
     let measure = Measure(
       name: "\(sizes.files) files of 110 KB, 16 readers, \(link), cold", unit: "files/s")
     let cache = try newCache()
-    defer { removeTree(cache) }
     Machine.warmMemory(1 << 30)
     try withMount(kind, link, cache: cache) { mount in
       let outcome = try read(mount, link, ["--threads", "16", smallFiles(of: mount)])
@@ -114,7 +112,6 @@ extension Stage {
   private func start(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
     guard kind != .plain else { return }
     let cache = try newCache()
-    defer { removeTree(cache) }
     let begin = Instant.now
     try withMount(kind, link, cache: cache) { mount in
       results.add(
@@ -195,7 +192,6 @@ extension Stage {
   private func firstByte(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
     guard kind != .plain else { return }
     let cache = try newCache()
-    defer { removeTree(cache) }
     try withMount(kind, link, cache: cache) { mount in
       for folder in 0..<10 {
         _ = try CommandResult.check(

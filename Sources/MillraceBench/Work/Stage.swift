@@ -111,7 +111,8 @@ final class Stage {
 
   // MARK: Mounting
 
-  /// An empty cache folder.
+  /// An empty cache folder. One of many small files is kept to the end of the run: ext4 searches long for an
+  /// inode while many were freed a minute ago, and the next system would pay for that.
   func newCache() throws -> String {
     mounts += 1
     return try scratch.folder("cache-\(mounts)")
