@@ -17,11 +17,16 @@ enum SourceChecks {
     }
     defer { mounted.store.shutdown() }
     if let access = mounted.access { show(Finding(grade: .ok, what: "keys", detail: access)) }
-    if let origin = mounted.origin, let (host, port) = endpoint(origin) {
-      show(connect(host, port))
-    }
+    var route = mounted.origin.flatMap(endpoint).map(connect)
+    if let found = route, found.grade == .ok { show(found) }
+    defer { if let found = route, found.grade != .ok { show(found) } }
     do throws(StoreError) {
       let page = try StoreProbe.listing(mounted)
+      if route?.grade == .fail {
+        // By a proxy it need not be known or reached from here.
+        route?.grade = .warn
+        route?.advice = "the store answers all the same, so by a proxy: nothing to do"
+      }
       show(Finding(grade: .ok, what: "listing", detail: "\(mounted.name) answers"))
       show(try read(mounted, page))
     } catch {
