@@ -20,7 +20,9 @@ extension CachedObject {
 
   /// A fetch is sent for these pieces; returns the range to ask for.
   func begin(_ fetch: ObjectFetch, _ pieces: Range<Int>) -> Range<UInt64> {
-    state.withLock { _ in
+    state.withLock { state in
+      // Cut down to what is needed, for want of memory: the rest is to be planned anew.
+      if pieces != fetch.pieces { state.streams.forgetPlans() }
       fetch.begin(pieces)
       return fetch.bytes
     }
@@ -61,6 +63,7 @@ extension CachedObject {
     let (waiters, blocks): ([Waiter], [BlockPool.Block]) = state.withLock { state in
       state.fetches.removeAll { $0 === fetch }
       var unfinished: [Int] = []
+      if failure != nil || !fetch.hasBegun { state.streams.forgetPlans() }
       if fetch.hasBegun {
         unfinished = fetch.pieces.filter { state.memory[$0]?.isComplete == false }
         if failure != nil, state.isSmall {
@@ -171,6 +174,7 @@ extension CachedObject {
         return (.used, nil)
       }
       state.memory[piece] = nil
+      state.streams.forgetPlans()
       return (.evicted, held.block)
     }
     if let block { services.pool.release(block) }

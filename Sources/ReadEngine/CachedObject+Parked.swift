@@ -58,12 +58,12 @@ extension CachedObject {
       }
       if waiter.deadline <= .now || services.dispatcher.isStopped { return .fail(.ioError) }
       let link = services.dispatcher.link
-      let ahead =
+      let outlook =
         state.isSmall
-        ? 0
+        ? StreamTracker.Outlook(ahead: 0, planned: 0)
         : state.streams.note(
           waiter.bytes, size: version.size, maxWindow: link.window, pipe: link.pipe)
-      let plan = state.plan(for: waiter.bytes, ahead: ahead, on: link, of: self)
+      let plan = state.plan(for: waiter.bytes, outlook, on: link, of: self)
       var waiter = waiter
       waiter.waitedForStore = true
       state.park(waiter)

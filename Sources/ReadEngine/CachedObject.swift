@@ -159,10 +159,10 @@ final class CachedObject: Sendable {
   {
     guard !state.isSmall, !state.isStale else { return ObjectState.Plan() }
     let link = services.dispatcher.link
-    let ahead = state.streams.note(
+    let outlook = state.streams.note(
       bytes, size: version.size, maxWindow: link.window, pipe: link.pipe)
-    if ahead == 0 { return ObjectState.Plan() }
-    return state.plan(for: bytes, ahead: ahead, on: link, of: self)
+    if outlook.ahead == 0 { return ObjectState.Plan() }
+    return state.plan(for: bytes, outlook, on: link, of: self)
   }
 
   // MARK: Counting

@@ -10,10 +10,11 @@ extension ObjectState {
     var isEmpty: Bool { fetches.isEmpty && promoted.isEmpty }
   }
 
-  /// Fetches for what is missing of `bytes`, and for `ahead` bytes after them. A read that is no part
+  /// Fetches for what is missing of `bytes`, and of what `outlook` says of their sequence. A read that is no part
   /// of a sequence gets exactly its pieces; a small object is fetched whole.
   mutating func plan(
-    for bytes: Range<UInt64>, ahead: UInt64, on link: LinkTerms, of object: CachedObject
+    for bytes: Range<UInt64>, _ outlook: StreamTracker.Outlook, on link: LinkTerms,
+    of object: CachedObject
   ) -> Plan {
     var plan = Plan()
     if isSmall {
@@ -22,12 +23,15 @@ extension ObjectState {
     }
     let pieces = Geometry.pieces(covering: bytes)
     let target = Geometry.pieces(
-      covering: bytes.lowerBound..<min(bytes.upperBound + ahead, version.size)
+      covering: bytes.lowerBound..<min(bytes.upperBound + outlook.ahead, version.size)
     ).upperBound
-    let sizes = RequestSizes(objectSize: version.size, ahead: ahead, link: link)
+    let sizes = RequestSizes(objectSize: version.size, ahead: outlook.ahead, link: link)
     let first = sizes.pieces(at: pieces.upperBound)
     planDemand(pieces, upTo: target, chunk: first, of: object, &plan)
-    planAhead(from: pieces.upperBound, upTo: target, sizes, of: object, &plan)
+    // Looking at every piece of the window at each read would cost more than the read.
+    let start = max(pieces.upperBound, Int(outlook.planned) / Geometry.pieceSize)
+    let end = planAhead(from: start, upTo: target, sizes, of: object, &plan)
+    if outlook.ahead > 0 { streams.planned(upTo: Geometry.start(ofPiece: end)) }
     return plan
   }
 
@@ -58,10 +62,11 @@ extension ObjectState {
     }
   }
 
+  /// Returns the first piece that was left for later.
   private mutating func planAhead(
     from start: Int, upTo target: Int, _ sizes: RequestSizes, of object: CachedObject,
     _ plan: inout Plan
-  ) {
+  ) -> Int {
     var piece = start
     while piece < target {
       if let fetch = fetch(covering: piece) {
@@ -76,10 +81,11 @@ extension ObjectState {
       let end = endOfGap(from: piece, upTo: min(piece + chunk, target))
       // Not in crumbs: the rest of a window waits until it is worth a request of its own.
       let isWorthIt = end - piece >= chunk || end == pieceCount || end < target
-      guard isWorthIt else { return }
+      guard isWorthIt else { return piece }
       add(piece..<end, needed: piece..<piece, isDemand: false, of: object, &plan)
       piece = end
     }
+    return piece
   }
 
   private mutating func add(

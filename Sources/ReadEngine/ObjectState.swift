@@ -198,6 +198,7 @@ struct ObjectState {
   /// What the disk holds of these pieces is wrong or unreadable: it is fetched again.
   mutating func dropFromDisk(_ pieces: some Sequence<Int>) {
     for piece in pieces { presence.drop(piece) }
+    streams.forgetPlans()
   }
 }
 

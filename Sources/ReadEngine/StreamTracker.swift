@@ -27,29 +27,51 @@ struct StreamTracker {
     /// Where the next read is expected: the highest end seen.
     var next: UInt64
     var reads = 1
+    /// Up to here everything was planned: it is not looked at again.
+    var planned: UInt64 = 0
     var lastUse: UInt64
+  }
+
+  /// What a read tells of its sequence.
+  struct Outlook: Equatable {
+    /// How far from the end of the read it is worth reading ahead, bytes; 0: it continues no sequence.
+    var ahead: UInt64
+    /// Up to here that was planned before.
+    var planned: UInt64
   }
 
   private let limits: Limits
   private var streams: [Stream] = []
   private var clock: UInt64 = 0
+  /// The stream that the last read belongs to.
+  private var current = 0
 
   init(limits: Limits = Limits()) { self.limits = limits }
 
-  /// Notes a read of `range` in an object of `size` bytes. Returns how far from the end of the read it
-  /// is worth reading ahead, at most `maxWindow` bytes: 0 for a read that continues no sequence. `pipe`:
-  /// bytes that the line brings while one waits for a first byte.
+  /// Notes a read of `range` in an object of `size` bytes. `maxWindow`: worth reading ahead at most, bytes.
+  /// `pipe`: bytes that the line brings while one waits for a first byte.
   mutating func note(
     _ range: Range<UInt64>, size: UInt64, maxWindow: UInt64, pipe: UInt64 = 0
-  ) -> UInt64 {
+  ) -> Outlook {
     clock += 1
     let stream = follow(range)
-    guard isProven(stream) else { return 0 }
+    guard isProven(stream) else { return Outlook(ahead: 0, planned: 0) }
     let left = size - min(size, range.upperBound)
     let run = stream.next - stream.start
     let ahead =
       stream.start == 0 ? max(run * limits.growthFromStart, pipe) : run * limits.growth
-    return min(ahead, maxWindow, left)
+    return Outlook(ahead: min(ahead, maxWindow, left), planned: stream.planned)
+  }
+
+  /// Everything from the last read's end up to `position` is here, on its way or waiting.
+  mutating func planned(upTo position: UInt64) {
+    guard streams.indices.contains(current) else { return }
+    streams[current].planned = max(streams[current].planned, position)
+  }
+
+  /// Something that was planned will not come, or has gone: it is to be looked at again.
+  mutating func forgetPlans() {
+    for index in streams.indices { streams[index].planned = 0 }
   }
 
   private func isProven(_ stream: Stream) -> Bool {
@@ -59,6 +81,7 @@ struct StreamTracker {
   /// The stream that the read belongs to, or begins.
   private mutating func follow(_ range: Range<UInt64>) -> Stream {
     guard let index = stream(at: range) else { return start(at: range) }
+    current = index
     streams[index].lastUse = clock
     // A read in the slack that does not go on is a repetition, not a proof.
     if range.upperBound > streams[index].next {
@@ -88,9 +111,10 @@ struct StreamTracker {
     let stream = Stream(start: range.lowerBound, next: range.upperBound, lastUse: clock)
     if streams.count < limits.maxStreams {
       streams.append(stream)
+      current = streams.count - 1
     } else {
-      let oldest = streams.indices.min { streams[$0].lastUse < streams[$1].lastUse }!
-      streams[oldest] = stream
+      current = streams.indices.min { streams[$0].lastUse < streams[$1].lastUse }!
+      streams[current] = stream
     }
     return stream
   }

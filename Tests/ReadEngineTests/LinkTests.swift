@@ -79,7 +79,7 @@ struct LinkTests {
         // 128 KiB anywhere, as page faults.
         var page = UInt64.random(in: 0..<size / 4096 - 40, using: &random) * 4096
         for _ in 0..<33 {
-          #expect(tracker.note(page..<page + 4096, size: size, maxWindow: 1 << 30) == 0)
+          #expect(tracker.note(page..<page + 4096, size: size, maxWindow: 1 << 30).ahead == 0)
           page += 4096
         }
       }
@@ -95,7 +95,7 @@ struct LinkTests {
       var position = start
       for _ in 0..<40 {
         let count = UInt64.random(in: 4096...(1 << 20), using: &random)
-        let ahead = tracker.note(position..<position + count, size: size, maxWindow: 1 << 30)
+        let ahead = tracker.note(position..<position + count, size: size, maxWindow: 1 << 30).ahead
         position += count
         #expect(ahead <= (position - start) * (start == 0 ? 8 : 1), "seed \(seed)")
       }

@@ -13,7 +13,7 @@ struct PureDecisionsTests {
     for round in 0..<40 {
       for start in starts {
         let from = start + UInt64(round) << 20
-        let ahead = tracker.note(from..<from + 1 << 20, size: size, maxWindow: 64 << 20)
+        let ahead = tracker.note(from..<from + 1 << 20, size: size, maxWindow: 64 << 20).ahead
         // What begins at the start with this much at once is a whole file being read.
         #expect(
           (ahead > 0) == (round > 0 || start == 0), "round \(round) of the sequence at \(start)")
@@ -29,7 +29,9 @@ struct PureDecisionsTests {
     var misses = 0
     for index in order {
       let from = UInt64(index) << 20
-      if tracker.note(from..<from + 1 << 20, size: size, maxWindow: 64 << 20) == 0 { misses += 1 }
+      if tracker.note(from..<from + 1 << 20, size: size, maxWindow: 64 << 20).ahead == 0 {
+        misses += 1
+      }
     }
     #expect(misses <= 2)
   }
@@ -41,7 +43,9 @@ struct PureDecisionsTests {
       var ahead = 0
       for _ in 0..<100 {
         let from = UInt64.random(in: 0..<(1 << 40), using: &random)
-        if tracker.note(from..<from + 4096, size: 1 << 41, maxWindow: 64 << 20) > 0 { ahead += 1 }
+        if tracker.note(from..<from + 4096, size: 1 << 41, maxWindow: 64 << 20).ahead > 0 {
+          ahead += 1
+        }
       }
       #expect(ahead == 0, "seed \(seed)")
     }
@@ -53,7 +57,7 @@ struct PureDecisionsTests {
     var last: UInt64 = 0
     for index in 0..<300 as Range<UInt64> {
       let end = (index + 1) << 20
-      let ahead = tracker.note(index << 20..<end, size: size, maxWindow: 64 << 20)
+      let ahead = tracker.note(index << 20..<end, size: size, maxWindow: 64 << 20).ahead
       #expect(ahead <= 64 << 20)
       #expect(end + ahead <= size)
       if end + (64 << 20) < size { #expect(ahead >= last) }
