@@ -64,7 +64,9 @@ struct LinkEstimate {
       let lag = max(0, wait - (firstByte ?? wait))
       let speed = Double(sample.bytes) / max(sample.transfer.seconds + lag, 1e-6)
       let old = rate ?? speed
-      rate = old + (speed - old) * (speed > old ? 0.5 : 0.002)
+      // A short transfer tells less: a hiccup or a full socket weighs more in it.
+      let weight = 0.5 * min(1, Double(sample.bytes) / Double(8 << 20))
+      rate = old + (speed - old) * (speed > old ? weight : 0.002)
     }
     if let firstByte, let rate { advise(firstByte, rate) }
   }
