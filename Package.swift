@@ -66,7 +66,7 @@ let package = Package(
       "FuseFrontEnd",
       [
         "Stores", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", "CFuseShim",
-        system, logging,
+        system, logging, deque,
       ]),
 
     // Command line and wiring.
