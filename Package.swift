@@ -89,6 +89,9 @@ let package = Package(
     .executableTarget(
       name: "MillraceBench", dependencies: ["TestSupport", "Posix"], swiftSettings: strict),
 
+    // Replaces malloc, for what is linked into the tests.
+    .target(name: "CMallocCount", path: "Tests/CMallocCount"),
+
     tests("PosixTests", ["Posix", "Metrics"]),
     tests("TransportTests", ["Transport", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
     tests("CredentialsTests", ["Credentials", "ObjectStore", "Posix", "TestSupport"]),
@@ -108,7 +111,7 @@ let package = Package(
       "FuseFrontEndTests",
       [
         "Stores", "FuseFrontEnd", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics",
-        "TestSupport",
+        "TestSupport", "CMallocCount",
       ]),
     tests("CommandLineTests", ["millrace", "TestSupport", "Posix", arguments]),
     tests("MountTests", ["TestSupport", "Posix"]),

@@ -54,7 +54,7 @@ enum StatsTable {
     let bytes = report.counters["front.passthroughBytes"] ?? 0
     let state = report.session["passthrough"] ?? "off"
     return state == "on"
-      ? "\(opens) opens of \(ByteSize.show(bytes)) in all; their reads are the kernel's" : state
+      ? "on: \(opens) opens of \(ByteSize.show(bytes)) in all; their reads are the kernel's" : state
   }
 
   private static func limit(_ name: String, _ bytes: UInt64, _ limit: UInt64) -> String {
