@@ -3,7 +3,7 @@ SWIFT ?= swift
 PREFIX ?= /usr/local
 RELEASE = -c release --static-swift-stdlib
 
-.PHONY: help setup venv build test lint demo bench install clean
+.PHONY: help setup venv build test lint demo bench profile install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -39,6 +39,13 @@ bench: ## this mount beside others; ARGS=--help says what can be chosen
 	$(SWIFT) build $(RELEASE) --product MillraceBench
 	$(SWIFT) build $(RELEASE) --product MillraceLink
 	@exec .build/release/MillraceBench $(ARGS)
+
+profile: setup venv ## what a read costs the daemon: allocations, instructions, symbols (root, perf, valgrind)
+	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path .build/profile
+	$(SWIFT) test -c release --skip-build -Xswiftc -enable-testing --scratch-path .build/profile \
+	  --filter AllocationTests
+	$(SWIFT) build $(RELEASE) --product millrace
+	python3 Tests/Tools/profile.py .build/release/millrace
 
 install: build ## to $(PREFIX)/bin
 	install -D -m 755 .build/release/millrace $(DESTDIR)$(PREFIX)/bin/millrace

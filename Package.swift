@@ -66,7 +66,7 @@ let package = Package(
       "FuseFrontEnd",
       [
         "Stores", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", "CFuseShim",
-        system, logging,
+        system, logging, deque,
       ]),
 
     // Command line and wiring.
@@ -95,6 +95,9 @@ let package = Package(
       name: "MillraceBench", dependencies: ["TestSupport", "Posix", arguments],
       swiftSettings: strict),
 
+    // Replaces malloc, for what is linked into the tests.
+    .target(name: "CMallocCount", path: "Tests/CMallocCount"),
+
     tests("PosixTests", ["Posix", "Metrics"]),
     tests("TransportTests", ["Transport", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
     tests("CredentialsTests", ["Credentials", "ObjectStore", "Posix", "TestSupport"]),
@@ -114,7 +117,7 @@ let package = Package(
       "FuseFrontEndTests",
       [
         "Stores", "FuseFrontEnd", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics",
-        "TestSupport",
+        "TestSupport", "CMallocCount",
       ]),
     tests("CommandLineTests", ["millrace", "TestSupport", "Posix", arguments]),
     tests("MillraceBenchTests", ["MillraceBench", "TestSupport", "Posix"]),

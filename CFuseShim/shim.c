@@ -39,13 +39,79 @@ struct backing_map {
 #define BACKING_OPEN _IOW(229, 1, struct backing_map)
 #define BACKING_CLOSE _IOW(229, 2, uint32_t)
 
-int millrace_backing_open(int device, int file) {
+int millrace_backing_close(int device, int id) {
+  uint32_t value = (uint32_t)id;
+  return ioctl(device, BACKING_CLOSE, &value) < 0 ? -errno : 0;
+}
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+
+void millrace_settle_capabilities(struct fuse_conn_info *connection, uint32_t wanted,
+                                  uint32_t unwanted) {
+  for (int bit = 0; bit < 32; bit++) {
+    uint64_t flag = UINT64_C(1) << bit;
+    if (unwanted & flag) fuse_unset_feature_flag(connection, flag);
+    else if (wanted & flag) fuse_set_feature_flag(connection, flag);
+  }
+}
+
+bool millrace_is_wanted(const struct fuse_conn_info *connection, uint32_t capability) {
+  return connection->want_ext & capability;
+}
+
+bool millrace_knows_passthrough(void) { return true; }
+
+bool millrace_want_passthrough(struct fuse_conn_info *connection, uint32_t depth) {
+  // libfuse counts what lies under the mount and adds one.
+  connection->max_backing_stack_depth = depth - 1;
+  return fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH);
+}
+
+int millrace_backing_open(fuse_req_t request, int device, int file) {
+  (void)device;
+  errno = 0;
+  int id = fuse_passthrough_open(request, file);
+  return id > 0 ? id : -(errno ? errno : EPERM);
+}
+
+int millrace_reply_passed_through(fuse_req_t request, uint64_t handle, int id) {
+  struct fuse_file_info info = {.fh = handle, .backing_id = id};
+  return fuse_reply_open(request, &info);
+}
+
+#else  // What later versions do, by hand. INIT's part is PassthroughHandshake.swift.
+
+void millrace_settle_capabilities(struct fuse_conn_info *connection, uint32_t wanted,
+                                  uint32_t unwanted) {
+  connection->want = (connection->want | wanted) & ~unwanted & connection->capable;
+}
+
+bool millrace_is_wanted(const struct fuse_conn_info *connection, uint32_t capability) {
+  return connection->want & capability;
+}
+
+bool millrace_knows_passthrough(void) { return false; }
+
+bool millrace_want_passthrough(struct fuse_conn_info *connection, uint32_t depth) {
+  (void)connection, (void)depth;
+  return false;
+}
+
+int millrace_backing_open(fuse_req_t request, int device, int file) {
+  (void)request;
   struct backing_map map = {.fd = file};
   int id = ioctl(device, BACKING_OPEN, &map);
   return id < 0 ? -errno : id;
 }
 
-int millrace_backing_close(int device, int id) {
-  uint32_t value = (uint32_t)id;
-  return ioctl(device, BACKING_CLOSE, &value) < 0 ? -errno : 0;
+int millrace_reply_passed_through(fuse_req_t request, uint64_t handle, int id) {
+  // struct fuse_open_out with FOPEN_PASSTHROUGH.
+  struct {
+    uint64_t handle;
+    uint32_t flags;
+    int32_t id;
+  } reply = {.handle = handle, .flags = 1 << 7, .id = id};
+  return fuse_reply_buf(request, (const char *)&reply, sizeof reply);
 }
+
+#endif

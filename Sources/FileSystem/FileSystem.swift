@@ -179,6 +179,12 @@ public final class FileSystem: Sendable {
     invalidationHandler.withLock { $0 = handler }
   }
 
+  /// Called when the disk tier has no file left to evict, on a thread of the engine's: opens that
+  /// nobody needs are to be closed.
+  public func onDiskPressure(_ handler: @escaping @Sendable () -> Void) {
+    engine.onDiskPressure(handler)
+  }
+
   /// Replies to what still waits (EIO) and stops.
   public func shutdown() {
     let (probes, listings) = state.withLock { state in

@@ -5,6 +5,7 @@
 /// read, of the open object, and is answered at once on the thread that took it, or later from any
 /// thread through a `ParkedRequest`. No thread here ever waits for a store. Whoever wires a mount
 /// up calls `init`, then `run` on a thread it can spare, and `unmount` from anywhere.
+import CFuseShim
 public import FileSystem
 import Glibc
 public import Logging
@@ -49,6 +50,11 @@ public final class FuseFrontEnd: Sendable {
     mount.detach()
     notifier.stop(within: .seconds(2))
     connection.close()
+  }
+
+  /// How this program asks the kernel for passthrough, chosen when it was compiled.
+  public static var passthroughInterface: String {
+    millrace_knows_passthrough() ? "through libfuse" : "beside libfuse, which is before 3.17"
   }
 
   /// Serves until the file system is unmounted, by whomever; returns after the last reply.

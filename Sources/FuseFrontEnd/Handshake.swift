@@ -29,7 +29,7 @@ enum Handshake {
   static func settle(_ connection: inout fuse_conn_info) {
     let wanted = wanted.reduce(0 as UInt32) { $0 | UInt32($1) }
     let unwanted = unwanted.reduce(0 as UInt32) { $0 | UInt32($1) }
-    connection.want = (connection.want | wanted) & ~unwanted & connection.capable
+    millrace_settle_capabilities(&connection, wanted, unwanted)
     connection.max_write = UInt32(requestSize)
     // The kernel takes the smaller of this and its own, which root raises in sysfs.
     connection.max_readahead = UInt32(requestSize)
@@ -38,13 +38,13 @@ enum Handshake {
     connection.time_gran = 1_000_000_000
   }
 
-  static func facts(of connection: fuse_conn_info) -> [String: String] {
+  static func facts(of connection: inout fuse_conn_info) -> [String: String] {
     [
       "protocol": "\(connection.proto_major).\(connection.proto_minor)",
       "libfuse": String(cString: fuse_pkgversion()),
       "request_size": "\(connection.max_write)",
       "max_background": "\(connection.max_background)",
-      "readdirplus": connection.want & UInt32(FUSE_CAP_READDIRPLUS) != 0 ? "yes" : "no",
+      "readdirplus": millrace_is_wanted(&connection, UInt32(FUSE_CAP_READDIRPLUS)) ? "yes" : "no",
     ]
   }
 }
@@ -53,7 +53,8 @@ extension Session {
   /// Called by libfuse with what the kernel can.
   func settle(_ connection: inout fuse_conn_info) {
     Handshake.settle(&connection)
-    let settled = Handshake.facts(of: connection)
+    passthroughOutcome.ask(&connection)
+    let settled = Handshake.facts(of: &connection)
     facts.withLock { $0 = settled }
   }
 

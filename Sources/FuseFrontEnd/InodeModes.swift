@@ -1,42 +1,121 @@
+import DequeModule
 import FileSystem
 
-/// Through what each open inode is read. The kernel allows one mode and one backing id an inode as
-/// long as any open of it lives: so the first open decides, and the last release ends it.
+/// Through what each open inode is read, and what is kept of an inode that nobody has open.
 ///
-/// Pure; what registers and gives back ids is handed in.
-struct InodeModes {
-  private struct Entry {
-    var opens: Int
+/// The kernel allows one mode and one backing id an inode as long as any open of it lives: so the
+/// first open decides. After the last release the id stays, for the next open: the least recently
+/// used go when there are more than `limit`. An inode whose file cannot be kept leaves nothing.
+///
+/// Pure; what registers an id is handed in, and what must be given back is handed out. `Hold` is
+/// what keeps the cache file in place.
+struct InodeModes<Hold> {
+  struct Kept {
     /// 0: through this program and the page cache.
     var backingID: Int32
+    /// The cache file's descriptor; another one means another file.
+    var descriptor: CInt
+    var hold: Hold
   }
 
+  private struct Entry {
+    var opens: Int
+    var kept: Kept?
+    /// When the last open ended, counted in releases.
+    var idleSince: UInt64 = 0
+  }
+
+  private let limit: Int
   private var entries: [NodeID: Entry] = [:]
+  /// Least recently used first. What was opened again or forgotten since is passed over.
+  private var idle: Deque<(node: NodeID, since: UInt64)> = []
+  private var releases: UInt64 = 0
+  /// Inodes that nobody has open and of which something is kept.
+  private(set) var idleCount = 0
 
-  /// Inodes open now, and those of them that are passed through.
-  var count: Int { entries.count }
-  var passedThrough: Int { entries.values.count { $0.backingID > 0 } }
+  init(limit: Int) { self.limit = limit }
 
-  /// Takes note of an open. Returns the backing id to open it with, 0 for none. `register` is asked for
-  /// an id if this is the first open, and gives 0 if the inode cannot be passed through.
-  mutating func open(_ node: NodeID, register: () -> Int32) -> Int32 {
-    if let entry = entries[node] {
-      entries[node]!.opens += 1
-      return entry.backingID
+  /// Inodes open now.
+  var openCount: Int { entries.count - idleCount }
+  /// Backing ids in the kernel, of open inodes and idle ones.
+  var backingCount: Int { entries.values.count { ($0.kept?.backingID ?? 0) > 0 } }
+
+  /// Takes note of an open. Returns the backing id to open it with, 0 for none, and what to give back.
+  ///
+  /// `descriptor` is the cache file's now, nil if the object is not whole there. `register` is asked
+  /// when nobody has the inode open and nothing is kept of this file.
+  mutating func open(
+    _ node: NodeID, descriptor: CInt?, register: () -> Kept?
+  ) -> (backingID: Int32, dropped: Kept?) {
+    guard var entry = entries[node] else {
+      let kept = register()
+      entries[node] = Entry(opens: 1, kept: kept)
+      return (kept?.backingID ?? 0, nil)
     }
-    let id = register()
-    entries[node] = Entry(opens: 1, backingID: id)
-    return id
+    var dropped: Kept?
+    if entry.opens == 0 {
+      idleCount -= 1
+      if entry.kept?.descriptor != descriptor {
+        dropped = entry.kept
+        entry.kept = register()
+      }
+    }
+    entry.opens += 1
+    entries[node] = entry
+    return (entry.kept?.backingID ?? 0, dropped)
   }
 
-  /// Takes note of a release. Returns the id to give back, 0 for none.
-  mutating func release(_ node: NodeID) -> Int32 {
-    guard let entry = entries[node] else { return 0 }
-    if entry.opens > 1 {
-      entries[node]!.opens -= 1
-      return 0
+  /// Takes note of a release. Returns what to give back.
+  mutating func release(_ node: NodeID) -> Kept? {
+    guard var entry = entries[node], entry.opens > 0 else { return nil }
+    entry.opens -= 1
+    if entry.opens == 0, entry.kept == nil {
+      entries[node] = nil
+      return nil
     }
+    if entry.opens == 0 {
+      releases += 1
+      entry.idleSince = releases
+      idle.append((node, releases))
+      idleCount += 1
+    }
+    entries[node] = entry
+    if idle.count > 2 * limit + 64 { compact() }
+    return idleCount > limit ? takeOldest() : nil
+  }
+
+  /// The kernel has let go of the inode, or it is of no use any more.
+  mutating func forget(_ node: NodeID) -> Kept? {
+    guard let entry = entries[node], entry.opens == 0 else { return nil }
     entries[node] = nil
-    return entry.backingID
+    idleCount -= 1
+    return entry.kept
+  }
+
+  /// Everything that is kept of inodes that nobody has open.
+  mutating func takeIdle() -> [Kept] {
+    var taken: [Kept] = []
+    while let kept = takeOldest() { taken.append(kept) }
+    return taken
+  }
+
+  private mutating func takeOldest() -> Kept? {
+    while let (node, since) = idle.popFirst() {
+      if isCurrent(node, since) { return forget(node) }
+    }
+    return nil
+  }
+
+  /// Bounded too, although each open and release of the same file leaves an entry.
+  var queueLength: Int { idle.count }
+
+  private mutating func compact() {
+    let current = idle.filter { isCurrent($0.node, $0.since) }
+    idle = Deque(current)
+  }
+
+  private func isCurrent(_ node: NodeID, _ since: UInt64) -> Bool {
+    guard let entry = entries[node] else { return false }
+    return entry.opens == 0 && entry.idleSince == since
   }
 }

@@ -100,6 +100,7 @@ extension Session {
     switch target {
     case .node(let node):
       folderCopies.withLock { $0.forget(node) }
+      passthrough?.forget(node)
       _ = fuse_lowlevel_notify_inval_inode(raw, node, 0, 0)
     case .entry(let parent, let name):
       name.withUnsafeBytes {

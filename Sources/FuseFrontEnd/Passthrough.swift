@@ -1,42 +1,97 @@
 /// Reading past this program: the kernel reads the cache file of an object that is whole on disk.
 ///
 /// An open that is answered with a backing id never sends a read; what it serves is invisible here.
+/// Of a file that is whole on disk the cache file stays open after the last release, and its backing
+/// id with it, so that the next open costs neither: whether there is passthrough or not.
 import CFuseShim
 import FileSystem
 import Glibc
+import Metrics
 import Posix
 import ReadEngine
 import Synchronization
 
 final class Passthrough: Sendable {
+  private typealias Modes = InodeModes<OpenObject>
+
+  /// Files kept open at most, and at most a quarter of the descriptors this process may have (a large
+  /// file takes two). More than the files of an epoch that somebody reads small files from would
+  /// be ideal; each takes about a kilobyte here and an open file in the kernel.
+  static let keptLimit = 4096
+
   private let device: CInt
-  private let modes = Lock(InodeModes())
+  private let modes: Lock<Modes>
   private let trouble: Lock<String?>
+  private let kept: Gauge
 
   /// `reason`: why there is none on this mount; `nil`: there is, as far as INIT can tell.
-  init(device: CInt, unavailable reason: String?) {
+  init(device: CInt, unavailable reason: String?, kept: Gauge) {
     self.device = device
+    self.kept = kept
     trouble = Lock(reason)
+    modes = Lock(Modes(limit: Self.affordableLimit()))
+  }
+
+  private static func affordableLimit() -> Int {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 64 }
+    return Int(min(limit.rlim_cur / 4, rlim_t(keptLimit)))
   }
 
   /// "on", or "off" and why: for stats and doctor.
   var state: String { trouble.withLock { $0 }.map { "off: \($0)" } ?? "on" }
 
   /// The backing id to answer an open with, 0 for none. Every call is followed by one of `release`.
-  func open(_ file: OpenFile) -> Int32 {
-    modes.withLock { modes in
-      modes.open(file.node) { register(file) }
+  func open(_ file: OpenFile, _ request: fuse_req_t) -> Int32 {
+    let (id, dropped) = modes.withLock { modes in
+      defer { publish(modes) }
+      return modes.open(file.node, descriptor: file.object.wholeFile) { register(file, request) }
     }
+    if let dropped { giveBack(dropped) }
+    return id
   }
 
-  func release(_ node: NodeID) {
-    let id = modes.withLock { $0.release(node) }
-    if id > 0 { _ = millrace_backing_close(device, id) }
+  func release(_ node: NodeID) { giveBackOne { $0.release(node) } }
+
+  /// The kernel knows the inode no more.
+  func forget(_ node: NodeID) { giveBackOne { $0.forget(node) } }
+
+  /// Gives back what nobody has open: the disk needs the room, or the mount ends.
+  func letGo() {
+    let idle = modes.withLock { modes in
+      defer { publish(modes) }
+      return modes.takeIdle()
+    }
+    for kept in idle { giveBack(kept) }
   }
 
-  private func register(_ file: OpenFile) -> Int32 {
-    guard trouble.withLock({ $0 == nil }), let descriptor = file.object.wholeFile else { return 0 }
-    let id = millrace_backing_open(device, descriptor)
+  private func giveBackOne(_ take: (inout Modes) -> Modes.Kept?) {
+    let taken = modes.withLock { modes in
+      defer { publish(modes) }
+      return take(&modes)
+    }
+    if let taken { giveBack(taken) }
+  }
+
+  private func publish(_ modes: Modes) { kept.set(Int64(modes.idleCount)) }
+
+  /// The id first: once the file is not held any more, it may be unlinked to free its space, which an
+  /// id would keep occupied.
+  private func giveBack(_ kept: Modes.Kept) {
+    if kept.backingID > 0 { _ = millrace_backing_close(device, kept.backingID) }
+    kept.hold.close()
+  }
+
+  private func register(_ file: OpenFile, _ request: fuse_req_t) -> Modes.Kept? {
+    guard let descriptor = file.object.wholeFile else { return nil }
+    return Modes.Kept(
+      backingID: backingID(of: descriptor, request), descriptor: descriptor,
+      hold: file.object.openAgain())
+  }
+
+  private func backingID(of descriptor: CInt, _ request: fuse_req_t) -> Int32 {
+    guard trouble.withLock({ $0 == nil }) else { return 0 }
+    let id = millrace_backing_open(request, device, descriptor)
     if id > 0 { return id }
     // Said once, and not tried again: the right or the file system below does not change.
     trouble.withLock { trouble in

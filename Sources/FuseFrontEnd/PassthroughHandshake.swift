@@ -1,6 +1,7 @@
-/// Asks the kernel for passthrough on behalf of a libfuse that does not know it (before 3.17).
+/// Asks the kernel for passthrough: by libfuse's own interface where it has one (from 3.17 on), else
+/// on behalf of a libfuse that does not know it.
 ///
-/// libfuse lets its reads and writes of the device be replaced. In INIT's request the kernel says
+/// An older libfuse lets its reads and writes of the device be replaced. In INIT's request the kernel says
 /// whether it can (bit 37 of the flags); in the first reply, which is INIT's, the wish is added to
 /// what libfuse wrote. Nothing else is touched. Layouts: struct fuse_init_in and fuse_init_out of
 /// linux/fuse.h, protocol 7.40.
@@ -18,6 +19,16 @@ enum PassthroughHandshake {
     let isAskedFor = Atomic(false)
     let isOver = Atomic(false)
     init(stackDepth: UInt32) { self.stackDepth = stackDepth }
+
+    /// Within INIT. Does nothing with a libfuse before 3.17: what is hooked does it.
+    func ask(_ connection: inout fuse_conn_info) {
+      guard millrace_knows_passthrough() else { return }
+      isOver.store(true, ordering: .relaxed)
+      guard stackDepth > 0 else { return }
+      let isAsked = millrace_want_passthrough(&connection, stackDepth)
+      isOffered.store(isAsked, ordering: .relaxed)
+      isAskedFor.store(isAsked, ordering: .relaxed)
+    }
   }
 
   private static let initOpcode: UInt32 = 26
@@ -27,6 +38,7 @@ enum PassthroughHandshake {
 
   /// Between mounting and the first request. False: this libfuse cannot be told.
   static func install(on session: OpaquePointer) -> Bool {
+    if millrace_knows_passthrough() { return true }
     var io = fuse_custom_io()
     io.read = { device, buffer, length, userdata in
       let count = read(device, buffer, length)

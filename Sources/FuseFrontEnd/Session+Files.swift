@@ -54,13 +54,13 @@ extension Session {
 extension ParkedRequest {
   fileprivate func opened(_ file: OpenFile) {
     let handle = connection.handles.add(file)
-    let backingID = connection.passthrough?.open(file) ?? 0
-    let isAnswered =
-      if backingID > 0 {
-        answer { replyPassedThrough($0, handle, backingID) }
-      } else {
-        answer { replyCached($0, handle, keepsPages: file.keepsPageCache) }
-      }
+    var backingID: Int32 = 0
+    let isAnswered = answer { request in
+      backingID = connection.passthrough?.open(file, request) ?? 0
+      return backingID > 0
+        ? millrace_reply_passed_through(request, handle, backingID)
+        : replyCached(request, handle, keepsPages: file.keepsPageCache)
+    }
     if isAnswered, backingID > 0 {
       connection.metrics.passthroughOpens.add()
       connection.metrics.passthroughBytes.add(file.object.version.size)
@@ -73,15 +73,5 @@ extension ParkedRequest {
     info.fh = handle
     info.keep_cache = keepsPages ? 1 : 0
     return fuse_reply_open(request, &info)
-  }
-
-  /// struct fuse_open_out with FOPEN_PASSTHROUGH, which fuse_reply_open knows only from 3.17 on.
-  private func replyPassedThrough(
-    _ request: fuse_req_t, _ handle: UInt64, _ backingID: Int32
-  ) -> CInt {
-    var reply = (handle, UInt32(1 << 7), backingID)
-    return withUnsafeBytes(of: &reply) { bytes in
-      bytes.withMemoryRebound(to: CChar.self) { fuse_reply_buf(request, $0.baseAddress, 16) }
-    }
   }
 }

@@ -44,6 +44,7 @@ extension Session {
 
   private func giveBack(_ node: NodeID, _ count: UInt64) {
     folderCopies.withLock { $0.forget(node) }
+    passthrough?.forget(node)
     fileSystem.forget(node, count: count)
   }
 

@@ -75,7 +75,10 @@ final class Session: @unchecked Sendable {
       } else {
         outcome.isAskedFor.load(ordering: .relaxed) ? nil : "this libfuse cannot ask for it"
       }
-    passthrough = Passthrough(device: fuse_session_fd(raw), unavailable: reason)
+    let passthrough = Passthrough(
+      device: fuse_session_fd(raw), unavailable: reason, kept: metrics.keptFiles)
+    self.passthrough = passthrough
+    fileSystem.onDiskPressure { [weak passthrough] in passthrough?.letGo() }
   }
 
   /// False once the connection was cut; replies then go nowhere.
@@ -88,6 +91,7 @@ final class Session: @unchecked Sendable {
   func close() {
     guard open.exchange(false, ordering: .acquiringAndReleasing) else { return }
     let device = fuse_session_fd(raw)
+    passthrough?.letGo()
     if device >= 0, let null = try? OwnedDescriptor.open("/dev/null", O_RDWR) {
       _ = dup2(null.raw, device)
     }

@@ -24,6 +24,8 @@ public final class FrontMetrics: Sendable {
   public let passthroughOpens = Counter()
   /// The sizes of the files so opened, added up: what of them is read is not seen either.
   public let passthroughBytes = Counter()
+  /// Cache files kept open, with their backing ids, that no program has open now.
+  public let keptFiles = Gauge()
   public let reads = Counter()
   public let folderReads = Counter()
   public let forgets = Counter()

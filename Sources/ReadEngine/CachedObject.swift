@@ -161,7 +161,8 @@ final class CachedObject: Sendable {
     let link = services.dispatcher.link
     let outlook = state.streams.note(
       bytes, size: version.size, maxWindow: link.window, pipe: link.pipe)
-    if outlook.ahead == 0 { return ObjectState.Plan() }
+    // Measured: looking for what to fetch ahead, at each read, was four fifths of a hit.
+    if outlook.ahead == 0 || state.lacksNothing { return ObjectState.Plan() }
     return state.plan(for: bytes, outlook, on: link, of: self)
   }
 

@@ -17,6 +17,7 @@ final class DiskTier: Sendable {
   private let isStopping = Atomic(false)
   private let saidFull = Atomic(false)
   private let census: Lock<Thread?> = Lock(nil)
+  private let pressureHandler = Lock<(@Sendable () -> Void)?>(nil)
 
   /// Files a writer may still make on a file system that counts inodes.
   private static let inodeFloor: UInt64 = 1024
@@ -40,6 +41,10 @@ final class DiskTier: Sendable {
     let thread = census.withLock { $0 }
     thread?.join()
     folder.release()
+  }
+
+  func onPressure(_ handler: @escaping @Sendable () -> Void) {
+    pressureHandler.withLock { $0 = handler }
   }
 
   var usedBytes: UInt64 { index.withLock { $0.usedBytes } }
@@ -68,6 +73,7 @@ final class DiskTier: Sendable {
   func reserve(_ bytes: UInt64, for id: FileID) -> Bool {
     // Each round frees what was missing when it began; a few settle it against other users of the
     // disk, and then it is not ours to win.
+    var hasAsked = false
     for _ in 0..<4 {
       let missing = shortage(of: bytes)
       if missing == 0 {
@@ -75,7 +81,11 @@ final class DiskTier: Sendable {
         publish()
         return true
       }
-      if !evict(freeing: missing) { break }
+      if evict(freeing: missing) { continue }
+      // What is held open for later use goes before new bytes stay out.
+      if hasAsked { break }
+      hasAsked = true
+      pressureHandler.withLock { $0 }?()
     }
     if !saidFull.exchange(true, ordering: .relaxed) {
       log.notice(

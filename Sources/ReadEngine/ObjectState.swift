@@ -80,6 +80,9 @@ struct ObjectState {
     }
   }
 
+  /// Every piece is in memory or on its way there, or every piece is on disk: nothing to plan.
+  var lacksNothing: Bool { memory.count == pieceCount || presence.presentCount == pieceCount }
+
   func standing(of bytes: Range<UInt64>) -> Standing {
     var onDisk = false
     var inMemory = false

@@ -36,6 +36,9 @@ public final class OpenObject: Sendable {
     return descriptor >= 0 ? descriptor : nil
   }
 
+  /// Another open of the same version, closed by itself.
+  public func openAgain() -> OpenObject { OpenObject(object.services.open(object.version)) }
+
   /// Where the bytes are now, for `user.millrace.state`.
   public var residence: Residence { object.residence }
 

@@ -33,6 +33,12 @@ public final class ReadEngine: Sendable {
     services.setChangeHandler(handler)
   }
 
+  /// Called when the disk tier has no file left that could go, on a thread of the engine's, no lock
+  /// held: opens that nobody needs are to be closed.
+  public func onDiskPressure(_ handler: @escaping @Sendable () -> Void) {
+    services.disk?.onPressure(handler)
+  }
+
   /// The state of the tiers now, for stats.
   public func usage() -> EngineUsage {
     var usage = EngineUsage()

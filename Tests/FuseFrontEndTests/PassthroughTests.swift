@@ -8,47 +8,79 @@ import Testing
 
 /// What is decided about kernel passthrough, and the bytes of INIT that ask for it.
 struct PassthroughTests {
-  @Test func oneModeAndOneIdForAnInodeAsLongAsAnyOpenLives() {
+  /// Random opens, releases, forgets and pressure, compared with a plain account of what the kernel
+  /// was given: an id is live from its registration until it is handed out, once, to be given back.
+  @Test func oneModeAndOneIdForAnInodeAndABoundedNumberKept() {
     for seed in 0..<1000 as Range<UInt64> {
       var random = SeededGenerator(seed: seed)
-      var modes = InodeModes()
+      let limit = Int.random(in: 0...4, using: &random)
+      var modes = InodeModes<UInt64>(limit: limit)
       var open: [UInt64: (count: Int, id: Int32)] = [:]
-      var live: Set<Int32> = []
+      /// Whose each registered id is.
+      var live: [Int32: UInt64] = [:]
+      var descriptors: [UInt64: CInt] = [:]
       var nextID: Int32 = 1
-      for _ in 0..<300 {
+      func giveBack(_ kept: InodeModes<UInt64>.Kept?) {
+        guard let kept else { return }
+        #expect(live.removeValue(forKey: kept.backingID) == kept.hold, "seed \(seed)")
+        #expect(open[kept.hold] == nil || open[kept.hold]?.id != kept.backingID, "seed \(seed)")
+      }
+      for _ in 0..<400 {
         let node = UInt64.random(in: 1...6, using: &random)
-        if Bool.random(using: &random) {
-          let isWhole = Bool.random(using: &random)
-          var wasAsked = false
-          let id = modes.open(node) {
-            wasAsked = true
-            guard isWhole else { return 0 }
+        switch Int.random(in: 0..<20, using: &random) {
+        case 0..<9:
+          // Whole on disk or not, and now and then another file.
+          if Int.random(in: 0..<4, using: &random) == 0 {
+            descriptors[node] = Bool.random(using: &random) ? nextID : nil
+          }
+          let descriptor = descriptors[node]
+          let before = live
+          let (id, dropped) = modes.open(node, descriptor: descriptor) {
+            guard let descriptor else { return nil }
             defer { nextID += 1 }
-            return nextID
+            live[nextID] = node
+            return .init(backingID: nextID, descriptor: descriptor, hold: node)
           }
-          #expect(wasAsked == (open[node] == nil), "seed \(seed)")
+          giveBack(dropped)
           if let known = open[node] {
-            #expect(id == known.id, "seed \(seed)")
-            open[node]!.count += 1
+            #expect(id == known.id && live == before, "seed \(seed)")
           } else {
-            open[node] = (1, id)
-            if id > 0 { live.insert(id) }
+            #expect((id > 0) == (descriptor != nil), "seed \(seed)")
+            #expect(id == 0 || live[id] == node, "seed \(seed)")
           }
-        } else if let known = open[node] {
-          let returned = modes.release(node)
-          if known.count > 1 {
-            #expect(returned == 0, "seed \(seed)")
-            open[node]!.count -= 1
-          } else {
-            #expect(returned == known.id, "seed \(seed)")
-            open[node] = nil
-            live.remove(returned)
-          }
+          open[node] = ((open[node]?.count ?? 0) + 1, id)
+        case 9..<18:
+          guard let known = open[node] else { continue }
+          open[node] = known.count > 1 ? (known.count - 1, known.id) : nil
+          giveBack(modes.release(node))
+        case 18: giveBack(modes.forget(node))
+        default: for kept in modes.takeIdle() { giveBack(kept) }
         }
-        #expect(modes.count == open.count, "seed \(seed)")
-        #expect(modes.passedThrough == live.count, "seed \(seed)")
+        #expect(modes.openCount == open.count, "seed \(seed)")
+        #expect(modes.backingCount == live.count, "seed \(seed)")
+        #expect(modes.idleCount <= limit && modes.queueLength <= 2 * limit + 65, "seed \(seed)")
+        #expect(live.values.allSatisfy { modes.idleCount > 0 || open[$0] != nil }, "seed \(seed)")
       }
     }
+  }
+
+  @Test func theIdOfTheLeastRecentlyUsedFileGoesFirstAndTheOthersAreUsedAgain() {
+    var modes = InodeModes<UInt64>(limit: 2)
+    func touch(_ node: UInt64) -> (id: Int32, gone: UInt64?) {
+      let id = modes.open(node, descriptor: 1) {
+        .init(backingID: Int32(node), descriptor: 1, hold: node)
+      }.backingID
+      return (id, modes.release(node)?.hold)
+    }
+    #expect(touch(1).gone == nil)
+    #expect(touch(2).gone == nil)
+    #expect(touch(1).gone == nil)
+    #expect(touch(3).gone == 2)
+    let again = modes.open(1, descriptor: 1) {
+      Issue.record("the kept id was not used")
+      return nil
+    }
+    #expect(again.backingID == 1)
   }
 
   /// fuse_in_header and fuse_init_in with the given second word of flags.

@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import Posix
 import TestSupport
@@ -19,6 +20,14 @@ extension MountTests {
 
     private func opens(_ mount: MountedMillrace) throws -> Int {
       try mount.stats().number("passthroughOpens")
+    }
+
+    /// What the daemon's descriptors are; an unlinked file's name ends in " (deleted)".
+    private func openFiles(of mount: MountedMillrace) throws -> [String] {
+      let folder = "/proc/\(try mount.stats().number("pid"))/fd"
+      return try FileManager.default.contentsOfDirectory(atPath: folder).compactMap {
+        try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")
+      }
     }
 
     /// Opens the file until the kernel serves it: its last piece may still be on its way to disk.
@@ -96,6 +105,36 @@ extension MountTests {
       #expect(
         UnsafeRawBufferPointer(start: bytes, count: Self.size)
           .elementsEqual(seededBytes(Self.size, seed: 0)))
+    }
+
+    /// The kept id would keep the space of an unlinked file: it is given back before.
+    @Test func whatIsKeptOpenMakesWayForNewFiles() throws {
+      let names = (0..<12).map { "f\($0)" }
+      let served = try serve(names)
+      let mount = try served.mount(options: ["--cache-size", "12M"])
+      for name in names { try untilPassedThrough(mount, name) }
+      let stats = try mount.stats()
+      #expect(try stats.number("evictedFiles") >= names.count - 4)
+      #expect(try stats.number("keptFiles") <= 4)
+      let open = try openFiles(of: mount)
+      #expect(open.filter { $0.contains("/objects/") }.count <= 2 * 4, "\(open)")
+      #expect(!open.contains { $0.contains("/objects/") && $0.hasSuffix(" (deleted)") }, "\(open)")
+      try mount.unmount()
+    }
+
+    @Test func aSecondOpenUsesTheIdOfTheFirst() throws {
+      let served = try serve(["a"])
+      let mount = try served.mount()
+      try untilPassedThrough(mount, "a")
+      #expect(try mount.stats().number("keptFiles") == 1)
+      for _ in 0..<3 {
+        #expect(try readFile(mount.path + "/a") == seededBytes(Self.size, seed: 0))
+        let isKept = waitFor(within: .seconds(20)) { () -> Bool? in
+          (try? mount.stats().number("keptFiles")) == 1 ? true : nil
+        }
+        #expect(isKept == true)
+      }
+      try mount.unmount()
     }
 
     @Test func aChangedObjectIsAnotherFileAndTheOldOneStaysWholeForItsReader() throws {

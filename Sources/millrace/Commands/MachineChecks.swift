@@ -4,27 +4,30 @@ import Glibc
 enum MachineChecks {
   static func all(_ settings: Settings) -> [Finding] {
     [
-      kernel(), device(), rights(), library(), others(settings), cache(settings), memory(settings),
-      clock(),
+      kernel(), device(), rights(), library(), passthrough(settings), others(settings),
+      cache(settings), memory(settings), clock(),
     ]
   }
 
+  private static var release: String {
+    (readSmallFile("/proc/sys/kernel/osrelease") ?? "unknown").filter { !$0.isNewline }
+  }
+
   private static func kernel() -> Finding {
-    let release = (readSmallFile("/proc/sys/kernel/osrelease") ?? "unknown").filter {
-      !$0.isNewline
+    let release = release
+    guard let version = PassthroughCheck.version(of: release) else {
+      return Finding(grade: .warn, what: "kernel", detail: release)
     }
-    let parts = release.split(whereSeparator: { !$0.isNumber }).prefix(2).compactMap { Int($0) }
-    guard parts.count == 2 else { return Finding(grade: .warn, what: "kernel", detail: release) }
-    if (parts[0], parts[1]) < (4, 20) {
-      return Finding(
-        grade: .fail, what: "kernel", detail: release, advice: "4.20 or newer is needed")
-    }
-    let modern = (parts[0], parts[1]) >= (6, 9)
-    let passthrough =
-      modern && Machine.hasSysAdmin()
-      ? "can pass reads through to the cache's files"
-      : "no passthrough of reads (\(modern ? "it takes CAP_SYS_ADMIN" : "it takes 6.9 or newer"))"
-    return Finding(grade: .ok, what: "kernel", detail: "\(release), \(passthrough)")
+    return version < (4, 20)
+      ? Finding(grade: .fail, what: "kernel", detail: release, advice: "4.20 or newer is needed")
+      : Finding(grade: .ok, what: "kernel", detail: release)
+  }
+
+  private static func passthrough(_ settings: Settings) -> Finding {
+    PassthroughCheck(
+      kernel: release, hasSysAdmin: Machine.hasSysAdmin(),
+      hasCacheFolder: settings.cacheFolder != nil, isTurnedOff: settings.noPassthrough
+    ).finding
   }
 
   private static func device() -> Finding {

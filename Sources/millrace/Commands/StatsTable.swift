@@ -57,7 +57,7 @@ enum StatsTable {
     let bytes = report.counters["front.passthroughBytes"] ?? 0
     let state = report.session["passthrough"] ?? "off"
     return state == "on"
-      ? "\(opens) opens of \(ByteSize.show(bytes)) in all; their reads are the kernel's" : state
+      ? "on: \(opens) opens of \(ByteSize.show(bytes)) in all; their reads are the kernel's" : state
   }
 
   /// "20 ms to the first byte, then 90 MB/s; 16 of them for a sequence, 8 MiB a request".
