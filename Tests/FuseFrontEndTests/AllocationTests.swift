@@ -70,7 +70,7 @@ private let isOptimized: Bool = {
       try readEverywhere(file, times: reads - large, count: 4096)
     }
     #expect(fixture.metrics.reads.hitsInMemory.count - before == UInt64(reads))
-    // A handful is what any other request costs that comes in between; one a read would be 100,000.
+    // Measured: 3 in the whole run, of unknown origin. One a read would be 100,000.
     let ours = Int(counted) - Int(floor) / 1000 * reads
     #expect(
       (0..<10).contains(ours),
