@@ -113,6 +113,8 @@ extension CachedObject {
     var pieces: [Int]
     var bytes: [UnsafeRawBufferPointer]
     var file: CacheFile?
+    /// Ranges on their way of which these are the first to be written: worth their blocks in one go.
+    var coming: [Range<Int>]
   }
 
   /// Most pieces that are written in one go, 8 MiB: the first of them are on disk soon.
@@ -134,7 +136,8 @@ extension CachedObject {
           start: services.pool.address(of: state.memory[piece]!.block),
           count: Geometry.length(ofPiece: piece, size: version.size))
       }
-      return Batch(pieces: pieces, bytes: bytes, file: state.file)
+      return Batch(
+        pieces: pieces, bytes: bytes, file: state.file, coming: state.takeComing(for: pieces))
     }
   }
 

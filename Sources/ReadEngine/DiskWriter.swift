@@ -86,6 +86,10 @@ final class DiskWriter: Sendable {
     } else {
       file = try CacheFile.create(object.version, object.id, in: folder)
     }
+    for range in batch.coming {
+      let bytes = Geometry.bytes(ofPieces: range, size: object.version.size)
+      if disk.reserve(UInt64(bytes.count), for: object.id) { file.allocate(bytes) }
+    }
     var start = 0
     while start < batch.pieces.count {
       var end = start + 1

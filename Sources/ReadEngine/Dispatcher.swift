@@ -147,7 +147,9 @@ final class Dispatcher: Sendable {
     }
     let spare = turn.isDemand ? 0 : reservedForDemand
     let count = pieces.wanted.count
-    if pool.available < count + spare { memory.evict(count + spare - pool.available) }
+    let missing = count + spare - pool.available
+    // Nothing is dropped for read-ahead that would have no room all the same.
+    if missing > 0, turn.isDemand || memory.count >= missing { memory.evict(missing) }
     if pool.promise(count, sparing: spare) {
       fetch.begin(pieces.wanted, turn.isDemand, store, deadline: .now + ioTimeout)
       return true

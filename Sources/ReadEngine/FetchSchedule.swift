@@ -15,6 +15,9 @@ struct FetchSchedule<Fetch: AnyObject> {
   private(set) var aheadInFlight = 0
   private var demand: Deque<Fetch> = []
   private var ahead: Deque<Fetch> = []
+  /// Promoted before they were added: two threads that planned hand over in any order. Identities alone,
+  /// and the last few: one that is never added must not be kept.
+  private var promotedEarly: Deque<ObjectIdentifier> = []
 
   init(maxInFlight: Int, connections: Int, maxAheadWaiting: Int = 256) {
     self.maxInFlight = maxInFlight
@@ -29,6 +32,11 @@ struct FetchSchedule<Fetch: AnyObject> {
 
   /// False: too much read-ahead waits already.
   mutating func addAhead(_ fetch: Fetch) -> Bool {
+    if let index = promotedEarly.firstIndex(of: ObjectIdentifier(fetch)) {
+      promotedEarly.remove(at: index)
+      addDemand(fetch)
+      return true
+    }
     guard ahead.count < maxAheadWaiting else { return false }
     ahead.append(fetch)
     return true
@@ -36,10 +44,16 @@ struct FetchSchedule<Fetch: AnyObject> {
 
   /// A reader has come to wait for a fetch that was read-ahead until now.
   mutating func promote(_ fetch: Fetch) {
-    guard let index = ahead.firstIndex(where: { $0 === fetch }) else { return }
+    guard let index = ahead.firstIndex(where: { $0 === fetch }) else {
+      if promotedEarly.count == Self.mostEarly { promotedEarly.removeFirst() }
+      promotedEarly.append(ObjectIdentifier(fetch))
+      return
+    }
     ahead.remove(at: index)
     demand.append(fetch)
   }
+
+  private static var mostEarly: Int { 64 }
 
   struct Turn {
     var fetch: Fetch

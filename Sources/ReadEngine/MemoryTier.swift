@@ -11,6 +11,9 @@ final class MemoryTier: Sendable {
 
   private let held = Lock(Deque<Held>())
 
+  /// Pieces held, some of them perhaps gone by now.
+  var count: Int { held.withLock { $0.count } }
+
   func hold(_ piece: Int, of object: CachedObject) {
     held.withLock { $0.append(Held(object: object, piece: piece)) }
   }

@@ -17,6 +17,8 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
   let needed: Range<Int>
   private(set) var hasBegun = false
   private(set) var filledTo: UInt64
+  /// The disk has given its range its blocks, or was asked to.
+  var isAllocated = false
 
   /// Of its first pieces, as far as bytes have come. Only the store's thread touches it.
   private var blocks: [BlockPool.Block] = []

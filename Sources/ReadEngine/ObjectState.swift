@@ -175,7 +175,11 @@ struct ObjectState {
   /// A piece is complete in memory. True if it should now be written to disk.
   mutating func complete(_ piece: Int) -> Bool {
     memory[piece]!.isComplete = true
-    guard takesWrites else { return false }
+    guard takesWrites else {
+      // It has its second chance from the start, or read-ahead would go before what was read already.
+      memory[piece]!.wasRead = true
+      return false
+    }
     memory[piece]!.isDirty = true
     dirty.append(piece)
     return true
@@ -183,6 +187,18 @@ struct ObjectState {
 
   /// A small object is written whole, a large one as its pieces come.
   var isReadyToWrite: Bool { isSmall ? dirty.count == pieceCount : !dirty.isEmpty }
+
+  /// Ranges under way that hold one of `pieces`, each told once.
+  mutating func takeComing(for pieces: [Int]) -> [Range<Int>] {
+    if isSmall { return [] }
+    return fetches.compactMap { fetch in
+      guard !fetch.isAllocated, fetch.hasBegun, pieces.contains(where: fetch.pieces.contains) else {
+        return nil
+      }
+      fetch.isAllocated = true
+      return fetch.pieces
+    }
+  }
 
   /// Takes pieces out of memory; their blocks are the caller's to release.
   mutating func removeFromMemory(_ pieces: some Sequence<Int>) -> [BlockPool.Block] {

@@ -17,6 +17,8 @@ struct AddressBook: Sendable {
   static let addressLifetime: Duration = .seconds(300)
   /// A name is looked up anew after this.
   static let refreshInterval: Duration = .seconds(60)
+  /// For how long an address that could not be connected to is left alone; twice as long for each time in
+  /// a row, up to 16 times. Then one request tries it.
   static let quarantine: Duration = .seconds(30)
 
   private struct Entry: Sendable {
@@ -24,6 +26,7 @@ struct AddressBook: Sendable {
     var seenAt: Instant
     var inFlight = 0
     var lastUse: UInt64 = 0
+    var failures = 0
     var avoidUntil = Instant(nanoseconds: 0)
   }
 
@@ -37,8 +40,8 @@ struct AddressBook: Sendable {
   private var clock: UInt64 = 0
 
   /// The address for the next request to `host`: among those in use least, the one used last, for it
-  /// has an idle connection. Nil: the name has none known, or only one. `avoiding`: the address of a
-  /// request that is too slow.
+  /// has an idle connection. Nil: the name has none known, only one, or none that works, and libcurl is to
+  /// connect by its own lights. `avoiding`: the address of a request that is too slow.
   mutating func take(_ host: Host, avoiding slow: String? = nil, now: Instant) -> String? {
     clock += 1
     guard var record = records[host] else { return nil }
@@ -48,14 +51,16 @@ struct AddressBook: Sendable {
       $0.inFlight == 0 && now > $0.seenAt + Self.addressLifetime
     }
     guard record.entries.count > 1 else { return nil }
-    var candidates = record.entries.indices.filter {
-      record.entries[$0].avoidUntil <= now && record.entries[$0].address != slow
+    let working = record.entries.indices.filter { index in
+      let entry = record.entries[index]
+      return entry.avoidUntil <= now && (entry.failures == 0 || entry.inFlight == 0)
     }
-    if candidates.isEmpty { candidates = Array(record.entries.indices) }
-    let best = candidates.min { left, right in
+    let others = working.filter { record.entries[$0].address != slow }
+    let best = (others.isEmpty ? working : others).min { left, right in
       let (a, b) = (record.entries[left], record.entries[right])
       return a.inFlight != b.inFlight ? a.inFlight < b.inFlight : a.lastUse > b.lastUse
-    }!
+    }
+    guard let best else { return nil }
     record.entries[best].inFlight += 1
     record.entries[best].lastUse = clock
     return record.entries[best].address
@@ -67,7 +72,13 @@ struct AddressBook: Sendable {
       return
     }
     records[host]!.entries[index].inFlight -= 1
-    if failed { records[host]!.entries[index].avoidUntil = now + Self.quarantine }
+    if failed {
+      let factor = 1 << min(records[host]!.entries[index].failures, 4)
+      records[host]!.entries[index].failures += 1
+      records[host]!.entries[index].avoidUntil = now + Self.quarantine * factor
+    } else {
+      records[host]!.entries[index].failures = 0
+    }
   }
 
   /// True if the name should be looked up now; the asker does so.

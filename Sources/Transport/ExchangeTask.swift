@@ -42,9 +42,10 @@ final class ExchangeTask: FetchTicket, @unchecked Sendable {
 
   func cancel() { mailbox.cancel(self) }
 
-  /// The first bytes of an answer have come over `transfer`. False: the other was faster.
-  func claim(_ transfer: Transfer) -> Bool {
-    if winner == nil { winner = transfer }
+  /// The head of an answer has come over `transfer`. False: the other was faster, or still runs while this
+  /// one was refused: one server's bad moment must not end what another is about to answer.
+  func claim(_ transfer: Transfer, status: Int) -> Bool {
+    if winner == nil, hedge == nil || status < 400 || status == 416 { winner = transfer }
     return winner === transfer
   }
 

@@ -20,6 +20,10 @@ final class Transfer {
   private(set) var startedAt = Instant(nanoseconds: 0)
   /// When the head of the answer was there.
   private(set) var answeredAt: Instant?
+  /// libcurl found nobody there, or nobody who could be trusted.
+  private(set) var couldNotConnect = false
+  /// What the answer said that was not listened to, because the other of two requests still ran.
+  private(set) var droppedStatus: Int?
   /// The address it was sent to, where the transport chose it.
   private(set) var address: String?
   private(set) var host: AddressBook.Host?
@@ -105,6 +109,8 @@ final class Transfer {
     received = 0
     streamed = 0
     answeredAt = nil
+    couldNotConnect = false
+    droppedStatus = nil
     address = nil
     host = nil
     errorText[0] = 0
@@ -117,6 +123,14 @@ final class Transfer {
     headerList = nil
     // Drops libcurl's copy of the body.
     easy.set(CURLOPT_COPYPOSTFIELDS, pointer: nil)
+  }
+
+  /// libcurl has ended it. What we end ourselves while it connects says nothing of its address.
+  func noteEnd(_ code: CURLcode) {
+    let isFailure =
+      code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT
+      || code == CURLE_SSL_CONNECT_ERROR || code == CURLE_PEER_FAILED_VERIFICATION
+    couldNotConnect = isFailure && requestStarted == nil
   }
 
   /// What the exchange is told of an attempt that libcurl has ended.
@@ -163,7 +177,8 @@ final class Transfer {
     case .complete(let head):
       self.head = head
       answeredAt = .now
-      guard let exchange, let task, task.claim(self) else {
+      guard let exchange, let task, task.claim(self, status: head.status) else {
+        droppedStatus = head.status
         abort = .lost
         return false
       }

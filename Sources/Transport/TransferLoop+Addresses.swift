@@ -8,16 +8,20 @@ extension TransferLoop {
       return
     }
     let now = Instant.now
-    if addresses.mustLookUp(host, now: now) { lookUp(host) }
+    if lookUps < Self.mostLookUps, addresses.mustLookUp(host, now: now) { lookUp(host) }
     if let address = addresses.take(host, avoiding: slow, now: now) {
       transfer.connect(to: address, of: host)
     }
   }
 
+  /// Under way at once: each is a thread, and a name server may not answer.
+  private static let mostLookUps = 4
+
   /// On a thread of its own that nobody waits for: requests go where libcurl sends them until the
   /// answer is there.
   private func lookUp(_ host: AddressBook.Host) {
     guard let lookUp = configuration.lookUp else { return }
+    lookUps += 1
     Thread(named: "name-lookup") { [mailbox] in
       mailbox.lookedUp(host, lookUp(host.name))
     }.detach()
@@ -45,8 +49,9 @@ extension AddressBook.Host {
   }
 }
 
-/// The addresses that the system's resolver knows of a name: IPv4 if it has any, else IPv6. Of both
-/// kinds one may lead nowhere, which only libcurl's own connecting finds out without a wait.
+/// The addresses that the system's resolver knows of a name and this machine has one of its own kind
+/// for: IPv4 if there are any, else IPv6. Of both kinds one may lead nowhere, which only libcurl's own
+/// connecting finds out without a wait.
 @Sendable func addresses(ofName name: String) -> [String] {
   let found = addresses(ofName: name, AF_INET)
   return found.isEmpty ? addresses(ofName: name, AF_INET6) : found
@@ -55,6 +60,7 @@ extension AddressBook.Host {
 private func addresses(ofName name: String, _ family: CInt) -> [String] {
   var hints = addrinfo()
   hints.ai_family = family
+  hints.ai_flags = AI_ADDRCONFIG
   hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
   var list: UnsafeMutablePointer<addrinfo>?
   guard getaddrinfo(name, nil, &hints, &list) == 0 else { return [] }

@@ -53,9 +53,25 @@ extension TransferLoop {
   /// One of two transfers has ended. True: the attempt goes on with the other.
   func endsHedgedTransfer(_ task: ExchangeTask, _ transfer: Transfer) -> Bool {
     guard let hedge = task.hedge, task.winner !== transfer else { return false }
+    if let status = transfer.droppedStatus, status == 429 || status == 503 {
+      hedging.throttled(now: .now)
+    }
     if transfer !== hedge { becomeFirst(hedge, of: task) }
     // It is the hedge now, whichever it was.
     endHedge(of: task)
+    return true
+  }
+
+  /// The first request was given up. True: the second goes on in its place.
+  func goesOnWithHedge(_ task: ExchangeTask, now: Instant) -> Bool {
+    guard let hedge = task.hedge, task.winner == nil else { return false }
+    becomeFirst(hedge, of: task)
+    endHedge(of: task)
+    let watch = ProgressWatch(
+      firstByteTimeout: configuration.firstByteTimeout, stallTimeout: configuration.stallTimeout,
+      now: now)
+    task.phase = .running(hedge, watch)
+    setAlarm(now + watch.interval, of: task)
     return true
   }
 

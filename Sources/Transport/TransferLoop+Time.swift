@@ -52,6 +52,7 @@ extension TransferLoop {
     switch finding {
     case .fine: return
     case .firstByteTimedOut:
+      if goesOnWithHedge(task, now: .now) { return }
       let limit = configuration.firstByteTimeout.seconds
       endAttempt(task, transfer, transfer.outcome(.firstByteTimedOut, "no answer for \(limit) s"))
     case .stalled:

@@ -34,6 +34,7 @@ final class TransferLoop: @unchecked Sendable {
   /// Tasks with two requests under way.
   var hedged: [ExchangeTask] = []
   var addresses = AddressBook()
+  var lookUps = 0
   let spreads: Bool
   /// Since when no exchange has been live; nil while one is.
   var idleSince: Instant?
@@ -103,6 +104,7 @@ final class TransferLoop: @unchecked Sendable {
     for task in batch.refused { refuse(task) }
     for task in batch.cancelled where !task.hasEnded { cancel(task) }
     for (host, list) in batch.lookedUp { addresses.lookedUp(host, list, now: .now) }
+    lookUps -= batch.lookedUp.count
     dropEnded(&ready)
     dropEnded(&awaitingBudget)
   }
@@ -131,6 +133,8 @@ final class TransferLoop: @unchecked Sendable {
   func end(_ task: ExchangeTask, _ result: Result<Void, StoreError>) {
     if case .running(let transfer, _) = task.phase { release(transfer) }
     endHedge(of: task)
+    // The task is its caller's ticket and may outlive the loop, as a transfer must not.
+    task.winner = nil
     task.phase = .ended
     let last = live.removeLast()
     if last !== task {
@@ -233,6 +237,7 @@ final class TransferLoop: @unchecked Sendable {
   func complete(_ transfer: Transfer, _ code: CURLcode) {
     // Not ours any more if its exchange was ended while libcurl's message waited.
     guard let task = transfer.task else { return }
+    transfer.noteEnd(code)
     if endsHedgedTransfer(task, transfer) { return }
     endAttempt(task, transfer, transfer.outcome(code))
   }
@@ -275,8 +280,7 @@ final class TransferLoop: @unchecked Sendable {
       hedging.answered(after: answered - transfer.startedAt)
     }
     if let address = transfer.address, let host = transfer.host {
-      let failed = transfer.requestStarted == nil
-      addresses.release(address, of: host, failed: failed, now: .now)
+      addresses.release(address, of: host, failed: transfer.couldNotConnect, now: .now)
     }
     multi.remove(transfer)
     transfer.recycle()

@@ -62,6 +62,26 @@ struct AddressTests {
     now = now + AddressBook.quarantine
     let again = book.take(host, now: now)
     #expect(again == bad)
+    // One at a time until it has answered, and longer alone when it fails again.
+    let second = book.take(host, now: now)
+    #expect(second != bad)
+    book.release(bad, of: host, failed: true, now: now)
+    now = now + AddressBook.quarantine
+    let early = book.take(host, now: now)
+    #expect(early != bad)
+  }
+
+  @Test func whereNoAddressWorksLibcurlConnectsByItself() {
+    var book = AddressBook()
+    let now = Instant(nanoseconds: 1)
+    _ = book.mustLookUp(host, now: now)
+    book.lookedUp(host, ["10.0.0.1", "10.0.0.2"], now: now)
+    for _ in 0..<2 {
+      let address = book.take(host, now: now)!
+      book.release(address, of: host, failed: true, now: now)
+    }
+    let none = book.take(host, now: now)
+    #expect(none == nil)
   }
 
   @Test func whatIsKeptIsBounded() {

@@ -101,6 +101,54 @@ struct HedgingTests {
     }
   }
 
+  @Test func aRefusalOfOneServerDoesNotEndWhatAnotherIsAboutToAnswer() {
+    let refused = Monitor(false)
+    let server = server { connection, number in
+      if number == 0 {
+        _ = refused.wait(until: soon()) { $0 ? true : nil }
+        connection.write(answer("first"))
+      } else {
+        connection.write(answer("no", status: "503 Slow Down"))
+        refused.signal(all: true) { $0 = true }
+      }
+    }
+    defer { server.stop() }
+    withTransport { transport, metrics in
+      learn(transport, server)
+      let exchange = TestExchange.get(server.url, mayBeHedged: true)
+      transport.start(exchange, deadline: soon())
+      #expect(exchange.wait() != nil)
+      #expect(exchange.record.received == Array("first".utf8))
+      #expect(exchange.record.heads.count == 1)
+      #expect(metrics.retries.count == 0)
+      #expect(waitForIdle(metrics))
+    }
+  }
+
+  @Test func aRequestThatIsGivenUpLeavesTheSecondToGoOn() {
+    let server = server { connection, number in
+      if number == 0 {
+        connection.waitForHangUp()
+      } else {
+        // The first is given up in the meantime, 400 ms after it was sent.
+        usleep(300_000)
+        connection.write(answer("second"))
+      }
+    }
+    defer { server.stop() }
+    withTransport(limits { $0.firstByteTimeout = .milliseconds(400) }) { transport, metrics in
+      learn(transport, server)
+      let exchange = TestExchange.get(server.url, mayBeHedged: true)
+      exchange.awaited.withLock { $0 = false }
+      transport.start(exchange, deadline: soon())
+      usleep(200_000)
+      exchange.awaited.withLock { $0 = true }
+      #expect(exchange.wait() != nil)
+      #expect(exchange.record.received == Array("second".utf8))
+      #expect(waitForIdle(metrics))
+    }
+  }
+
   @Test func whatChangesSomethingIsNeverAskedTwice() {
     let server = server { connection, _ in
       // Longer than what would be slow.

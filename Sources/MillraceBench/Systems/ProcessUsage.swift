@@ -34,9 +34,13 @@ struct ProcessUsage {
   }
 
   private static func family(of pid: pid_t) -> [pid_t] {
-    let children =
-      (try? readText("/proc/\(pid)/task/\(pid)/children"))?.split(separator: " ")
-      .compactMap { pid_t($0.filter(\.isNumber)) } ?? []
+    // Each thread has the children that it started.
+    let threads = (try? namesIn("/proc/\(pid)/task")) ?? []
+    let children = threads.flatMap { thread -> [pid_t] in
+      let name = String(decoding: thread, as: UTF8.self)
+      let text = (try? readText("/proc/\(pid)/task/\(name)/children")) ?? ""
+      return text.split(separator: " ").compactMap { pid_t($0.filter(\.isNumber)) }
+    }
     return [pid] + children.flatMap { family(of: $0) }
   }
 }

@@ -6,9 +6,7 @@ import TestSupport
 extension Stage {
   func measure(_ work: Work, over link: String, round: Int, into results: inout Results) throws {
     say("round \(round), \(link): \(work.rawValue)")
-    if work == .big || work == .firstByte || work == .scattered {
-      try bound(work, link, &results)
-    }
+    try bound(work, link, &results)
     for kind in kinds {
       try Interruption.check()
       do {
@@ -99,13 +97,12 @@ extension Stage {
 
   private func smallCold(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
     guard kind != .plain else { return }
-    let measure = Measure(
-      name: "\(sizes.files) files of 110 KB, 16 readers, \(link), cold", unit: "files/s")
     let cache = try newCache()
     Machine.warmMemory(1 << 30)
     try withMount(kind, link, cache: cache) { mount in
       let outcome = try read(mount, link, ["--threads", "16", smallFiles(of: mount)])
-      results.add(measure, kind, Double(sizes.files) / outcome.seconds, outcome.usage)
+      results.add(
+        smallColdMeasure(link), kind, Double(sizes.files) / outcome.seconds, outcome.usage)
     }
   }
 
@@ -135,6 +132,12 @@ extension Stage {
       let count = Self.connections[link]!
       let raw = try server.raw("/big/big.bin", connections: count, bytes: sizes.big)
       results.bound(bigMeasure(link), "\(count) connections, raw", raw.mbPerSecond)
+    case .smallCold:
+      let raw = try server.raw(
+        "/data/large.bin", connections: 16, bytes: min(sizes.large, sizes.files * 110_000),
+        range: 110_000)
+      results.bound(
+        smallColdMeasure(link), "16 connections, raw", raw.mbPerSecond * 1e6 / 110_000)
     case .firstByte:
       let raw = try server.raw(
         "/data/small/0/0.jpg", connections: 1, bytes: sizes.firstBytes * 500, range: 500)
@@ -154,6 +157,10 @@ extension Stage {
 
   private func bigMeasure(_ link: String) -> Measure {
     .rate("\(sizes.big >> 20) MiB, \(link), cold")
+  }
+
+  private func smallColdMeasure(_ link: String) -> Measure {
+    Measure(name: "\(sizes.files) files of 110 KB, 16 readers, \(link), cold", unit: "files/s")
   }
 
   private func firstByteMeasure(_ link: String) -> Measure {
