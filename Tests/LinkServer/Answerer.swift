@@ -33,6 +33,11 @@ struct Answerer {
   /// False: the connection is of no more use. `notBefore`: when its first byte may leave, on the
   /// monotonic clock.
   func answer(notBefore: Double) -> Bool {
+    // Keys are paths below the bucket's folder, and stay there.
+    let parts = request.path.split(separator: 0x2f)
+    if parts.contains(where: { $0 == [0x2e] || $0 == [0x2e, 0x2e] }) {
+      return error("400 Bad Request", "InvalidURI", notBefore)
+    }
     switch request.method {
     case "PUT": return put(notBefore)
     case "DELETE":
@@ -90,7 +95,8 @@ struct Answerer {
   }
 
   private func body(_ content: Objects.Content, _ range: Range<Int>) -> Bool {
-    let start = server.link.rate > 0 ? clockSeconds() : 0
+    let isPaced = server.link.rate > 0
+    var pace = Pace(server.link, from: isPaced ? clockSeconds() : 0)
     var position = range.lowerBound
     while position < range.upperBound {
       let count = min(server.link.burst, range.upperBound - position)
@@ -98,9 +104,7 @@ struct Answerer {
       position += count
       server.tally.sent(count)
       // The last byte takes its time too: the next answer comes after it.
-      if server.link.rate > 0 {
-        sleep(until: server.link.due(position - range.lowerBound, from: start))
-      }
+      if isPaced { sleep(until: pace.sent(count, now: clockSeconds())) }
     }
     return true
   }
@@ -131,14 +135,17 @@ struct Answerer {
     }
     guard let first = Int(ends[0]), first < size else { return nil }
     guard let last = ends[1].isEmpty ? size - 1 : Int(ends[1]), last >= first else { return nil }
-    return first..<min(last + 1, size)
+    return first..<(last >= size ? size : last + 1)
   }
 
   private func put(_ notBefore: Double) -> Bool {
     if request.headers["expect"] != nil {
       guard conversation.send("HTTP/1.1 100 Continue\r\n\r\n") else { return false }
     }
-    var left = Int(request.headers["content-length"] ?? "") ?? 0
+    guard let length = request.headers["content-length"].flatMap({ Int($0) }), length >= 0 else {
+      return error("411 Length Required", "MissingContentLength", notBefore)
+    }
+    var left = length
     if key.isEmpty {
       while left > 0 {
         let part = conversation.take(left)

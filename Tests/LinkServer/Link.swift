@@ -34,11 +34,28 @@ public struct Link: Sendable, Equatable {
     return firstByte * exponential(sigma * normal(using: &random))
   }
 
-  /// When byte `count` of a body may leave that began at `start`, seconds.
-  public func due(_ count: Int, from start: Double) -> Double {
-    rate > 0 ? start + Double(count) / rate : start
+  /// What is sent in one go, bytes: a thousandth of a second's worth or so, so that the rate holds in the
+  /// small.
+  public var burst: Int { rate > 0 ? min(64 << 10, max(16 << 10, Int(rate / 1000))) : 1 << 20 }
+}
+
+/// When the bytes of a body may leave. Time in which the client does not take them is lost, as on a line:
+/// it is no credit for later.
+struct Pace {
+  private let rate: Double
+  private var next: Double
+  /// Of lateness that is the scheduler's and made good, seconds.
+  static let slack = 0.010
+
+  /// `start`: when the head left, seconds.
+  init(_ link: Link, from start: Double) {
+    rate = link.rate
+    next = start
   }
 
-  /// What is sent in one go, bytes: a hundredth of a second's worth, so that the rate holds in the small.
-  public var burst: Int { rate > 0 ? min(256 << 10, max(16 << 10, Int(rate / 100))) : 1 << 20 }
+  /// `count` bytes have been handed over by `now`; returns when the next may be.
+  mutating func sent(_ count: Int, now: Double) -> Double {
+    next = max(next + Double(count) / rate, now - Self.slack)
+    return next
+  }
 }

@@ -92,23 +92,26 @@ public final class LinkServer: Sendable {
       var one: CInt = 1
       setsockopt(socket, CInt(IPPROTO_TCP), TCP_NODELAY, &one, 4)
       open.withLock { _ = $0.insert(socket) }
-      tally.connected(to: address)
       Thread(named: "connection") { [self] in
-        converse(Conversation(socket))
+        converse(Conversation(socket), address)
         open.withLock { _ = $0.remove(socket) }
-        tally.disconnected()
         close(socket)
       }.detach()
     }
   }
 
-  private func converse(_ conversation: Conversation) {
+  private func converse(_ conversation: Conversation, _ address: String) {
+    // Who only asks for the statistics is none of them.
+    var isCounted = false
+    defer { if isCounted { tally.disconnected() } }
     var random = SeededGenerator(seed: seeds.withLock { $0.next() })
     while let request = conversation.nextRequest() {
       if request.path.starts(with: Array("-/".utf8)) {
         guard answerAboutItself(request, conversation) else { return }
         continue
       }
+      if !isCounted { tally.connected(to: address) }
+      isCounted = true
       let answerer = Answerer(server: self, request: request, conversation: conversation)
       tally.began { answerer.count(in: &$0) }
       let wait = link.wait(using: &random)

@@ -73,7 +73,9 @@ public struct RawClient: Sendable {
       let wait = clockSeconds() - asked
       guard count > 0 else { return false }
       let start = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count])
-      guard let head = findEndOfHead(in: start) else { return false }
+      guard let head = findEndOfHead(in: start), start.starts(with: "HTTP/1.1 206 ".utf8) else {
+        return false
+      }
       var received = count - head
       while received < range.count {
         count = recv(socket, buffer.baseAddress, buffer.count, 0)
@@ -87,6 +89,9 @@ public struct RawClient: Sendable {
 
   private func connect() -> CInt? {
     let socket = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+    var patience = timeval(tv_sec: 30, tv_usec: 0)
+    setsockopt(
+      socket, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian

@@ -37,10 +37,9 @@ final class LinkProcess {
 
   func statistics() throws -> Statistics {
     let stats = MountStats(json: try ask("-/stats", []))
-    // Its own question is a connection too.
     return Statistics(
       requests: try stats.number("requests"), bytes: try stats.number("bytesSent"),
-      connectionsPeak: max(0, try stats.number("connectionsPeak") - 1))
+      connectionsPeak: try stats.number("connectionsPeak"))
   }
 
   private func ask(_ path: String, _ options: [String]) throws -> String {
