@@ -3,7 +3,7 @@ SWIFT ?= swift
 PREFIX ?= /usr/local
 RELEASE = -c release --static-swift-stdlib
 
-.PHONY: help setup venv build test lint demo bench profile install clean
+.PHONY: help setup venv build test lint demo bench allocations profile install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -40,10 +40,12 @@ bench: ## this mount beside others; ARGS=--help says what can be chosen
 	$(SWIFT) build $(RELEASE) --product MillraceLink
 	@exec .build/release/MillraceBench $(ARGS)
 
-profile: setup venv ## what a read costs the daemon: allocations, instructions, symbols (root, perf, valgrind)
+allocations: setup ## the test that counts allocations on the path of a hit, of an optimized build
 	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path .build/profile
 	$(SWIFT) test -c release --skip-build -Xswiftc -enable-testing --scratch-path .build/profile \
 	  --filter AllocationTests
+
+profile: allocations venv ## what a read costs the daemon: allocations, instructions, symbols (root, perf, valgrind)
 	$(SWIFT) build $(RELEASE) --product millrace
 	python3 Tests/Tools/profile.py .build/release/millrace
 

@@ -22,18 +22,22 @@ import Testing
 
   @Test func aChildDiesWithTheProcessThatStartedIt() throws {
     let folder = try TemporaryFolder("orphan")
-    // The outer shell is killed; the inner sleep was started as every child of ours is.
-    let outer = try ChildProcess([
-      "sh", "-c", "setpriv --pdeathsig KILL sleep 600 & echo $! > \(folder.path)/pid; wait",
-    ])
-    let inner = try #require(
+    // The outer shell is killed; the inner sleep was started as every child of ours is. It tells
+    // its id itself, once the death signal is set: a parent killed before that sends none.
+    let inner =
+      "echo $$ > \(folder.path)/new; mv \(folder.path)/new \(folder.path)/pid; exec sleep 600"
+    let outer = try ChildProcess(["sh", "-c", "setpriv --pdeathsig KILL sh -c '\(inner)' & wait"])
+    let id = try #require(
       waitFor(within: .seconds(10)) {
         (try? readText(folder.path("pid"))).flatMap { pid_t($0.filter(\.isNumber)) }
       })
     outer.signal(SIGKILL)
     _ = outer.wait(within: .seconds(10))
-    let gone = waitFor(within: .seconds(10)) { !fileExists("/proc/\(inner)/exe") ? true : nil }
-    #expect(gone == true || (try? readlinkText("/proc/\(inner)/exe")) == nil)
+    // A process that is dead but not yet waited for has an entry, and no program.
+    let gone = waitFor(within: .seconds(10)) {
+      (try? readlinkText("/proc/\(id)/exe")) == nil ? true : nil
+    }
+    #expect(gone == true)
   }
 
   @Test func aTemporaryFolderGoesWithItsOwner() throws {
