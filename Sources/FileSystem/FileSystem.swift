@@ -81,21 +81,44 @@ public final class FileSystem: Sendable {
     find(name, in: folder.folderKey) { [self] result in
       switch result {
       case .failure(let error): reply(.failure(report(error, during: "lookup")))
-      case .success(let finding): reply(.success(answer(finding, folder.folderKey + name)))
+      case .success(let finding): reply(.success(answer(finding, folder.folderKey, name)))
       }
     }
   }
 
   /// Gives back `count` references that lookups and readdirplus entries took.
   public func forget(_ node: NodeID, count: UInt64) {
-    state.withLock { $0.nodes.forget(node, count: count) }
-    updateGauges()
+    let dropped = state.withLock { $0.forget(node, count: count) }
+    if dropped != nil { metrics.names.listedFolders.add(-1) }
   }
 
   /// ESTALE for a file node whose version is no longer the path's.
   public func attributes(of node: NodeID, reply: @escaping Reply<NodeAttributes>) {
+    if node == Self.root { return reply(.success(rootAttributes())) }
+    if let known = knownAttributes(of: node) { return reply(.success(known)) }
     confirm(node, during: "getattr") { [self] result in
-      reply(result.map { $0.map { attributes(node, $0) } ?? rootAttributes() })
+      reply(
+        result.flatMap { _ in
+          state.withLock { state in
+            guard let slot = state.nodes.slot(of: node), !state.nodes.isStale(slot) else {
+              return .failure(.staleNFSFileHandle)
+            }
+            return .success(attributes(slot, &state))
+          }
+        })
+    }
+  }
+
+  /// Those of a node in a fresh listing, without building its path.
+  private func knownAttributes(of node: NodeID) -> NodeAttributes? {
+    let now = clock()
+    return state.withLock { state in
+      guard let slot = state.nodes.slot(of: node),
+        case .listed(let generation, _) = state.nodes.home(of: slot),
+        let known = state.folders[generation.folder], known.listing === generation,
+        known.isFresh(generation, ttl: options.metadataTTL, now: now)
+      else { return nil }
+      return attributes(slot, &state)
     }
   }
 
@@ -109,6 +132,7 @@ public final class FileSystem: Sendable {
         return reply(.failure(.ioError))
       }
       reply(.success(OpenFolder(fileSystem: self, generation: generation)))
+      listAhead(of: place.folderKey)
     }
   }
 
@@ -124,7 +148,7 @@ public final class FileSystem: Sendable {
     }
   }
 
-  private func open(_ id: NodeID, _ node: NodeTable.Node) -> Result<OpenFile, Errno> {
+  private func open(_ id: NodeID, _ node: Node) -> Result<OpenFile, Errno> {
     if node.seen.kind == .folder { return .failure(.isDirectory) }
     if node.seen.isArchived {
       let error = StoreError(
@@ -142,7 +166,7 @@ public final class FileSystem: Sendable {
   public func extendedAttribute(
     of node: NodeID, name: UnsafeRawBufferPointer, reply: @escaping Reply<[UInt8]>
   ) {
-    let found = state.withLock { $0.nodes[node] }
+    let found = state.withLock { $0.node(node) }
     guard node == Self.root || found != nil else { return reply(.failure(.staleNFSFileHandle)) }
     guard let found, found.seen.kind == .file else { return reply(.failure(.noData)) }
     switch String(decoding: name, as: UTF8.self) {
@@ -155,7 +179,7 @@ public final class FileSystem: Sendable {
 
   /// The attribute names of a node.
   public func extendedAttributeNames(of node: NodeID, reply: @escaping Reply<[String]>) {
-    let found = state.withLock { $0.nodes[node] }
+    let found = state.withLock { $0.node(node) }
     guard node == Self.root || found != nil else { return reply(.failure(.staleNFSFileHandle)) }
     guard let found, found.seen.kind == .file else { return reply(.success([])) }
     let etag = found.seen.etag.isEmpty ? [] : ["user.millrace.etag"]
@@ -167,10 +191,12 @@ public final class FileSystem: Sendable {
     state.withLock { state in
       statistics.nodes = state.nodes.count
       statistics.listedFolders = state.listedFolders
-      statistics.bytes = state.nodes.bytes
+      statistics.bytes = state.bytes
     }
     statistics.bytes += account.bytes
     statistics.limit = options.metadataLimit
+    metrics.names.nodes.set(Int64(statistics.nodes))
+    metrics.names.bytes.set(Int64(statistics.bytes))
     return statistics
   }
 
@@ -187,14 +213,14 @@ public final class FileSystem: Sendable {
 
   /// Replies to what still waits (EIO) and stops.
   public func shutdown() {
-    let (probes, listings) = state.withLock { state in
+    let (probes, runs) = state.withLock { state in
       state.isShutDown = true
       defer { state.probes = [:] }
-      return (state.probes.values.flatMap(\.waiters), state.folders.values.compactMap(\.fetching))
+      return (state.probes.values.flatMap(\.waiters), state.folders.values.compactMap(\.run))
     }
     let error = StoreError(.cancelled, store: store.displayName, detail: "shutting down")
     for waiter in probes { waiter(.failure(error)) }
-    for listing in listings { listing.fail(error) }
+    for run in runs { run.cancel(error) }
     notifier.shutdown()
   }
 }
