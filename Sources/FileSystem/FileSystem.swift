@@ -156,23 +156,28 @@ public final class FileSystem: Sendable {
         advice: "restore it in the store (S3: restore-object), then open it again")
       return .failure(report(error, during: "open"))
     }
-    let version = ObjectVersion(
-      key: node.path, etag: node.seen.etag, size: node.seen.size ?? 0, modified: node.seen.modified)
     // A node is one version for ever, so the pages that the kernel has of it are always right.
-    return .success(OpenFile(node: id, object: engine.open(version), keepsPageCache: true))
+    return .success(OpenFile(node: id, object: engine.open(version(of: node)), keepsPageCache: true))
   }
 
-  /// `user.millrace.etag`, `.key`; ENODATA for others, and for folders.
+  /// `user.millrace.etag`, `.key` and `.state`; ENODATA for other names of users, and for folders.
+  ///
+  /// EOPNOTSUPP for all other kinds: there are no ACLs and no labels here. `ls -l` asks for three of
+  /// them a file, and for none any more once it has heard so of a file system.
   public func extendedAttribute(
     of node: NodeID, name: UnsafeRawBufferPointer, reply: @escaping Reply<[UInt8]>
   ) {
+    let name = String(decoding: name, as: UTF8.self)
+    guard name.hasPrefix("user.") else { return reply(.failure(.notSupported)) }
     let found = state.withLock { $0.node(node) }
     guard node == Self.root || found != nil else { return reply(.failure(.staleNFSFileHandle)) }
     guard let found, found.seen.kind == .file else { return reply(.failure(.noData)) }
-    switch String(decoding: name, as: UTF8.self) {
+    switch name {
     case "user.millrace.etag" where !found.seen.etag.isEmpty:
       reply(.success(Array(found.seen.etag.utf8)))
     case "user.millrace.key": reply(.success(found.path.bytes))
+    case "user.millrace.state":
+      reply(.success(Array(engine.residence(of: version(of: found)).rawValue.utf8)))
     default: reply(.failure(.noData))
     }
   }
@@ -183,7 +188,12 @@ public final class FileSystem: Sendable {
     guard node == Self.root || found != nil else { return reply(.failure(.staleNFSFileHandle)) }
     guard let found, found.seen.kind == .file else { return reply(.success([])) }
     let etag = found.seen.etag.isEmpty ? [] : ["user.millrace.etag"]
-    reply(.success(etag + ["user.millrace.key"]))
+    reply(.success(etag + ["user.millrace.key", "user.millrace.state"]))
+  }
+
+  private func version(of node: Node) -> ObjectVersion {
+    ObjectVersion(
+      key: node.path, etag: node.seen.etag, size: node.seen.size ?? 0, modified: node.seen.modified)
   }
 
   public func statistics() -> FileSystemStatistics {
