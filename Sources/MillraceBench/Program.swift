@@ -17,7 +17,8 @@ struct Bench: ParsableCommand {
 
   @Option(help: "Comma-separated: loopback, s3, far.") var links = "loopback,s3,far"
   @Option(help: "Comma-separated names, or part of them; plain is always there.") var systems = ""
-  @Option(help: "Comma-separated groups of work.") var work = ""
+  @Option(help: "Comma-separated groups of work; names is one that only runs when it is named.")
+  var work = ""
   @Option(help: "Repetitions, of which medians are taken.") var `repeat` = 3
   @Option(help: "The large file, MiB.") var mib = 512
   @Option(help: "Small files of 110 KB.") var files = 2000
@@ -27,6 +28,7 @@ struct Bench: ParsableCommand {
   func run() throws {
     if list {
       for item in Work.allCases { say("\(item.rawValue): \(item.explanation)") }
+      say("\(Self.names): \(NamesBench.explanation)")
       say("systems: \(SystemKind.allCases.map(\.rawValue).joined(separator: ", "))")
       return
     }
@@ -34,6 +36,13 @@ struct Bench: ParsableCommand {
     guard requireOrSkip(.fuse) else { throw ExitCode(1) }
     guard geteuid() == 0 else {
       throw ValidationError("run it as root: the page cache is emptied between measurements")
+    }
+    let wanted = work.split(separator: ",").map(String.init)
+    if wanted.contains(Self.names) {
+      try NamesBench(
+        kinds: chosen(SystemKind.allCases, systems), repeats: repeats, isQuick: quick
+      ).run()
+      if wanted.count == 1 { return }
     }
     let sizes = Sizes(
       large: (quick ? 64 : mib) << 20, files: quick ? 200 : files,
@@ -43,9 +52,9 @@ struct Bench: ParsableCommand {
     let stage = try Stage(sizes: sizes, kinds: chosen(SystemKind.allCases, systems))
     defer { stage.end() }
     var results = Results(
-      conditions: Conditions(sizes: sizes, repeats: quick ? 1 : `repeat`, versions: stage.versions))
+      conditions: Conditions(repeats: repeats, versions: stage.versions))
     let lines = links.split(separator: ",").map(String.init)
-    for round in 1...(quick ? 1 : `repeat`) {
+    for round in 1...repeats {
       for link in lines {
         for item in chosen(Work.allCases, work) where item.links.contains(link) {
           try stage.measure(item, over: link, round: round, into: &results)
@@ -56,6 +65,10 @@ struct Bench: ParsableCommand {
     say("\n" + Report.markdown(results))
     say("in .build/bench: table.md, results.json, plot.svg")
   }
+
+  private static let names = "names"
+
+  private var repeats: Int { quick ? 1 : `repeat` }
 
   private func chosen<Item: RawRepresentable<String>>(_ all: [Item], _ text: String) -> [Item] {
     let wanted = text.split(separator: ",")

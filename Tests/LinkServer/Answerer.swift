@@ -38,6 +38,9 @@ struct Answerer {
     if parts.contains(where: { $0 == [0x2e] || $0 == [0x2e, 0x2e] }) {
       return error("400 Bad Request", "InvalidURI", notBefore)
     }
+    if request.method == "PUT" || request.method == "DELETE", server.objects.trees(bucket) != nil {
+      return error("405 Method Not Allowed", "MethodNotAllowed", notBefore)
+    }
     switch request.method {
     case "PUT": return put(notBefore)
     case "DELETE":
@@ -189,10 +192,14 @@ struct Answerer {
       return error("501 Not Implemented", "NotImplemented", notBefore)
     }
     let listing = Listing(request: request, bucket: bucket)
-    guard let page = listing.page(of: server.objects) else {
+    guard let head = listing.write(server.objects, into: conversation.page) else {
       return error("404 Not Found", "NoSuchBucket", notBefore)
     }
-    return reply("200 OK", listing.xml(page), notBefore)
+    let length = head.utf8.count + conversation.page.count
+    let first =
+      "HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: \(length)\r\n\r\n"
+    guard send(first + head, notBefore, more: true) else { return false }
+    return conversation.send(conversation.page.bytes)
   }
 
   // MARK: Sending

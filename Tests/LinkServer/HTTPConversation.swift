@@ -56,6 +56,8 @@ func percentDecoded(_ text: some StringProtocol) -> [UInt8] {
 /// One connection's bytes, in and out.
 final class Conversation {
   let socket: CInt
+  /// Of its listings, one after another.
+  let page = PageBytes()
   private var input: [UInt8] = []
 
   init(_ socket: CInt) { self.socket = socket }

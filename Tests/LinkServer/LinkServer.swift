@@ -44,6 +44,16 @@ public final class LinkServer: Sendable {
     objects.addSynthetic(bucket, Array(key.utf8), size: size)
   }
 
+  /// `folders` folders of `files` objects each that take no room (0: the objects lie flat), with names of
+  /// `nameLength` bytes: see `SyntheticTree`. The bucket holds trees alone and is not written to.
+  public func addSyntheticTree(
+    bucket: String, prefix: String, folders: Int, files: Int, nameLength: Int = 40
+  ) throws {
+    let tree = try SyntheticTree(
+      prefix: Array(prefix.utf8), folders: folders, files: files, nameLength: nameLength)
+    try objects.addTree(bucket, tree)
+  }
+
   public var statistics: String { tally.json }
 
   /// Bytes of objects that went out.

@@ -6,53 +6,58 @@ struct Listing {
 
   private let bucket: String
   private let isV2: Bool
-  private let prefix: [UInt8]
   private let delimiter: String
-  private let start: [UInt8]
-  private let limit: Int
-  private let isEncoded: Bool
+  private let query: ListQuery
 
   init(request: Request, bucket: String) {
     self.bucket = bucket
     isV2 = request["list-type"] == "2"
-    prefix = Array((request["prefix"] ?? "").utf8)
     delimiter = request["delimiter"] ?? ""
     let token = request["continuation-token"].map { percentDecoded($0) }
-    start =
+    let start =
       isV2
       ? token ?? Array((request["start-after"] ?? "").utf8) : Array((request["marker"] ?? "").utf8)
-    limit = min(1000, Int(request["max-keys"] ?? "") ?? 1000)
-    isEncoded = request["encoding-type"] == "url"
+    query = ListQuery(
+      prefix: Array((request["prefix"] ?? "").utf8), delimiter: delimiter.utf8.first, start: start,
+      limit: min(1000, Int(request["max-keys"] ?? "") ?? 1000),
+      isEncoded: request["encoding-type"] == "url")
   }
 
-  func page(of objects: Objects) -> Objects.Page? {
-    objects.list(
-      bucket, prefix: prefix, delimiter: delimiter.utf8.first, after: start, limit: limit)
+  /// Writes the names of the page into `page` and returns what stands before them; nil: no such bucket.
+  func write(_ objects: Objects, into page: PageBytes) -> String? {
+    page.clear()
+    let progress: SyntheticTrees.Progress
+    if let trees = objects.trees(bucket) {
+      progress = trees.write(query, into: page)
+    } else {
+      guard let found = objects.list(bucket, query) else { return nil }
+      for (key, entry) in found.objects {
+        page.object(
+          key, isEncoded: query.isEncoded, modified: entry.modified, size: entry.size,
+          etag: entry.etag.utf8.filter { $0 != 0x22 })
+      }
+      for prefix in found.prefixes { page.commonPrefix(prefix, isEncoded: query.isEncoded) }
+      progress = SyntheticTrees.Progress(
+        count: found.objects.count + found.prefixes.count, next: found.next)
+    }
+    page.end()
+    return head(progress)
   }
 
-  func xml(_ page: Objects.Page) -> String {
+  private func head(_ progress: SyntheticTrees.Progress) -> String {
     var xml = Self.head + "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
-    xml += "<Name>\(bucket)</Name><Prefix>\(text(prefix))</Prefix><MaxKeys>\(limit)</MaxKeys>"
-    xml += "<KeyCount>\(page.objects.count + page.prefixes.count)</KeyCount>"
+    xml += "<Name>\(bucket)</Name><Prefix>\(text(query.prefix))</Prefix>"
+    xml += "<MaxKeys>\(query.limit)</MaxKeys><KeyCount>\(progress.count)</KeyCount>"
     if !delimiter.isEmpty { xml += "<Delimiter>\(delimiter)</Delimiter>" }
-    if isEncoded { xml += "<EncodingType>url</EncodingType>" }
-    xml += "<IsTruncated>\(page.next != nil)</IsTruncated>"
-    if let next = page.next {
+    if query.isEncoded { xml += "<EncodingType>url</EncodingType>" }
+    xml += "<IsTruncated>\(progress.next != nil)</IsTruncated>"
+    if let next = progress.next {
       xml +=
         isV2
-        ? "<NextContinuationToken>\(Self.encoded(next))</NextContinuationToken>"
+        ? "<NextContinuationToken>\(text(next, isEncoded: true))</NextContinuationToken>"
         : "<NextMarker>\(text(next))</NextMarker>"
     }
-    for (key, entry) in page.objects {
-      xml += "<Contents><Key>\(text(key))</Key>"
-      xml += "<LastModified>\(Dates.iso(entry.modified))</LastModified>"
-      xml += "<ETag>\(Self.escaped(entry.etag))</ETag><Size>\(entry.size)</Size>"
-      xml += "<StorageClass>STANDARD</StorageClass></Contents>"
-    }
-    for prefix in page.prefixes {
-      xml += "<CommonPrefixes><Prefix>\(text(prefix))</Prefix></CommonPrefixes>"
-    }
-    return xml + "</ListBucketResult>"
+    return xml
   }
 
   static func buckets(_ names: [String]) -> String {
@@ -63,35 +68,10 @@ struct Listing {
       + "</Buckets></ListAllMyBucketsResult>"
   }
 
-  private func text(_ key: [UInt8]) -> String {
-    isEncoded ? Self.encoded(key) : Self.escaped(String(decoding: key, as: UTF8.self))
-  }
-
-  private static func encoded(_ key: [UInt8]) -> String {
-    let digits = Array("0123456789ABCDEF".utf8)
-    var bytes: [UInt8] = []
-    for byte in key {
-      switch byte {
-      case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2d, 0x2e, 0x2f, 0x5f, 0x7e: bytes.append(byte)
-      default: bytes += [0x25, digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-      }
-    }
-    return String(decoding: bytes, as: UTF8.self)
-  }
-
-  private static func escaped(_ text: String) -> String {
-    var result = ""
-    for character in text.unicodeScalars {
-      switch character {
-      case "&": result += "&amp;"
-      case "<": result += "&lt;"
-      case ">": result += "&gt;"
-      case "\"": result += "&quot;"
-      case "\r": result += "&#13;"
-      default: result.unicodeScalars.append(character)
-      }
-    }
-    return result
+  private func text(_ key: [UInt8], isEncoded: Bool? = nil) -> String {
+    let bytes = PageBytes()
+    bytes.name(key, isEncoded: isEncoded ?? query.isEncoded)
+    return String(decoding: bytes.bytes, as: UTF8.self)
   }
 }
 

@@ -47,6 +47,7 @@ final class Objects: Sendable {
 
   let folder: String
   private let buckets = Lock<[String: Bucket]>([:])
+  private let forests = Lock<[String: SyntheticTrees]>([:])
 
   init(folder: String) {
     self.folder = folder
@@ -83,12 +84,31 @@ final class Objects: Sendable {
 
   // MARK: Asked by requests
 
-  var bucketNames: [String] { buckets.withLock { $0.keys.sorted() } }
+  var bucketNames: [String] {
+    (buckets.withLock { Array($0.keys) } + forests.withLock { Array($0.keys) }).sorted()
+  }
 
-  func hasBucket(_ name: String) -> Bool { buckets.withLock { $0[name] != nil } }
+  func hasBucket(_ name: String) -> Bool {
+    trees(name) != nil || buckets.withLock { $0[name] != nil }
+  }
 
   func entry(_ bucket: String, _ key: [UInt8]) -> Entry? {
-    buckets.withLock { $0[bucket]?.entries[key] }
+    if let trees = trees(bucket) { return trees.entry(key) }
+    return buckets.withLock { $0[bucket]?.entries[key] }
+  }
+
+  /// Nil: not a bucket of trees.
+  func trees(_ bucket: String) -> SyntheticTrees? { forests.withLock { $0[bucket] } }
+
+  func addTree(_ bucket: String, _ tree: SyntheticTree) throws {
+    let isApart = forests.withLock { forests in
+      buckets.withLock({ $0[bucket] == nil })
+        && forests[bucket, default: SyntheticTrees()].add(tree)
+    }
+    guard isApart else {
+      throw SyntheticTree.Bad(
+        description: "bucket \(bucket) has other objects, or a tree in the same place")
+    }
   }
 
   func addSynthetic(_ bucket: String, _ key: [UInt8], size: Int) {
@@ -141,32 +161,30 @@ final class Objects: Sendable {
     var next: [UInt8]?
   }
 
-  /// Keys with `prefix` after `start`, up to `limit` of them and of the prefixes that `delimiter` makes.
-  func list(
-    _ bucket: String, prefix: [UInt8], delimiter: UInt8?, after start: [UInt8], limit: Int
-  ) -> Page? {
+  /// The page that `query` asks for; nil: no such bucket.
+  func list(_ bucket: String, _ query: ListQuery) -> Page? {
     buckets.withLock { buckets in
       guard let bucket = buckets[bucket] else { return nil }
       var page = Page()
-      var index = bucket.firstIndex(from: max(prefix, start))
+      var index = bucket.firstIndex(from: query.firstKey)
       while index < bucket.keys.count {
         let key = bucket.keys[index]
-        guard key.starts(with: prefix) else { break }
-        if key == start {
+        guard key.starts(with: query.prefix) else { break }
+        if key == query.start {
           index += 1
           continue
         }
-        if let delimiter, let end = key[prefix.count...].firstIndex(of: delimiter) {
-          let common = Array(key[...end])
+        if let end = query.endOfCommonPrefix(of: key) {
+          let common = Array(key[..<end])
           // The next key that does not begin with it.
-          let behind = common.dropLast() + [delimiter + 1]
+          let behind = common.dropLast() + [common.last! + 1]
           index = bucket.firstIndex(from: Array(behind))
-          if common == start { continue }
-          if page.objects.count + page.prefixes.count == limit { return page }
+          if common == query.start { continue }
+          if page.objects.count + page.prefixes.count == query.limit { return page }
           page.prefixes.append(common)
           page.next = common
         } else {
-          if page.objects.count + page.prefixes.count == limit { return page }
+          if page.objects.count + page.prefixes.count == query.limit { return page }
           page.objects.append((key, bucket.entries[key]!))
           page.next = key
           index += 1
@@ -176,10 +194,6 @@ final class Objects: Sendable {
       return page
     }
   }
-}
-
-private func max(_ left: [UInt8], _ right: [UInt8]) -> [UInt8] {
-  left.lexicographicallyPrecedes(right) ? right : left
 }
 
 /// Names in a folder and whether each is a folder; links are followed.

@@ -59,7 +59,7 @@ public struct RawClient: Sendable {
   private func converse(
     _ nextRange: () -> Range<Int>?, got: (_ wait: Double, _ count: Int) -> Void
   ) -> Bool {
-    guard let socket = connect() else { return false }
+    guard let socket = connectedSocket(host: host, port: port) else { return false }
     defer { close(socket) }
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
     defer { buffer.deallocate() }
@@ -85,24 +85,5 @@ public struct RawClient: Sendable {
       got(wait, received)
     }
     return true
-  }
-
-  private func connect() -> CInt? {
-    let socket = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
-    var patience = timeval(tv_sec: 30, tv_usec: 0)
-    setsockopt(
-      socket, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = port.bigEndian
-    inet_pton(AF_INET, host, &address.sin_addr)
-    let result = withUnsafePointer(to: &address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        Glibc.connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-      }
-    }
-    if result == 0 { return socket }
-    close(socket)
-    return nil
   }
 }

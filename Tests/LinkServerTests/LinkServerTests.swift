@@ -101,8 +101,10 @@ struct LinkServerTests {
       for _ in 0..<200 {
         let page = try #require(
           objects.list(
-            "b", prefix: Array(prefix.utf8), delimiter: hasDelimiter ? 0x2f : nil, after: start,
-            limit: limit))
+            "b",
+            ListQuery(
+              prefix: Array(prefix.utf8), delimiter: hasDelimiter ? 0x2f : nil, start: start,
+              limit: limit)))
         #expect(page.objects.count + page.prefixes.count <= limit)
         let names = page.objects.map(\.key) + page.prefixes
         found += names.map { String(decoding: $0, as: UTF8.self) }

@@ -7,11 +7,8 @@ struct ReportTests {
   private func results(_ values: [(SystemKind, [Double])], bound: Double? = nil) -> (
     Results, Measure
   ) {
-    let sizes = Sizes(
-      large: 1 << 20, files: 1, big: 1, scattered: 1, shared: 1, scatteredReads: 1,
-      randomReads: 1, firstBytes: 1)
     var results = Results(
-      conditions: Conditions(sizes: sizes, repeats: 3, versions: [("kernel", "6 \"x\"")]))
+      conditions: Conditions(repeats: 3, versions: [("kernel", "6 \"x\"")]))
     let measure = Measure.rate("a file")
     for (kind, list) in values {
       for value in list { results.add(measure, kind, value, Usage(cpuSeconds: 1)) }

@@ -10,7 +10,6 @@ struct Usage: Sendable {
 }
 
 struct Conditions: Sendable {
-  var sizes: Sizes
   var repeats: Int
   var versions: [(String, String)]
 }

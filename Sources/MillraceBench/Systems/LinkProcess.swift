@@ -9,12 +9,14 @@ final class LinkProcess {
   private let child: ChildProcess
   private static let program = "MillraceLink"
 
-  /// `synthetic`: objects that exist in name only, "bucket/key=size".
-  init(_ name: String, folder: String, synthetic: [String], log: String) throws {
+  /// `synthetic`: objects that exist in name only, "bucket/key=size"; `options`: more of MillraceLink's.
+  init(
+    _ name: String, folder: String, synthetic: [String] = [], options: [String] = [], log: String
+  ) throws {
     self.name = name
     child = try ChildProcess(
       [Checkout.beside(Self.program), "serve", folder, "--link", name]
-        + synthetic.flatMap { ["--synthetic", $0] },
+        + synthetic.flatMap { ["--synthetic", $0] } + options,
       streams: ChildProcess.Streams(output: log, errors: log + ".errors"))
     let said = waitFor(within: .seconds(30)) { () -> UInt16? in
       let text = (try? readText(log)) ?? ""
@@ -59,11 +61,31 @@ final class LinkProcess {
         "--bytes", "\(bytes)",
       ] + (range.map { ["--range", "\($0)"] } ?? []), within: .seconds(300)
     ).output
-    func number(_ name: String) -> Double {
-      guard let label = output.firstRange(of: "\"\(name)\": ") else { return 0 }
-      return Double(output[label.upperBound...].prefix { "0123456789.e-".contains($0) }) ?? 0
-    }
     return Raw(
-      mbPerSecond: number("mbPerSecond"), firstByteSeconds: number("firstByteSeconds"))
+      mbPerSecond: Self.number("mbPerSecond", in: output),
+      firstByteSeconds: Self.number("firstByteSeconds", in: output))
+  }
+
+  struct Bare {
+    var seconds: Double
+    var requests: Int
+  }
+
+  /// What a listing of a whole bucket takes that looks at nothing.
+  func list(_ bucket: String, connections: Int) throws -> Bare {
+    let output = try CommandResult.check(
+      [
+        Checkout.beside(Self.program), "list", "\(port)", bucket, "--connections",
+        "\(connections)",
+      ], within: .seconds(300)
+    ).output
+    return Bare(
+      seconds: Self.number("seconds", in: output),
+      requests: Int(Self.number("requests", in: output)))
+  }
+
+  private static func number(_ name: String, in output: String) -> Double {
+    guard let label = output.firstRange(of: "\"\(name)\": ") else { return 0 }
+    return Double(output[label.upperBound...].prefix { "0123456789.e-".contains($0) }) ?? 0
   }
 }

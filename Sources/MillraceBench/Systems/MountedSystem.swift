@@ -36,9 +36,9 @@ final class ForeignMount {
     }
   }
 
-  func unmount() throws {
-    _ = try CommandResult.run(["fusermount3", "-u", path])
-    if child.wait(within: .seconds(60)) == nil { child.end() }
+  func unmount(within patience: Duration = .seconds(60)) throws {
+    _ = try CommandResult.run(["fusermount3", "-u", path], within: patience)
+    if child.wait(within: patience) == nil { child.end() }
     Mounts.detach(path)
   }
 }
@@ -48,17 +48,19 @@ struct Mounter {
   let tree: String
   let juice: JuiceVolume?
   let logs: String
+  /// How long a mount may take to go.
+  var unmountPatience = Duration.seconds(60)
   /// Who the ordinary user is: nobody, as the kernel knows it.
   static let nobody = 65_534
 
   func mount(
     _ kind: SystemKind, server: LinkProcess, bucket: String = "data", at place: String,
-    cache: String
+    cache: String, options: [String] = []
   ) throws -> MountedSystem {
     switch kind {
     case .plain: return .plain(tree)
     case .millrace, .plainPath, .ordinary:
-      return try millrace(kind, server, bucket, place, cache)
+      return try millrace(kind, server, bucket, place, cache, options)
     case .s3fs:
       return try foreign(
         [
@@ -89,11 +91,14 @@ struct Mounter {
   ) throws -> MountedSystem {
     let mount = try ForeignMount(
       command, environment: environment, at: place, log: logs + "/" + "peer.log")
-    return MountedSystem(path: place, pid: mount.child.pid, runAs: [], unmount: mount.unmount)
+    return MountedSystem(path: place, pid: mount.child.pid, runAs: []) {
+      try mount.unmount(within: unmountPatience)
+    }
   }
 
   private func millrace(
-    _ kind: SystemKind, _ server: LinkProcess, _ bucket: String, _ place: String, _ cache: String
+    _ kind: SystemKind, _ server: LinkProcess, _ bucket: String, _ place: String, _ cache: String,
+    _ more: [String]
   ) throws -> MountedSystem {
     let program = try Checkout.millrace()
     var runAs: [String] = []
@@ -103,7 +108,7 @@ struct Mounter {
       chown(place, uid_t(Self.nobody), gid_t(Self.nobody))
       chown(cache, uid_t(Self.nobody), gid_t(Self.nobody))
     }
-    let options = kind == .plainPath ? ["--no-passthrough"] : []
+    let options = more + (kind == .plainPath ? ["--no-passthrough"] : [])
     let mount = try ForeignMount(
       runAs + [
         program, "mount", "s3://" + bucket, place, "--foreground", "--cache-dir", cache,
@@ -112,8 +117,9 @@ struct Mounter {
     let caller = runAs
     return MountedSystem(path: place, pid: mount.child.pid, runAs: runAs) {
       _ = try CommandResult.check(
-        caller + [program, "unmount", place], environment: ["HOME": cache], within: .seconds(60))
-      try mount.unmount()
+        caller + [program, "unmount", place], environment: ["HOME": cache],
+        within: unmountPatience)
+      try mount.unmount(within: unmountPatience)
     }
   }
 }

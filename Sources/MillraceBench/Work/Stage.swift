@@ -91,7 +91,7 @@ final class Stage {
     return tree
   }
 
-  private static func versions(_ kinds: [SystemKind]) -> [(String, String)] {
+  static func versions(_ kinds: [SystemKind]) -> [(String, String)] {
     func line(_ command: [String]) -> String {
       let output = (try? CommandResult.run(command))?.output ?? ""
       return String(output.split(separator: "\n").first ?? "")

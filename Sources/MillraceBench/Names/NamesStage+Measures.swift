@@ -1,0 +1,138 @@
+import Posix
+import TestSupport
+
+/// One round: every system that can do it within a minute or so, in turn.
+extension NamesStage {
+  func measure(round: Int, into results: inout Results) throws {
+    let steps: [(String, (SystemKind, inout Results) throws -> Void)] = [
+      ("loopback", overLoopback), ("20 ms a request", delayedTree),
+      ("one folder, 20 ms a page", delayedFlat), ("a million, 20 ms a page", delayedMillion),
+    ]
+    for (name, step) in steps {
+      say("round \(round), names: \(name)")
+      for kind in kinds { try attempt(kind, &results, step) }
+    }
+    // The same each time, and minutes.
+    guard round == 1 else { return }
+    say("names: memory")
+    for tree in [sizes.million, sizes.millions] {
+      try attempt(.millrace, &results) { try memory($0, tree, &$1) }
+    }
+  }
+
+  private func attempt(
+    _ kind: SystemKind, _ results: inout Results,
+    _ step: (SystemKind, inout Results) throws -> Void
+  ) throws {
+    guard kinds.contains(kind) else { return }
+    try Interruption.check()
+    do { try step(kind, &results) } catch let error as SupportError {
+      say("  \(kind.rawValue): \(error)")
+    }
+  }
+
+  private static let find = "find \"$0\""
+  private static let patienceForPeers = Duration.seconds(120)
+
+  private func overLoopback(_ kind: SystemKind, _ results: inout Results) throws {
+    let tree = sizes.small
+    try withMount(kind, loopback, tree) { mount in
+      if kind == .plain { try forget() }
+      let first = try walk(mount, loopback, Self.find)
+      add(&results, "find, \(tree.description), nothing cached", kind, first)
+      for _ in 0..<3 {
+        add(&results, "the same again", kind, try walk(mount, loopback, Self.find))
+      }
+      let lines = try walk(
+        mount, loopback, "ls -lR \"$0\"", within: Self.patienceForPeers)
+      add(&results, "ls -lR of it, the first", kind, lines)
+      for _ in 0..<3 {
+        add(&results, "ls -lR of it again", kind, try walk(mount, loopback, "ls -lR \"$0\""))
+      }
+      try check(mount, has: tree)
+    }
+  }
+
+  /// The plain folder's own first time: the names come from the disk, the programs do not.
+  private func forget() throws {
+    Machine.dropPageCache()
+    try CommandResult.check(["bash", "-c", "find /dev/null && ls -lR /dev/null && time true"])
+  }
+
+  private func delayedTree(_ kind: SystemKind, _ results: inout Results) throws {
+    guard kind != .plain else {
+      return try bare(&results, name(delayedTree: sizes.small), sizes.small)
+    }
+    try withMount(kind, delayed, sizes.small) { mount in
+      let first = try walk(mount, delayed, Self.find, within: Self.patienceForPeers)
+      add(&results, name(delayedTree: sizes.small), kind, first)
+    }
+  }
+
+  private func name(delayedTree tree: NamesSizes.Tree) -> String {
+    "find, \(tree.description), 20 ms a request"
+  }
+
+  private func delayedFlat(_ kind: SystemKind, _ results: inout Results) throws {
+    let tree = sizes.flat
+    let name = "ls -f, \(tree.description), 20 ms a page"
+    if kind == .plain { try bare(&results, name, tree) }
+    // A request a file: a hundred thousand of them.
+    guard kind != .s3fs else { return }
+    try withMount(kind, delayed, tree) { mount in
+      if kind == .plain { try forget() }
+      let first = try walk(mount, delayed, "ls -f \"$0\"", within: Self.patienceForPeers)
+      add(&results, name, kind, first)
+      try check(mount, has: tree)
+    }
+  }
+
+  private func delayedMillion(_ kind: SystemKind, _ results: inout Results) throws {
+    guard kind == .millrace else { return }
+    let tree = sizes.million
+    let name = "mount to complete find, \(tree.description), 20 ms a page"
+    try bare(&results, name, tree)
+    let begin = Instant.now
+    var mounted = begin
+    try withMount(kind, delayed, tree) { mount in
+      mounted = Instant.now
+      var first = try walk(mount, delayed, Self.find)
+      first.seconds += (mounted - begin).seconds
+      add(&results, name, kind, first)
+      try check(mount, has: tree)
+    }
+  }
+
+  /// Every name stat'ed once. What it took is measured beside it, under a line of its own.
+  private func memory(
+    _ kind: SystemKind, _ tree: NamesSizes.Tree, _ results: inout Results
+  ) throws {
+    let name = "\(tree.description), each stat'ed"
+    try withMount(kind, loopback, tree, options: ["--metadata-limit", "2GiB"]) { mount in
+      let start = ProcessUsage(of: mount.pid).resident
+      let all = try walk(mount, loopback, "find \"$0\" -printf '%s\\n'")
+      let peak = ProcessUsage(of: mount.pid).peakResident
+      let bytes = Double(peak - start) / Double(tree.objects)
+      results.add(
+        Measure(name: "peak memory an object, \(name)", unit: "B", isWait: true), kind, bytes,
+        all.usage, note: "\(start >> 20) to \(peak >> 20) MiB")
+      add(&results, "find -printf %s, \(name), loopback", kind, all)
+      try check(mount, has: tree)
+    }
+  }
+
+  private func bare(
+    _ results: inout Results, _ name: String, _ tree: NamesSizes.Tree
+  ) throws {
+    let listing = try delayed.list(tree.bucket, connections: 32)
+    results.bound(
+      measure(name), "\(tree.folders > 0 ? 32 : 1) at once, \(grouped(listing.requests)) req",
+      listing.seconds)
+  }
+
+  private func add(_ results: inout Results, _ name: String, _ kind: SystemKind, _ walk: Walk) {
+    results.add(measure(name), kind, walk.seconds, walk.usage)
+  }
+
+  private func measure(_ name: String) -> Measure { Measure(name: name, unit: "s", isWait: true) }
+}
