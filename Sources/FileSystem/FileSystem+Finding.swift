@@ -52,6 +52,7 @@ extension FileSystem {
     mayWait: Bool, now: Instant, _ reply: @escaping FindReply
   ) -> Step {
     if state.isShutDown { return .done(.failure(ending())) }
+    loadSaved(&state, folder, now: now)
     let ttl = options.metadataTTL
     var needsFolder = true
     let known = state.folders[folder]

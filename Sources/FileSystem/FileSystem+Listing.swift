@@ -12,6 +12,13 @@ extension FileSystem {
     let (generation, wanted, isNew) = state.withLock {
       state -> (Generation?, ListingRun?, Bool) in
       if state.isShutDown { return (nil, nil, false) }
+      loadSaved(&state, folder, now: now)
+      // One that began before an object was seen to change may show it as it was.
+      if let known = state.folders[folder], let fetching = known.fetching,
+        fetching.started < known.distrustedBefore
+      {
+        state.abandon(fetching)
+      }
       var known = state.folders[folder] ?? FolderState()
       known.lastUsed = now
       if pinned || known.isAhead { state.walk.opened(wasAhead: known.isAhead) }
@@ -21,8 +28,7 @@ extension FileSystem {
         if pinned { listing.pin() }
         return (listing, nil, false)
       }
-      // One that began before an object was seen to change may show it as it was.
-      if let fetching = known.fetching, fetching.started >= known.distrustedBefore {
+      if let fetching = known.fetching {
         if pinned { fetching.pin() }
         return (fetching, known.run, false)
       }
@@ -34,6 +40,25 @@ extension FileSystem {
     }
     if isNew { wanted?.start() } else { wanted?.isWanted() }
     return generation
+  }
+
+  /// Lists a folder anew, whatever is known of it. Nil when shutting down.
+  func relist(_ folder: ObjectKey) -> (old: Generation?, run: ListingRun)? {
+    let now = clock()
+    let started = state.withLock { state -> (Generation?, ListingRun)? in
+      if state.isShutDown { return nil }
+      if let fetching = state.folders[folder]?.fetching { state.abandon(fetching) }
+      var known = state.folders[folder] ?? FolderState()
+      known.distrustedBefore = now
+      known.lastUsed = now
+      let run = newRun(of: folder, at: now, isAhead: false, state.begins)
+      known.fetching = run.generation
+      known.run = run
+      state.folders[folder] = known
+      return (known.listing, run)
+    }
+    started?.1.start()
+    return started
   }
 
   private func newRun(
@@ -88,7 +113,9 @@ extension FileSystem {
     _ generation: Generation, _ result: Result<Int, StoreError>, _ wasAhead: Bool
   ) {
     switch result {
-    case .success(let hidden): complete(generation, hidden: hidden)
+    case .success(let hidden):
+      complete(generation, hidden: hidden)
+      saveSometimes()
     case .failure(let error):
       // Nobody has asked for it: whoever does will ask again.
       if !wasAhead { _ = report(error, during: "list") }
@@ -142,7 +169,7 @@ extension FileSystem {
       guard let parent else { return }
       generation.forEachChunk { _, chunk in
         for offset in 0..<chunk.count where state.withLock({ _ in chunk.node(at: offset) != 0 }) {
-          handler(.entry(parent: parent, name: Array(chunk.name(chunk[offset]))))
+          _ = handler(.entry(parent: parent, name: Array(chunk.name(chunk[offset]))))
         }
       }
     }
@@ -200,8 +227,8 @@ extension FileSystem {
     let parent = state.withLock { $0.nodeID(ofFolder: folder, root: prefix) }
     guard let handler = invalidationHandler.withLock({ $0 }) else { return }
     _ = notifier.submit {
-      if let parent { handler(.entry(parent: parent, name: name)) }
-      handler(.node(node))
+      if let parent { _ = handler(.entry(parent: parent, name: name)) }
+      _ = handler(.node(node))
     }
   }
 }

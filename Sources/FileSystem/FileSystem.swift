@@ -28,12 +28,14 @@ public final class FileSystem: Sendable {
   let log: Logger
   let failures: FailureLog
   let clock: @Sendable () -> Instant
+  /// Nanoseconds since 1970: what is kept from one mount to the next goes by it.
+  let wallTime: @Sendable () -> Int64
   /// Folders have no time of their own in a store: theirs is the mount's.
   let mountTime = Int64(time(nil))
   let account = ByteAccount()
   let state = Lock(NameState())
   let notifier = WorkerPool(named: "invalidate", threads: 1)
-  let invalidationHandler = Lock<(@Sendable (Invalidation) -> Void)?>(nil)
+  let invalidationHandler = Lock<(@Sendable (Invalidation) -> Bool)?>(nil)
 
   /// `prefix` is empty or ends in "/": the folder of the store that is the root of the mount.
   public convenience init(
@@ -42,13 +44,14 @@ public final class FileSystem: Sendable {
   ) {
     self.init(
       store: store, prefix: prefix, engine: engine, options: options, metrics: metrics, log: log,
-      clock: { .now })
+      clock: { .now }, wallTime: FileSystem.wallClock)
   }
 
   /// `clock` tells the age of what is known; deadlines of the store go by the real one.
   init(
     store: any ObjectStore, prefix: ObjectKey, engine: ReadEngine, options: FileSystemOptions,
-    metrics: Metrics, log: Logger, clock: @escaping @Sendable () -> Instant
+    metrics: Metrics, log: Logger, clock: @escaping @Sendable () -> Instant,
+    wallTime: @escaping @Sendable () -> Int64 = FileSystem.wallClock
   ) {
     self.store = store
     self.prefix = prefix
@@ -57,7 +60,9 @@ public final class FileSystem: Sendable {
     self.metrics = metrics
     self.log = log
     self.clock = clock
+    self.wallTime = wallTime
     failures = FailureLog(log: log)
+    openSavedListings()
     engine.onChanged { [weak self] version in self?.objectChanged(version) }
   }
 
@@ -157,7 +162,8 @@ public final class FileSystem: Sendable {
       return .failure(report(error, during: "open"))
     }
     // A node is one version for ever, so the pages that the kernel has of it are always right.
-    return .success(OpenFile(node: id, object: engine.open(version(of: node)), keepsPageCache: true))
+    return .success(
+      OpenFile(node: id, object: engine.open(version(of: node)), keepsPageCache: true))
   }
 
   /// `user.millrace.etag`, `.key` and `.state`; ENODATA for other names of users, and for folders.
@@ -211,7 +217,8 @@ public final class FileSystem: Sendable {
   }
 
   /// What the kernel must drop, told by a thread that holds no lock (the kernel may call back).
-  public func onInvalidation(_ handler: @escaping @Sendable (Invalidation) -> Void) {
+  /// The handler says false if it cannot take it now.
+  public func onInvalidation(_ handler: @escaping @Sendable (Invalidation) -> Bool) {
     invalidationHandler.withLock { $0 = handler }
   }
 
@@ -221,8 +228,9 @@ public final class FileSystem: Sendable {
     engine.onDiskPressure(handler)
   }
 
-  /// Replies to what still waits (EIO) and stops.
+  /// Keeps the listings for the next mount, replies to what still waits (EIO) and stops.
   public func shutdown() {
+    if state.withLock({ !$0.isShutDown }) { saveListings() }
     let (probes, runs) = state.withLock { state in
       state.isShutDown = true
       defer { state.probes = [:] }

@@ -70,6 +70,22 @@ final class Generation: Sendable {
       State(builder: ListingBuilder(folder: folder, listingHasAttributes: listingHasAttributes)))
   }
 
+  /// One that was kept from an earlier mount.
+  init(
+    folder: ObjectKey, started: Instant, entries: ListingEntries, hidden: Int, account: ByteAccount
+  ) {
+    self.folder = folder
+    self.account = account
+    startedAt = Atomic(started.nanoseconds)
+    listedAt = Atomic(started.nanoseconds)
+    pathHash = PathHash(folder.bytes)
+    var state = State(
+      builder: ListingBuilder(folder: folder, entries: entries, hidden: hidden), pages: 1)
+    state.accounted = entries.heldBytes
+    account.add(state.accounted)
+    self.state = Lock(state)
+  }
+
   deinit { account.add(-state.withLock { $0.accounted }) }
 
   /// Adds a page; the last one completes the generation. Returns the names it hides by then.
@@ -111,6 +127,12 @@ final class Generation: Sendable {
 
   var hasPages: Bool { state.withLock { $0.pages > 0 || $0.failure != nil } }
   var isComplete: Bool { state.withLock { $0.builder.isComplete } }
+  /// Entries, their digest, and names that are hidden.
+  var totals: (count: Int, digest: UInt64, hidden: Int) {
+    state.withLock {
+      ($0.builder.entries.count, $0.builder.entries.digest, $0.builder.hidden)
+    }
+  }
   var isOrdered: Bool { state.withLock { $0.builder.isOrdered } }
   var count: Int { state.withLock { $0.builder.entries.count } }
   var bytes: Int { state.withLock { $0.accounted } }

@@ -68,6 +68,15 @@ struct ListingBuilder {
     self.listingHasAttributes = listingHasAttributes
   }
 
+  /// One that is complete already.
+  init(folder: ObjectKey, entries: ListingEntries, hidden: Int) {
+    self.folder = folder
+    listingHasAttributes = true
+    self.entries = entries
+    self.hidden = hidden
+    isComplete = true
+  }
+
   /// Takes one page; the last one completes the entries.
   mutating func add(_ page: ListPage, isLast: Bool) {
     page.withContents { contents in

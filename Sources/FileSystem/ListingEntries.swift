@@ -37,6 +37,22 @@ struct ListingEntries {
   /// Of all entries in their order: two listings with one digest and one count have the same entries.
   private(set) var digest: UInt64 = 0xcbf2_9ce4_8422_2325
 
+  init() {}
+
+  /// Of chunks that were kept.
+  init(_ kept: [NameChunk], digest: UInt64) {
+    for chunk in kept {
+      starts.append(sealed)
+      for offset in 0..<chunk.count where chunk[offset].flags.contains(.folder) {
+        folders.append(UInt32(sealed + offset))
+      }
+      chunks.append(chunk)
+      sealed += chunk.count
+      bytes += chunk.bytes
+    }
+    self.digest = digest
+  }
+
   /// Entries that can be seen, by name and by index.
   var count: Int { sealed }
 

@@ -19,6 +19,9 @@ final class ListingRun: Sendable {
     var paused: [ListingPlan.Fetch] = []
     /// Nobody waits for it yet.
     var isAhead: Bool
+    /// The result, once the file system has taken it in.
+    var outcome: Result<Int, StoreError>?
+    var followers: [@Sendable (Result<Int, StoreError>) -> Void] = []
   }
 
   let generation: Generation
@@ -58,6 +61,15 @@ final class ListingRun: Sendable {
       return state.paused
     }
     for next in paused { fetch(next) }
+  }
+
+  /// Calls `follower` when it has ended and the file system goes by it, or at once.
+  func whenEnded(_ follower: @escaping @Sendable (Result<Int, StoreError>) -> Void) {
+    let outcome = state.withLock { state in
+      if state.outcome == nil { state.followers.append(follower) }
+      return state.outcome
+    }
+    if let outcome { follower(outcome) }
   }
 
   /// Ends it: nothing more is asked.
@@ -164,7 +176,14 @@ final class ListingRun: Sendable {
       state.ready = []
       return state.isAhead
     }
-    if let wasAhead { events.ended(generation, result, wasAhead) }
+    guard let wasAhead else { return }
+    events.ended(generation, result, wasAhead)
+    let followers = state.withLock { state in
+      state.outcome = result
+      defer { state.followers = [] }
+      return state.followers
+    }
+    for follower in followers { follower(result) }
   }
 
   private static func summary(

@@ -58,6 +58,7 @@ final class NameChunk: @unchecked Sendable {
   /// Of each entry, the slot of the node that the kernel has of it; 0 for none.
   private let nodes: UnsafeMutablePointer<UInt32>
   private let blob: UnsafeMutableRawPointer
+  private let blobLength: Int
 
   init(_ filled: Filling) {
     count = filled.entries.count
@@ -69,6 +70,7 @@ final class NameChunk: @unchecked Sendable {
     nodes = (memory + nodesAt).bindMemory(to: UInt32.self, capacity: count)
     nodes.update(repeating: 0, count: count)
     blob = memory + size
+    blobLength = filled.blob.count
     filled.entries.withUnsafeBufferPointer { source in
       if let base = source.baseAddress { entries.update(from: base, count: source.count) }
     }
@@ -77,7 +79,36 @@ final class NameChunk: @unchecked Sendable {
     }
   }
 
+  /// From bytes that were kept; nil if they cannot be right.
+  init?(entries bytes: UnsafeRawBufferPointer, count: Int, blob source: UnsafeRawBufferPointer) {
+    self.count = count
+    let nodesAt = count * MemoryLayout<Entry>.stride
+    let size = nodesAt + count * 4
+    memory = .allocate(byteCount: max(size + source.count, 1), alignment: 8)
+    self.bytes = size + source.count + 96
+    if let base = bytes.baseAddress { memory.copyMemory(from: base, byteCount: bytes.count) }
+    entries = memory.bindMemory(to: Entry.self, capacity: count)
+    nodes = (memory + nodesAt).bindMemory(to: UInt32.self, capacity: count)
+    nodes.update(repeating: 0, count: count)
+    blob = memory + size
+    blobLength = source.count
+    if let base = source.baseAddress { blob.copyMemory(from: base, byteCount: source.count) }
+    for index in 0..<count {
+      let entry = entries[index]
+      let end =
+        Int(entry.start) + Int(entry.nameLength) + Int(entry.etagLength)
+        + (entry.flags.contains(.longTime) ? 8 : 0)
+      if entry.nameLength == 0 || end > source.count { return nil }
+    }
+  }
+
   deinit { memory.deallocate() }
+
+  /// For keeping.
+  var entryBytes: UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(UnsafeBufferPointer(start: entries, count: count))
+  }
+  var blobBytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: blob, count: blobLength) }
 
   subscript(index: Int) -> Entry {
     get { entries[index] }

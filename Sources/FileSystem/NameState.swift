@@ -13,6 +13,9 @@ struct NameState {
   var walk = WalkAhead()
   /// Whether the store begins a listing where it is told to, once that was seen.
   var begins: Bool?
+  /// What earlier mounts listed, until it is asked for.
+  var saved: SavedListings?
+  var savedAt = Instant(nanoseconds: 0)
   var isShutDown = false
 
   var listedFolders: Int { folders.values.count { $0.listing != nil } }

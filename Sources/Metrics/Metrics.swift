@@ -86,4 +86,6 @@ public final class NameMetrics: Sendable {
   public let hiddenNames = Counter()
   /// Folders that were listed before anybody asked.
   public let listedAhead = Counter()
+  /// Folders whose listing an earlier mount had kept.
+  public let listingsFromDisk = Counter()
 }

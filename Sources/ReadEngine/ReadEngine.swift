@@ -44,6 +44,9 @@ public final class ReadEngine: Sendable {
     services.disk?.onPressure(handler)
   }
 
+  /// The cache folder of the store, which this engine has for itself; nil without a disk tier.
+  public var folder: String? { services.disk?.folder.path }
+
   /// The state of the tiers now, for stats.
   public func usage() -> EngineUsage {
     var usage = EngineUsage()
