@@ -61,7 +61,9 @@ let package = Package(
     layer(
       "ReadEngine",
       ["ObjectStore", "Posix", "Metrics", "CEngineShim", system, crypto, logging, deque]),
-    layer("FileSystem", ["ReadEngine", "ObjectStore", "Posix", "Metrics", system, logging]),
+    layer(
+      "FileSystem",
+      ["ReadEngine", "ObjectStore", "Posix", "Metrics", "CEngineShim", system, logging]),
     layer(
       "FuseFrontEnd",
       [

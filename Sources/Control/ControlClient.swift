@@ -1,3 +1,4 @@
+public import FileSystem
 import FoundationEssentials
 import Glibc
 
@@ -7,6 +8,9 @@ public enum ControlClient {
     public var description: String
   }
 
+  /// A report of a million changes.
+  private static let answerLimit = 512 << 20
+
   /// The body of GET /v1/stats.
   public static func stats(socket path: String, timeoutSeconds: Int = 5) throws(Failure) -> [UInt8]
   {
@@ -15,10 +19,39 @@ public enum ControlClient {
     return try body(of: answer)
   }
 
-  public static func decode(_ json: [UInt8]) throws(Failure) -> StatsReport {
-    do { return try JSONDecoder().decode(StatsReport.self, from: Data(json)) } catch {
+  /// POST /v1/refresh of a path relative to the mount, bytes.
+  public static func refresh(_ target: [UInt8], socket path: String) throws(Failure)
+    -> RefreshReport
+  {
+    try parse(try post("refresh", target, path, 60))
+  }
+
+  /// POST /v1/update of a path relative to the mount, bytes; waits as long as the listing takes, an hour at
+  /// most.
+  public static func update(_ target: [UInt8], socket path: String) throws(Failure)
+    -> (report: UpdateReport, json: [UInt8])
+  {
+    let json = try post("update", target, path, 3600)
+    return (try parse(json), json)
+  }
+
+  private static func post(
+    _ name: String, _ target: [UInt8], _ path: String, _ timeout: Int
+  ) throws(Failure) -> [UInt8] {
+    try body(
+      of: exchange(
+        "POST /v1/\(name)?path=\(PathQuery.text(of: target)) HTTP/1.1\r\nHost: millrace\r\n"
+          + "Content-Length: 0\r\nConnection: close\r\n\r\n", path, timeout))
+  }
+
+  private static func parse<Report: Decodable>(_ json: [UInt8]) throws(Failure) -> Report {
+    do { return try JSONDecoder().decode(Report.self, from: Data(json)) } catch {
       throw Failure(description: "the daemon answers in another version's words: \(error)")
     }
+  }
+
+  public static func decode(_ json: [UInt8]) throws(Failure) -> StatsReport {
+    try parse(json)
   }
 
   private static func exchange(_ request: String, _ path: String, _ timeout: Int) throws(Failure)
@@ -38,7 +71,7 @@ public enum ControlClient {
     guard sent == request.utf8.count else { throw failure("asking \(path)") }
     var answer: [UInt8] = []
     var piece = [UInt8](repeating: 0, count: 16 << 10)
-    while answer.count < 4 << 20, !isWhole(answer) {
+    while answer.count < answerLimit, !isWhole(answer) {
       let count = recv(descriptor, &piece, piece.count, 0)
       if count < 0 { throw failure("waiting for the answer of \(path)") }
       if count == 0 { break }
@@ -71,7 +104,7 @@ public enum ControlClient {
 
   private static func body(of answer: [UInt8]) throws(Failure) -> [UInt8] {
     guard let (head, body) = split(answer), head.hasPrefix("HTTP/1.1 200") else {
-      throw Failure(description: "the control socket gives no statistics")
+      throw Failure(description: "the control socket does not know how")
     }
     return Array(body.prefix(contentLength(head) ?? body.count))
   }

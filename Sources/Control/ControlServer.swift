@@ -1,3 +1,4 @@
+public import FileSystem
 import FlyingFox
 import FlyingSocks
 import FoundationEssentials
@@ -11,18 +12,46 @@ public final class ControlServer: Sendable {
   private let server: HTTPServer
   private let task = Lock<Task<Void, Never>?>(nil)
 
+  /// What can be asked for beside statistics, each with a path relative to the mount. Called on a thread
+  /// of the runtime's; the reply may come from any.
+  public struct Actions: Sendable {
+    /// Returns the number of folders that were forgotten.
+    public var refresh: @Sendable (_ path: [UInt8]) -> Int
+    public var update:
+      @Sendable (_ path: [UInt8], _ reply: @escaping @Sendable (UpdateReport) -> Void) -> Void
+
+    public init(
+      refresh: @escaping @Sendable (_ path: [UInt8]) -> Int,
+      update:
+        @escaping @Sendable (
+          _ path: [UInt8], _ reply: @escaping @Sendable (UpdateReport) -> Void
+        ) -> Void
+    ) {
+      self.refresh = refresh
+      self.update = update
+    }
+  }
+
   /// `path`: at most 107 bytes, in a folder that only its owner can enter; what is there is
   /// replaced. `report` is called for each request, on a thread of the runtime's.
-  public init(path: String, report: @escaping @Sendable () -> StatsReport) {
+  public init(
+    path: String, report: @escaping @Sendable () -> StatsReport, actions: Actions
+  ) {
     self.path = path
     unlink(path)
     let handler = ClosureHTTPHandler { request in
-      guard request.method == .GET, request.path == "/v1/stats" else {
-        return HTTPResponse(statusCode: .notFound)
+      let target = PathQuery.path(of: request.query.first { $0.name == "path" }?.value ?? "")
+      switch (request.method, request.path) {
+      case (.GET, "/v1/stats"): return try ControlServer.answer(report())
+      case (.POST, "/v1/refresh"):
+        return try ControlServer.answer(RefreshReport(folders: actions.refresh(target)))
+      case (.POST, "/v1/update"):
+        let found = await withCheckedContinuation { done in
+          actions.update(target) { done.resume(returning: $0) }
+        }
+        return try ControlServer.answer(found)
+      default: return HTTPResponse(statusCode: .notFound)
       }
-      return HTTPResponse(
-        statusCode: .ok, headers: [.contentType: "application/json"],
-        body: try ControlServer.encode(report()))
     }
     server = HTTPServer(
       address: .unix(path: path), timeout: 15, logger: .disabled, handler: handler)
@@ -49,9 +78,31 @@ public final class ControlServer: Sendable {
     unlink(path)
   }
 
-  private static func encode(_ report: StatsReport) throws -> Data {
+  private static func answer(_ report: some Encodable) throws -> HTTPResponse {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-    return try encoder.encode(report)
+    return HTTPResponse(
+      statusCode: .ok, headers: [.contentType: "application/json"],
+      body: try encoder.encode(report))
+  }
+}
+
+/// What `millrace refresh` is told.
+public struct RefreshReport: Sendable, Codable {
+  /// Folders whose listing was forgotten.
+  public var folders: Int
+}
+
+/// A path in a request: hexadecimal, since it is bytes and need be no text.
+enum PathQuery {
+  static func text(of path: [UInt8]) -> String {
+    path.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+
+  static func path(of text: String) -> [UInt8] {
+    let digits = text.utf8.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
+    return stride(from: 0, to: digits.count - 1, by: 2).map {
+      UInt8(digits[$0] << 4 | digits[$0 + 1])
+    }
   }
 }

@@ -19,25 +19,33 @@ public enum PercentEncoding {
   /// As listings with encoding-type=url are read: "%41" is "A", "+" is a space. A "%" that two
   /// hexadecimal digits do not follow stays as it is.
   public static func decodeForm(_ bytes: [UInt8]) -> [UInt8] {
-    guard bytes.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) else {
-      return bytes
-    }
-    var decoded: [UInt8] = []
-    decoded.reserveCapacity(bytes.count)
-    var index = 0
-    while index < bytes.count {
-      let byte = bytes[index]
-      if byte == UInt8(ascii: "%"), index + 2 < bytes.count, let high = value(bytes[index + 1]),
-        let low = value(bytes[index + 2])
-      {
-        decoded.append(high << 4 | low)
-        index += 3
-        continue
-      }
-      decoded.append(byte == UInt8(ascii: "+") ? UInt8(ascii: " ") : byte)
-      index += 1
-    }
+    var decoded = bytes
+    decodeForm(&decoded)
     return decoded
+  }
+
+  /// In place.
+  public static func decodeForm(_ bytes: inout [UInt8]) {
+    guard
+      let first = bytes.firstIndex(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") })
+    else { return }
+    var index = first
+    var end = first
+    while index < bytes.count {
+      var byte = bytes[index]
+      index += 1
+      if byte == UInt8(ascii: "%"), index + 1 < bytes.count, let high = value(bytes[index]),
+        let low = value(bytes[index + 1])
+      {
+        byte = high << 4 | low
+        index += 2
+      } else if byte == UInt8(ascii: "+") {
+        byte = UInt8(ascii: " ")
+      }
+      bytes[end] = byte
+      end += 1
+    }
+    bytes.removeLast(bytes.count - end)
   }
 
   private static func isUnreserved(_ byte: UInt8) -> Bool {

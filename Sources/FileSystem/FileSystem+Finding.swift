@@ -40,11 +40,9 @@ extension FileSystem {
     _ generation: Generation, _ name: [UInt8], _ folder: ObjectKey, _ reply: @escaping FindReply
   ) {
     generation.waitForFirstPage { [self] in
-      switch generation.find(name) {
-      case .entry(let seen) where seen.size != nil:
-        reply(.success(Finding(seen: seen, at: generation.started)))
-      case .absent: reply(.success(Finding(seen: nil, at: generation.started)))
-      case .entry, .undecided: find(name, in: folder, mayWait: false, reply: reply)
+      switch generation.finding(name) {
+      case .decided(let finding): reply(.success(finding))
+      case .needsHead, .undecided: find(name, in: folder, mayWait: false, reply: reply)
       }
     }
   }
@@ -54,22 +52,24 @@ extension FileSystem {
     mayWait: Bool, now: Instant, _ reply: @escaping FindReply
   ) -> Step {
     if state.isShutDown { return .done(.failure(ending())) }
+    loadSaved(&state, folder, now: now)
     let ttl = options.metadataTTL
     var needsFolder = true
+    let known = state.folders[folder]
     if ttl > .zero {
-      let listing = state.freshListing(of: folder, ttl: ttl, now: now)
-      if let (_, node) = state.nodes.current(path), now < node.checked + ttl,
-        node.checked >= listing?.started ?? node.checked
-      {
-        return .done(.success(Finding(seen: node.seen, at: node.checked)))
+      let listing = known?.listing.flatMap { known!.isFresh($0, ttl: ttl, now: now) ? $0 : nil }
+      if let finding = state.currentFinding(folder, name, listing, ttl: ttl, now: now) {
+        return .done(.success(finding))
       }
       if let listing {
         state.folders[folder]?.lastUsed = now
-        switch listing.find(name) {
-        case .absent: return .done(.success(Finding(seen: nil, at: listing.started)))
-        case .entry(let seen) where seen.size != nil:
-          return .done(.success(Finding(seen: seen, at: listing.started)))
-        case .entry: needsFolder = false  // a file, of which the listing does not know enough
+        if known?.isAhead == true {
+          state.folders[folder]?.isAhead = false
+          state.walk.opened(wasAhead: true)
+        }
+        switch listing.finding(name) {
+        case .decided(let finding): return .done(.success(finding))
+        case .needsHead: needsFolder = false
         case .undecided: break
         }
       }
@@ -80,15 +80,11 @@ extension FileSystem {
       return .wait
     }
     if needsFolder && mayWait && ttl > .zero {
-      if let fetching = state.folders[folder]?.fetching {
-        switch fetching.find(name) {
-        case .absent: return .done(.success(Finding(seen: nil, at: fetching.started)))
-        case .entry(let seen) where seen.size != nil:
-          return .done(.success(Finding(seen: seen, at: fetching.started)))
-        default: if !fetching.hasPages { return .join(fetching) }
-        }
-      } else {
-        var known = state.folders[folder] ?? FolderState()
+      if let fetching = known?.fetching, fetching.started >= known!.distrustedBefore {
+        if case .decided(let finding) = fetching.finding(name) { return .done(.success(finding)) }
+        if !fetching.hasPages { return .join(fetching) }
+      } else if known?.fetching == nil {
+        var known = known ?? FolderState()
         known.lastUsed = now
         let repeats = known.countProbe(ttl: ttl, now: now)
         state.folders[folder] = known
@@ -144,37 +140,33 @@ extension FileSystem {
   }
 
   /// Turns a finding into the answer of a lookup, with a reference on the node.
-  func answer(_ finding: Finding, _ path: ObjectKey) -> LookupAnswer {
-    guard let seen = finding.seen else {
-      let gone = state.withLock { $0.nodes.observe(path, nil, at: finding.at) }
-      if let gone { invalidate(gone, path) }
-      return .absent(validFor: remaining(since: finding.at))
+  func answer(_ finding: Finding, _ folder: ObjectKey, _ name: [UInt8]) -> LookupAnswer {
+    let (found, replaced) = state.withLock { state -> (NodeAttributes?, NodeID?) in
+      guard let (slot, replaced) = state.take(folder, name, finding) else {
+        return (nil, state.observeAbsence(folder, name, at: finding.at))
+      }
+      return (attributes(slot, &state), replaced)
     }
-    let (id, node, replaced) = state.withLock { $0.nodes.take(path, seen, at: finding.at) }
-    if let replaced { invalidate(replaced, path) }
-    updateGauges()
-    return .found(attributes(id, node))
+    if let replaced { invalidate(replaced, folder, name) }
+    return found.map { .found($0) } ?? .absent(validFor: remaining(since: finding.at))
   }
 
   /// Makes sure that a node is what its path has, asking if what is known is too old. Replies with
   /// nil for the root.
-  func confirm(
-    _ id: NodeID, during operation: String, reply: @escaping Reply<NodeTable.Node?>
-  ) {
+  func confirm(_ id: NodeID, during operation: String, reply: @escaping Reply<Node?>) {
     if id == Self.root { return reply(.success(nil)) }
-    guard let node = state.withLock({ $0.nodes[id] }), !node.isStale else {
+    guard let node = state.withLock({ $0.node(id) }), !node.isStale else {
       return reply(.failure(.staleNFSFileHandle))
     }
-    let (folder, name) = split(node.path)
-    find(name, in: folder) { [self] result in
+    find(node.name, in: node.folder) { [self] result in
       switch result {
       case .failure(let error): reply(.failure(report(error, during: operation)))
       case .success(let finding):
         let (found, replaced) = state.withLock { state in
-          let replaced = state.nodes.observe(node.path, finding.seen, at: finding.at)
-          return (state.nodes[id], replaced)
+          let replaced = state.observe(node.folder, node.name, finding)
+          return (state.node(id), replaced)
         }
-        if let replaced { invalidate(replaced, node.path) }
+        if let replaced { invalidate(replaced, node.folder, node.name) }
         guard let found, !found.isStale else { return reply(.failure(.staleNFSFileHandle)) }
         reply(.success(found))
       }
@@ -183,14 +175,12 @@ extension FileSystem {
 
   func place(of id: NodeID) -> Result<Place, Errno> {
     if id == Self.root {
-      return .success(Place(path: prefix, folderKey: prefix, kind: .folder))
+      return .success(Place(folderKey: prefix, kind: .folder))
     }
-    guard let node = state.withLock({ $0.nodes[id] }), !node.isStale else {
+    guard let node = state.withLock({ $0.node(id) }), !node.isStale else {
       return .failure(.staleNFSFileHandle)
     }
-    return .success(
-      Place(
-        path: node.path, folderKey: node.path + [UInt8(ascii: "/")], kind: node.seen.kind))
+    return .success(Place(folderKey: node.path + [NameRules.slash], kind: node.seen.kind))
   }
 
   /// The key of the folder that a path is in, and its name there.
@@ -212,11 +202,30 @@ extension FileSystem {
     max(.zero, min(options.metadataTTL, since + options.metadataTTL - clock()))
   }
 
-  func attributes(_ id: NodeID, _ node: NodeTable.Node) -> NodeAttributes {
-    let isFile = node.seen.kind == .file
-    return NodeAttributes(
-      node: id, inode: node.inode, kind: node.seen.kind, size: isFile ? node.seen.size ?? 0 : 0,
-      modified: isFile ? node.seen.modified : mountTime, validFor: remaining(since: node.checked))
+  /// What the kernel is told of a node; under the lock.
+  func attributes(_ slot: NodeTable.Slot, _ state: inout NameState) -> NodeAttributes {
+    let id = state.nodes.id(of: slot)
+    switch state.nodes.home(of: slot) {
+    case .loose(let loose):
+      return attributes(
+        id, inode: NameRules.inode(of: loose.folder.bytes + loose.name), loose.seen.kind,
+        size: loose.seen.size, modified: loose.seen.modified, checked: loose.checked)
+    case .listed(let generation, let index):
+      let place = generation[index]
+      return attributes(
+        id, inode: generation.pathHash.inode(of: place.name),
+        place.isFolder ? .folder : .file, size: place.entry.size,
+        modified: place.chunk.modified(place.entry), checked: state.nodes.checked(slot))
+    }
+  }
+
+  private func attributes(
+    _ id: NodeID, inode: UInt64, _ kind: NodeAttributes.Kind, size: UInt64?, modified: Int64,
+    checked: Instant
+  ) -> NodeAttributes {
+    NodeAttributes(
+      node: id, inode: inode, kind: kind, size: kind == .file ? size ?? 0 : 0,
+      modified: kind == .file ? modified : mountTime, validFor: remaining(since: checked))
   }
 
   func rootAttributes() -> NodeAttributes {
@@ -234,5 +243,23 @@ extension FileSystem {
   /// The root's parent is the root: what is above the mount is the kernel's affair.
   func parentFolder(of folder: ObjectKey) -> ObjectKey {
     folder == prefix ? prefix : split(ObjectKey(bytes: folder.bytes.dropLast())).folder
+  }
+}
+
+extension Generation {
+  enum Outcome {
+    case decided(Finding)
+    /// A file, of which the listing does not know enough.
+    case needsHead
+    case undecided
+  }
+
+  func finding(_ name: [UInt8]) -> Outcome {
+    switch find(name) {
+    case .absent: .decided(Finding(what: .absent, at: started))
+    case .entry(let index) where self[index].entry.flags.contains(.needsHead): .needsHead
+    case .entry(let index): .decided(Finding(what: .listed(self, index), at: started))
+    case .undecided: .undecided
+    }
   }
 }

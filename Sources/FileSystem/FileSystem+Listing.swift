@@ -9,62 +9,120 @@ extension FileSystem {
   /// Nil when shutting down. `pinned` listings are given back by `unpin`.
   func listing(of folder: ObjectKey, pinned: Bool = false) -> Generation? {
     let now = clock()
-    let (generation, isNew) = state.withLock { state -> (Generation?, Bool) in
-      if state.isShutDown { return (nil, false) }
+    let (generation, wanted, isNew) = state.withLock {
+      state -> (Generation?, ListingRun?, Bool) in
+      if state.isShutDown { return (nil, nil, false) }
+      loadSaved(&state, folder, now: now)
+      // One that began before an object was seen to change may show it as it was.
+      if let known = state.folders[folder], let fetching = known.fetching,
+        fetching.started < known.distrustedBefore
+      {
+        state.abandon(fetching)
+      }
       var known = state.folders[folder] ?? FolderState()
       known.lastUsed = now
+      if pinned || known.isAhead { state.walk.opened(wasAhead: known.isAhead) }
+      known.isAhead = false
       defer { state.folders[folder] = known }
-      if let listing = known.listing,
-        known.isFresh(listing, ttl: options.metadataTTL, now: now)
-      {
+      if let listing = known.listing, known.isFresh(listing, ttl: options.metadataTTL, now: now) {
         if pinned { listing.pin() }
-        return (listing, false)
+        return (listing, nil, false)
       }
-      // One that began before an object was seen to change may show it as it was.
-      if let fetching = known.fetching, fetching.started >= known.distrustedBefore {
+      if let fetching = known.fetching {
         if pinned { fetching.pin() }
-        return (fetching, false)
+        return (fetching, known.run, false)
       }
-      let started = Generation(
-        folder: folder, started: now, listingHasAttributes: store.traits.listingHasAttributes,
-        account: account)
-      if pinned { started.pin() }
-      known.fetching = started
-      return (started, true)
+      let run = newRun(of: folder, at: now, isAhead: false, state.begins)
+      if pinned { run.generation.pin() }
+      known.fetching = run.generation
+      known.run = run
+      return (run.generation, run, true)
     }
-    if isNew, let generation { fetchPage(of: generation, cursor: nil) }
+    if isNew { wanted?.start() } else { wanted?.isWanted() }
     return generation
   }
 
-  /// One page after the other: the cursor of the next is in the one before.
-  private func fetchPage(of generation: Generation, cursor: String?) {
-    let request = ListRequest(
-      folder: generation.folder, cursor: cursor, deadline: .now + options.ioTimeout)
-    store.list(request) { [self] result in
-      switch result {
-      case .success(let page) where page.next != nil && page.next == cursor:
-        end(
-          generation,
-          with: StoreError(
-            .badReply, store: store.displayName, key: generation.folder,
-            detail: "the listing does not move on: a page names itself as the next"))
-      case .success(let page):
-        let hidden = generation.add(page)
-        if let hidden {
-          complete(generation, hidden: hidden)
-        } else if state.withLock({ $0.isShutDown }) {
-          generation.fail(ending())
-        } else {
-          fetchPage(of: generation, cursor: page.next)
-        }
-        trim()
-      case .failure(let error) where error.kind == .notFound:
-        // Gone, or never there: empty, like a prefix without keys.
-        let hidden = generation.add(ListPage(objects: [], folders: [], next: nil))
-        complete(generation, hidden: hidden ?? 0)
-      case .failure(let error): end(generation, with: error)
+  /// Lists a folder anew, whatever is known of it. Nil when shutting down.
+  func relist(_ folder: ObjectKey) -> (old: Generation?, run: ListingRun)? {
+    let now = clock()
+    let started = state.withLock { state -> (Generation?, ListingRun)? in
+      if state.isShutDown { return nil }
+      if let fetching = state.folders[folder]?.fetching { state.abandon(fetching) }
+      var known = state.folders[folder] ?? FolderState()
+      known.distrustedBefore = now
+      known.lastUsed = now
+      let run = newRun(of: folder, at: now, isAhead: false, state.begins)
+      known.fetching = run.generation
+      known.run = run
+      state.folders[folder] = known
+      return (known.listing, run)
+    }
+    started?.1.start()
+    return started
+  }
+
+  private func newRun(
+    of folder: ObjectKey, at now: Instant, isAhead: Bool, _ beginsAnywhere: Bool?
+  ) -> ListingRun {
+    let generation = Generation(
+      folder: folder, started: now, listingHasAttributes: store.traits.listingHasAttributes,
+      account: account)
+    return ListingRun(
+      generation, store: store, timeout: options.ioTimeout,
+      maySplit: store.traits.listsFromAnyName && beginsAnywhere != false,
+      isTrusted: beginsAnywhere == true, isAhead: isAhead,
+      events: ListingRun.Events(
+        mayGoOn: { [weak self] in self?.state.withLock { $0.walk.takePage() } ?? false },
+        learned: { [weak self] works in self?.state.withLock { $0.begins = works } },
+        grew: { [weak self] in self?.trim() },
+        ended: { [weak self] generation, result, wasAhead in
+          self?.ended(generation, result, wasAhead)
+        }))
+  }
+
+  /// Lists what a walk that has come to `folder` will come to next, as far as that has been earned.
+  func listAhead(of folder: ObjectKey) {
+    let now = clock()
+    let ttl = options.metadataTTL
+    guard folder != prefix, ttl > .zero else { return }
+    let runs = state.withLock { state -> [ListingRun] in
+      let allowance = state.walk.allowance
+      // Names that would push out others are not worth a guess.
+      guard allowance > 0, !state.isShutDown,
+        account.bytes + state.bytes < options.metadataLimit / 4 * 3
+      else { return [] }
+      let next = state.following(folder, root: prefix, wanted: allowance) { known in
+        known.fetching != nil
+          || known.listing.map { known.isFresh($0, ttl: ttl, now: now) } ?? false
+      }
+      return next.map { key in
+        let run = newRun(of: key, at: now, isAhead: true, state.begins)
+        state.folders[key, default: FolderState()].fetching = run.generation
+        state.folders[key]?.run = run
+        state.folders[key]?.isAhead = true
+        state.folders[key]?.lastUsed = now
+        state.walk.begin()
+        return run
       }
     }
+    metrics.names.listedAhead.add(runs.count)
+    for run in runs { run.start() }
+  }
+
+  private func ended(
+    _ generation: Generation, _ result: Result<Int, StoreError>, _ wasAhead: Bool
+  ) {
+    switch result {
+    case .success(let hidden):
+      complete(generation, hidden: hidden)
+      saveSometimes()
+    case .failure(let error):
+      // Nobody has asked for it: whoever does will ask again.
+      if !wasAhead { _ = report(error, during: "list") }
+      state.withLock { $0.abandon(generation) }
+      generation.fail(error)
+    }
+    trim()
   }
 
   private func complete(_ generation: Generation, hidden: Int) {
@@ -73,22 +131,13 @@ extension FileSystem {
       log.info(
         "\(store.displayName)/\(generation.folder): \(hidden) names hidden (docs/semantics.md)")
     }
-    state.withLock { state in
-      guard state.folders[generation.folder]?.fetching === generation else { return }
-      state.folders[generation.folder]?.fetching = nil
-      if state.folders[generation.folder]?.listing == nil { metrics.names.listedFolders.add(1) }
-      state.folders[generation.folder]?.listing = generation
+    let replaced = state.withLock { state -> [NameState.Replaced] in
+      let isFirst = state.folders[generation.folder]?.listing == nil
+      guard let replaced = state.adopt(generation) else { return [] }
+      if isFirst { metrics.names.listedFolders.add(1) }
+      return replaced
     }
-    updateGauges()
-  }
-
-  private func end(_ generation: Generation, with error: StoreError) {
-    _ = report(error, during: "list")
-    state.withLock { state in
-      guard state.folders[generation.folder]?.fetching === generation else { return }
-      state.folders[generation.folder]?.fetching = nil
-    }
-    generation.fail(error)
+    for gone in replaced { invalidate(gone.node, generation.folder, gone.name) }
   }
 
   func unpin(_ generation: Generation) {
@@ -96,77 +145,91 @@ extension FileSystem {
     trim()
   }
 
-  /// Keeps `metadataLimit` by dropping listings that nobody reads, the longest unused first.
+  /// Keeps `metadataLimit` by dropping listings that nobody reads, the longest unused first. What the
+  /// kernel still refers to it is asked to let go of, and dropped when it has.
   func trim() {
     let limit = options.metadataLimit
+    let now = clock()
     let held = account.bytes
-    let dropped = state.withLock { state -> [Generation] in
-      let excess = held + state.nodes.bytes - limit
+    let (dropped, releasing) = state.withLock { state -> ([Generation], [Generation]) in
+      let excess = held + state.bytes - limit
       // A tenth more than needed, so that the next page does not search again.
-      return excess > 0 ? state.drop(excess: excess + limit / 10) : []
+      return excess > 0 ? state.drop(excess: excess + limit / 10, now: now) : ([], [])
     }
     // Their memory goes at the end of this, outside the lock.
     metrics.names.listedFolders.add(-Int64(dropped.count))
-    updateGauges()
+    for generation in releasing { release(generation) }
   }
 
-  /// References on the nodes of entries for readdirplus. Nil where the kernel must look up itself:
-  /// the listing is too old to vouch, or does not know the size.
-  func takeNodes(
-    of generation: Generation, _ items: [(name: [UInt8], seen: Seen)]
-  ) -> [NodeAttributes?] {
-    let now = clock()
-    var replacements: [(NodeID, ObjectKey)] = []
-    let taken = state.withLock { state -> [(NodeID, NodeTable.Node)?] in
-      let known = state.folders[generation.folder] ?? FolderState()
-      guard known.isFresh(generation, ttl: options.metadataTTL, now: now) else {
-        return items.map { _ in nil }
-      }
-      return items.map { item in
-        guard item.seen.size != nil else { return nil }
-        let path = generation.folder + item.name
-        let (id, node, replaced) = state.nodes.take(path, item.seen, at: generation.started)
-        if let replaced { replacements.append((replaced, path)) }
-        return (id, node)
+  /// Has the kernel let go of the names of a listing that is to be dropped.
+  private func release(_ generation: Generation) {
+    _ = notifier.submit { [self] in
+      guard let handler = invalidationHandler.withLock({ $0 }) else { return }
+      let parent = state.withLock { $0.nodeID(ofFolder: generation.folder, root: prefix) }
+      guard let parent else { return }
+      generation.forEachChunk { _, chunk in
+        for offset in 0..<chunk.count where state.withLock({ _ in chunk.node(at: offset) != 0 }) {
+          _ = handler(.entry(parent: parent, name: Array(chunk.name(chunk[offset]))))
+        }
       }
     }
-    for (id, path) in replacements { invalidate(id, path) }
-    return taken.map { $0.map { attributes($0.0, $0.1) } }
+  }
+
+  /// References on the nodes of entries for readdirplus, from `index` on. Nil where the kernel must
+  /// look up itself: the listing is too old to vouch, or does not know the size.
+  func takeNodes(
+    of generation: Generation, from index: Int, _ slice: Generation.Slice
+  ) -> [NodeAttributes?] {
+    let now = clock()
+    var replaced: [NameState.Replaced] = []
+    let taken = state.withLock { state -> [NodeAttributes?] in
+      guard let known = state.folders[generation.folder],
+        known.isFresh(generation, ttl: options.metadataTTL, now: now)
+      else { return slice.entries.map { _ in nil } }
+      let home: Generation
+      if known.listing === generation || known.fetching === generation {
+        home = generation
+      } else if let listing = known.listing, listing.hasSameEntries(as: generation) {
+        home = listing
+      } else {
+        return slice.entries.map { _ in nil }
+      }
+      return slice.entries.enumerated().map { offset, entry in
+        guard !entry.flags.contains(.needsHead) else { return nil }
+        let (slot, old) = state.takeListed(home, index + offset)
+        if let old {
+          replaced.append(NameState.Replaced(node: old, name: Array(slice.chunk.name(entry))))
+        }
+        return attributes(slot, &state)
+      }
+    }
+    for gone in replaced { invalidate(gone.node, generation.folder, gone.name) }
+    return taken
   }
 
   /// The engine met another version than the one it reads: believe nothing older than now.
   func objectChanged(_ version: ObjectVersion) {
     let now = clock()
-    let folder = split(version.key).folder
+    let (folder, name) = split(version.key)
     let stale = state.withLock { state -> NodeID? in
       state.folders[folder, default: FolderState()].distrustedBefore = now
-      guard let (_, node) = state.nodes.current(version.key) else { return nil }
+      guard let slot = state.current(folder, name) else { return nil }
       let read = Seen(
         kind: .file, size: version.size, modified: version.modified, etag: version.etag)
       // The path may have moved on to the newer version before.
-      return node.seen.isSameVersion(as: read) ? state.nodes.expire(version.key) : nil
+      return state.seen(slot).isSameVersion(as: read) ? state.expire(slot, folder, name) : nil
     }
-    if let stale { invalidate(stale, version.key) }
+    if let stale { invalidate(stale, folder, name) }
   }
 
   /// Has the kernel drop a node and the name that led to it, from the notifier's thread.
-  func invalidate(_ node: NodeID, _ path: ObjectKey) {
-    let (folder, name) = split(path)
-    let parent = state.withLock { state -> NodeID? in
-      if folder == prefix { return Self.root }
-      return state.nodes.current(ObjectKey(bytes: folder.bytes.dropLast()))?.id
-    }
+  func invalidate(_ node: NodeID, _ folder: ObjectKey, _ name: [UInt8]) {
+    let parent = state.withLock { $0.nodeID(ofFolder: folder, root: prefix) }
     guard let handler = invalidationHandler.withLock({ $0 }) else { return }
     _ = notifier.submit {
-      if let parent { handler(.entry(parent: parent, name: name)) }
-      handler(.node(node))
+      if let parent { _ = handler(.entry(parent: parent, name: name)) }
+      _ = handler(.node(node))
     }
-  }
-
-  func updateGauges() {
-    let (nodes, bytes) = state.withLock { ($0.nodes.count, $0.nodes.bytes) }
-    metrics.names.nodes.set(Int64(nodes))
-    metrics.names.bytes.set(Int64(bytes + account.bytes))
   }
 }
 

@@ -28,12 +28,14 @@ public final class FileSystem: Sendable {
   let log: Logger
   let failures: FailureLog
   let clock: @Sendable () -> Instant
+  /// Nanoseconds since 1970: what is kept from one mount to the next goes by it.
+  let wallTime: @Sendable () -> Int64
   /// Folders have no time of their own in a store: theirs is the mount's.
   let mountTime = Int64(time(nil))
   let account = ByteAccount()
   let state = Lock(NameState())
   let notifier = WorkerPool(named: "invalidate", threads: 1)
-  let invalidationHandler = Lock<(@Sendable (Invalidation) -> Void)?>(nil)
+  let invalidationHandler = Lock<(@Sendable (Invalidation) -> Bool)?>(nil)
 
   /// `prefix` is empty or ends in "/": the folder of the store that is the root of the mount.
   public convenience init(
@@ -42,13 +44,14 @@ public final class FileSystem: Sendable {
   ) {
     self.init(
       store: store, prefix: prefix, engine: engine, options: options, metrics: metrics, log: log,
-      clock: { .now })
+      clock: { .now }, wallTime: FileSystem.wallClock)
   }
 
   /// `clock` tells the age of what is known; deadlines of the store go by the real one.
   init(
     store: any ObjectStore, prefix: ObjectKey, engine: ReadEngine, options: FileSystemOptions,
-    metrics: Metrics, log: Logger, clock: @escaping @Sendable () -> Instant
+    metrics: Metrics, log: Logger, clock: @escaping @Sendable () -> Instant,
+    wallTime: @escaping @Sendable () -> Int64 = FileSystem.wallClock
   ) {
     self.store = store
     self.prefix = prefix
@@ -57,7 +60,9 @@ public final class FileSystem: Sendable {
     self.metrics = metrics
     self.log = log
     self.clock = clock
+    self.wallTime = wallTime
     failures = FailureLog(log: log)
+    openSavedListings()
     engine.onChanged { [weak self] version in self?.objectChanged(version) }
   }
 
@@ -81,21 +86,44 @@ public final class FileSystem: Sendable {
     find(name, in: folder.folderKey) { [self] result in
       switch result {
       case .failure(let error): reply(.failure(report(error, during: "lookup")))
-      case .success(let finding): reply(.success(answer(finding, folder.folderKey + name)))
+      case .success(let finding): reply(.success(answer(finding, folder.folderKey, name)))
       }
     }
   }
 
   /// Gives back `count` references that lookups and readdirplus entries took.
   public func forget(_ node: NodeID, count: UInt64) {
-    state.withLock { $0.nodes.forget(node, count: count) }
-    updateGauges()
+    let dropped = state.withLock { $0.forget(node, count: count) }
+    if dropped != nil { metrics.names.listedFolders.add(-1) }
   }
 
   /// ESTALE for a file node whose version is no longer the path's.
   public func attributes(of node: NodeID, reply: @escaping Reply<NodeAttributes>) {
+    if node == Self.root { return reply(.success(rootAttributes())) }
+    if let known = knownAttributes(of: node) { return reply(.success(known)) }
     confirm(node, during: "getattr") { [self] result in
-      reply(result.map { $0.map { attributes(node, $0) } ?? rootAttributes() })
+      reply(
+        result.flatMap { _ in
+          state.withLock { state in
+            guard let slot = state.nodes.slot(of: node), !state.nodes.isStale(slot) else {
+              return .failure(.staleNFSFileHandle)
+            }
+            return .success(attributes(slot, &state))
+          }
+        })
+    }
+  }
+
+  /// Those of a node in a fresh listing, without building its path.
+  private func knownAttributes(of node: NodeID) -> NodeAttributes? {
+    let now = clock()
+    return state.withLock { state in
+      guard let slot = state.nodes.slot(of: node),
+        case .listed(let generation, _) = state.nodes.home(of: slot),
+        let known = state.folders[generation.folder], known.listing === generation,
+        known.isFresh(generation, ttl: options.metadataTTL, now: now)
+      else { return nil }
+      return attributes(slot, &state)
     }
   }
 
@@ -109,6 +137,7 @@ public final class FileSystem: Sendable {
         return reply(.failure(.ioError))
       }
       reply(.success(OpenFolder(fileSystem: self, generation: generation)))
+      listAhead(of: place.folderKey)
     }
   }
 
@@ -124,7 +153,7 @@ public final class FileSystem: Sendable {
     }
   }
 
-  private func open(_ id: NodeID, _ node: NodeTable.Node) -> Result<OpenFile, Errno> {
+  private func open(_ id: NodeID, _ node: Node) -> Result<OpenFile, Errno> {
     if node.seen.kind == .folder { return .failure(.isDirectory) }
     if node.seen.isArchived {
       let error = StoreError(
@@ -132,34 +161,45 @@ public final class FileSystem: Sendable {
         advice: "restore it in the store (S3: restore-object), then open it again")
       return .failure(report(error, during: "open"))
     }
-    let version = ObjectVersion(
-      key: node.path, etag: node.seen.etag, size: node.seen.size ?? 0, modified: node.seen.modified)
     // A node is one version for ever, so the pages that the kernel has of it are always right.
-    return .success(OpenFile(node: id, object: engine.open(version), keepsPageCache: true))
+    return .success(
+      OpenFile(node: id, object: engine.open(version(of: node)), keepsPageCache: true))
   }
 
-  /// `user.millrace.etag`, `.key`; ENODATA for others, and for folders.
+  /// `user.millrace.etag`, `.key` and `.state`; ENODATA for other names of users, and for folders.
+  ///
+  /// EOPNOTSUPP for all other kinds: there are no ACLs and no labels here. `ls -l` asks for three of
+  /// them a file, and for none any more once it has heard so of a file system.
   public func extendedAttribute(
     of node: NodeID, name: UnsafeRawBufferPointer, reply: @escaping Reply<[UInt8]>
   ) {
-    let found = state.withLock { $0.nodes[node] }
+    let name = String(decoding: name, as: UTF8.self)
+    guard name.hasPrefix("user.") else { return reply(.failure(.notSupported)) }
+    let found = state.withLock { $0.node(node) }
     guard node == Self.root || found != nil else { return reply(.failure(.staleNFSFileHandle)) }
     guard let found, found.seen.kind == .file else { return reply(.failure(.noData)) }
-    switch String(decoding: name, as: UTF8.self) {
+    switch name {
     case "user.millrace.etag" where !found.seen.etag.isEmpty:
       reply(.success(Array(found.seen.etag.utf8)))
     case "user.millrace.key": reply(.success(found.path.bytes))
+    case "user.millrace.state":
+      reply(.success(Array(engine.residence(of: version(of: found)).rawValue.utf8)))
     default: reply(.failure(.noData))
     }
   }
 
   /// The attribute names of a node.
   public func extendedAttributeNames(of node: NodeID, reply: @escaping Reply<[String]>) {
-    let found = state.withLock { $0.nodes[node] }
+    let found = state.withLock { $0.node(node) }
     guard node == Self.root || found != nil else { return reply(.failure(.staleNFSFileHandle)) }
     guard let found, found.seen.kind == .file else { return reply(.success([])) }
     let etag = found.seen.etag.isEmpty ? [] : ["user.millrace.etag"]
-    reply(.success(etag + ["user.millrace.key"]))
+    reply(.success(etag + ["user.millrace.key", "user.millrace.state"]))
+  }
+
+  private func version(of node: Node) -> ObjectVersion {
+    ObjectVersion(
+      key: node.path, etag: node.seen.etag, size: node.seen.size ?? 0, modified: node.seen.modified)
   }
 
   public func statistics() -> FileSystemStatistics {
@@ -167,15 +207,18 @@ public final class FileSystem: Sendable {
     state.withLock { state in
       statistics.nodes = state.nodes.count
       statistics.listedFolders = state.listedFolders
-      statistics.bytes = state.nodes.bytes
+      statistics.bytes = state.bytes
     }
     statistics.bytes += account.bytes
     statistics.limit = options.metadataLimit
+    metrics.names.nodes.set(Int64(statistics.nodes))
+    metrics.names.bytes.set(Int64(statistics.bytes))
     return statistics
   }
 
   /// What the kernel must drop, told by a thread that holds no lock (the kernel may call back).
-  public func onInvalidation(_ handler: @escaping @Sendable (Invalidation) -> Void) {
+  /// The handler says false if it cannot take it now.
+  public func onInvalidation(_ handler: @escaping @Sendable (Invalidation) -> Bool) {
     invalidationHandler.withLock { $0 = handler }
   }
 
@@ -185,16 +228,17 @@ public final class FileSystem: Sendable {
     engine.onDiskPressure(handler)
   }
 
-  /// Replies to what still waits (EIO) and stops.
+  /// Keeps the listings for the next mount, replies to what still waits (EIO) and stops.
   public func shutdown() {
-    let (probes, listings) = state.withLock { state in
+    if state.withLock({ !$0.isShutDown }) { saveListings() }
+    let (probes, runs) = state.withLock { state in
       state.isShutDown = true
       defer { state.probes = [:] }
-      return (state.probes.values.flatMap(\.waiters), state.folders.values.compactMap(\.fetching))
+      return (state.probes.values.flatMap(\.waiters), state.folders.values.compactMap(\.run))
     }
     let error = StoreError(.cancelled, store: store.displayName, detail: "shutting down")
     for waiter in probes { waiter(.failure(error)) }
-    for listing in listings { listing.fail(error) }
+    for run in runs { run.cancel(error) }
     notifier.shutdown()
   }
 }

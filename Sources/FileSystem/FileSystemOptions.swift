@@ -7,12 +7,16 @@ public struct FileSystemOptions: Sendable {
   /// A name that is not answered by then fails with EIO.
   public var ioTimeout: Duration
 
+  /// A file in which listings are kept for the next mount; nil: they are not.
+  public var listingsFile: String?
+
   public init(
     metadataTTL: Duration = .seconds(60), metadataLimit: Int = 512 << 20,
-    ioTimeout: Duration = .seconds(60)
+    ioTimeout: Duration = .seconds(60), listingsFile: String? = nil
   ) {
     self.metadataTTL = metadataTTL
     self.metadataLimit = metadataLimit
     self.ioTimeout = ioTimeout
+    self.listingsFile = listingsFile
   }
 }

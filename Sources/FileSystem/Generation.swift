@@ -15,49 +15,90 @@ final class Generation: Sendable {
     var pins = 0
   }
 
-  /// What a reader is given: copies of entries, taken under the lock and used outside it.
+  /// Consecutive entries, for a reader to go through without a lock.
   struct Slice {
-    var items: [(name: [UInt8], seen: Seen)]
-    var end: End
-    enum End {
-      case more, complete
-      case failed(StoreError)
-    }
+    var chunk: NameChunk
+    /// Copies: flags and nodes of the chunk's own change.
+    var entries: [NameChunk.Entry]
+  }
+
+  enum Step {
+    case entries(Slice)
+    /// None yet, but more may come.
+    case wait
+    case complete
+    case failed(StoreError)
   }
 
   enum Answer {
-    case entry(Seen)
+    /// The index of an entry.
+    case entry(Int)
     case absent, undecided
   }
 
+  /// What of its nodes the file system keeps track of, under its own lock.
+  struct Nodes {
+    /// In the table of listings that nodes refer to; 0: none does.
+    var number: UInt32 = 0
+    /// Entries that have a node.
+    var count = 0
+  }
+
   let folder: ObjectKey
-  /// Freshness counts from here: what came later may be newer, never older.
-  let started: Instant
+  /// The running hash of the paths of the folder's names.
+  let pathHash: PathHash
   private let state: Lock<State>
   private let account: ByteAccount
+  private let startedAt: Atomic<UInt64>
+  private let listedAt: Atomic<UInt64>
+  /// Under the file system's lock.
+  nonisolated(unsafe) var nodes = Nodes()
+
+  /// Freshness counts from here: what came later may be newer, never older.
+  var started: Instant { Instant(nanoseconds: startedAt.load(ordering: .relaxed)) }
+
+  /// When a listing first had these entries: tells what a kernel's copy of the names was made of.
+  var unchangedSince: Instant { Instant(nanoseconds: listedAt.load(ordering: .relaxed)) }
 
   init(folder: ObjectKey, started: Instant, listingHasAttributes: Bool, account: ByteAccount) {
     self.folder = folder
-    self.started = started
     self.account = account
+    startedAt = Atomic(started.nanoseconds)
+    listedAt = Atomic(started.nanoseconds)
+    pathHash = PathHash(folder.bytes)
     state = Lock(
-      State(
-        builder: ListingBuilder(folder: folder, listingHasAttributes: listingHasAttributes)))
+      State(builder: ListingBuilder(folder: folder, listingHasAttributes: listingHasAttributes)))
+  }
+
+  /// One that was kept from an earlier mount.
+  init(
+    folder: ObjectKey, started: Instant, entries: ListingEntries, hidden: Int, account: ByteAccount
+  ) {
+    self.folder = folder
+    self.account = account
+    startedAt = Atomic(started.nanoseconds)
+    listedAt = Atomic(started.nanoseconds)
+    pathHash = PathHash(folder.bytes)
+    var state = State(
+      builder: ListingBuilder(folder: folder, entries: entries, hidden: hidden), pages: 1)
+    state.accounted = entries.heldBytes
+    account.add(state.accounted)
+    self.state = Lock(state)
   }
 
   deinit { account.add(-state.withLock { $0.accounted }) }
 
   /// Adds a page; the last one completes the generation. Returns the names it hides by then.
-  func add(_ page: ListPage) -> Int? {
+  func add(_ page: ListPage, isLast: Bool) -> Int? {
     let (waiters, hidden) = state.withLock { state -> ([@Sendable () -> Void], Int?) in
-      state.builder.add(page)
-      if page.next == nil { state.builder.finish() }
+      guard !state.builder.isComplete, state.failure == nil else { return ([], nil) }
+      state.builder.add(page, isLast: isLast)
       state.pages += 1
-      let bytes = state.builder.entries.bytes
+      let bytes = state.builder.entries.heldBytes
       account.add(bytes - state.accounted)
       state.accounted = bytes
       defer { state.waiters = [] }
-      return (state.waiters, page.next == nil ? state.builder.hidden : nil)
+      return (state.waiters, isLast ? state.builder.hidden : nil)
     }
     for waiter in waiters { waiter() }
     return hidden
@@ -72,8 +113,28 @@ final class Generation: Sendable {
     for waiter in waiters { waiter() }
   }
 
+  /// A newer listing has the same entries: this one is as good as that.
+  func renew(from newer: Generation) {
+    startedAt.store(newer.startedAt.load(ordering: .relaxed), ordering: .relaxed)
+  }
+
+  func hasSameEntries(as other: Generation) -> Bool {
+    let (count, digest) = state.withLock { ($0.builder.entries.count, $0.builder.entries.digest) }
+    return other.state.withLock {
+      $0.builder.entries.count == count && $0.builder.entries.digest == digest
+    }
+  }
+
   var hasPages: Bool { state.withLock { $0.pages > 0 || $0.failure != nil } }
   var isComplete: Bool { state.withLock { $0.builder.isComplete } }
+  /// Entries, their digest, and names that are hidden.
+  var totals: (count: Int, digest: UInt64, hidden: Int) {
+    state.withLock {
+      ($0.builder.entries.count, $0.builder.entries.digest, $0.builder.hidden)
+    }
+  }
+  var isOrdered: Bool { state.withLock { $0.builder.isOrdered } }
+  var count: Int { state.withLock { $0.builder.entries.count } }
   var bytes: Int { state.withLock { $0.accounted } }
 
   func pin() { state.withLock { $0.pins += 1 } }
@@ -103,22 +164,52 @@ final class Generation: Sendable {
   }
 
   func find(_ name: [UInt8]) -> Answer {
-    state.withLock { state in
-      guard state.builder.decides(name) else { return .undecided }
-      guard let index = state.builder.entries.index(of: name) else { return .absent }
-      return .entry(state.builder.entries.seen(index))
+    name.withUnsafeBytes { name in
+      state.withLock { state in
+        guard state.builder.decides(name) else { return .undecided }
+        return state.builder.entries.index(of: name).map { .entry($0) } ?? .absent
+      }
     }
   }
 
+  /// Where an entry is that can be seen, whatever pages to come may make of it.
+  func shown(_ name: UnsafeRawBufferPointer) -> Int? {
+    state.withLock { $0.builder.entries.index(of: name) }
+  }
+
+  subscript(index: Int) -> ListingEntries.Place { state.withLock { $0.builder.entries[index] } }
+
   /// At most `limit` entries from `index` on.
-  func slice(from index: Int, limit: Int) -> Slice {
+  func step(from index: Int, limit: Int) -> Step {
     state.withLock { state in
-      let entries = state.builder.entries
-      let range = min(index, entries.count)..<min(index + limit, entries.count)
-      let items = range.map { (Array(entries.name($0)), entries.seen($0)) }
-      if !items.isEmpty { return Slice(items: items, end: .more) }
-      if let failure = state.failure { return Slice(items: [], end: .failed(failure)) }
-      return Slice(items: [], end: state.builder.isComplete ? .complete : .more)
+      if let (chunk, range) = state.builder.entries.run(from: index) {
+        return .entries(Slice(chunk: chunk, entries: range.prefix(limit).map { chunk[$0] }))
+      }
+      if let failure = state.failure { return .failed(failure) }
+      return state.builder.isComplete ? .complete : .wait
+    }
+  }
+
+  /// The indices of at most `limit` folders, from entry `index` on.
+  func folderIndices(from index: Int, limit: Int) -> [Int] {
+    state.withLock { state in
+      let folders = state.builder.entries.folders
+      var low = 0
+      var high = folders.count
+      while low < high {
+        let middle = (low + high) / 2
+        if Int(folders[middle]) < index { low = middle + 1 } else { high = middle }
+      }
+      return folders[low...].prefix(limit).map { Int($0) }
+    }
+  }
+
+  /// Goes through all entries in order, a chunk at a time: `body` is given the index of the first.
+  func forEachChunk(_ body: (Int, NameChunk) -> Void) {
+    var index = 0
+    while let (chunk, range) = state.withLock({ $0.builder.entries.run(from: index) }) {
+      body(index, chunk)
+      index += range.count
     }
   }
 }

@@ -8,9 +8,45 @@ import ObjectStore
 /// files that wait lie within each other (`a`, `a-`, `a--`), which makes them a stack no deeper than
 /// a name is long, and entries leave in the order of "name/".
 struct ListingBuilder {
-  private struct Item {
-    var name: ArraySlice<UInt8>
-    var seen: Seen
+  /// An entry to be, its bytes still where they came from.
+  struct Item {
+    var name: UnsafeRawBufferPointer
+    var etag: UnsafeRawBufferPointer
+    /// Nil where a head is needed for the true version.
+    var size: UInt64?
+    var modified: Int64
+    var isFolder: Bool
+    var isArchived: Bool
+  }
+
+  /// An item that outlives its page.
+  private struct Held {
+    var name: [UInt8]
+    var etag: [UInt8]
+    var size: UInt64?
+    var modified: Int64
+    var isFolder: Bool
+    var isArchived: Bool
+
+    init(_ item: Item) {
+      name = Array(item.name)
+      etag = Array(item.etag)
+      size = item.size
+      modified = item.modified
+      isFolder = item.isFolder
+      isArchived = item.isArchived
+    }
+
+    func withItem(_ body: (Item) -> Void) {
+      name.withUnsafeBytes { name in
+        etag.withUnsafeBytes { etag in
+          body(
+            Item(
+              name: name, etag: etag, size: size, modified: modified, isFolder: isFolder,
+              isArchived: isArchived))
+        }
+      }
+    }
   }
 
   private(set) var entries = ListingEntries()
@@ -20,87 +56,127 @@ struct ListingBuilder {
   private let folder: ObjectKey
   /// False where a head is needed for the true version of an object.
   private let listingHasAttributes: Bool
-  private var waiting: [Item] = []
+  private var waiting: [Held] = []
   /// What came out of order, until the end.
-  private var tail: [Item] = []
-  private var isOrdered = true
+  private var tail: [Held] = []
+  private(set) var isOrdered = true
   /// The last key's part below the folder, "/" included.
-  private var last: ArraySlice<UInt8> = []
+  private(set) var last: [UInt8] = []
 
   init(folder: ObjectKey, listingHasAttributes: Bool = true) {
     self.folder = folder
     self.listingHasAttributes = listingHasAttributes
   }
 
-  /// Takes one page, its `next` aside.
-  mutating func add(_ page: ListPage) {
-    for (key, item) in sorted(page) {
-      if isOrdered && !last.isEmpty && key.lexicographicallyPrecedes(last) { leaveOrder() }
-      if isOrdered && key == last { continue }
-      last = key
-      guard let item else {
-        hidden += 1
-        continue
-      }
-      if isOrdered { settle(item, key: key) } else { tail.append(item) }
-    }
+  /// One that is complete already.
+  init(folder: ObjectKey, entries: ListingEntries, hidden: Int) {
+    self.folder = folder
+    listingHasAttributes = true
+    self.entries = entries
+    self.hidden = hidden
+    isComplete = true
   }
 
-  /// No page follows.
-  mutating func finish() {
-    while let item = waiting.popLast() { emit(item) }
+  /// Takes one page; the last one completes the entries.
+  mutating func add(_ page: ListPage, isLast: Bool) {
+    page.withContents { contents in
+      let order = sorted(page, contents)
+      for (position, index) in order.enumerated() {
+        let following = position + 1 < order.count ? key(page, contents, order[position + 1]) : nil
+        take(page.items[index], contents, key(page, contents, index), before: following)
+      }
+      if isOrdered, let index = order.last { last = Array(key(page, contents, index)) }
+    }
+    if isLast { finish() } else { entries.seal() }
+  }
+
+  private mutating func finish() {
+    while let item = waiting.popLast() { item.withItem { emit($0) } }
     if !tail.isEmpty { mergeTail() }
-    entries.compact()
+    entries.finish()
     isComplete = true
   }
 
   /// Whether the entries so far say all there is to say of `name`.
-  func decides(_ name: [UInt8]) -> Bool {
+  func decides(_ name: UnsafeRawBufferPointer) -> Bool {
     if isComplete { return true }
     guard isOrdered else { return false }
-    return !last.lexicographicallyPrecedes(name + [UInt8(ascii: "/")])
+    return last.withUnsafeBytes { NameRules.order(key: $0, ofFolder: name) >= 0 }
       && !waiting.contains { $0.name.elementsEqual(name) }
   }
 
-  /// The page's keys below the folder, in order; without an item where no path reaches the name.
-  private func sorted(_ page: ListPage) -> [(key: ArraySlice<UInt8>, item: Item?)] {
-    var found: [(key: ArraySlice<UInt8>, item: Item?)] = []
-    found.reserveCapacity(page.objects.count + page.folders.count)
-    for object in page.objects {
-      guard object.key.hasPrefix(folder) else { continue }
-      let name = object.key.bytes[folder.bytes.count...]
-      let seen = Seen(
-        kind: .file, size: listingHasAttributes ? object.size : nil,
-        modified: object.modified ?? 0, etag: object.etag, isArchived: object.isArchived)
-      found.append((name, NameRules.isReachable(name) ? Item(name: name, seen: seen) : nil))
-    }
-    for key in page.folders {
-      guard key.hasPrefix(folder), key.bytes.count > folder.bytes.count else { continue }
-      let part = key.bytes[folder.bytes.count...]
-      let name = part.last == UInt8(ascii: "/") ? part.dropLast() : part
-      found.append((part, NameRules.isReachable(name) ? Item(name: name, seen: .folder) : nil))
-    }
-    found.sort { $0.key.lexicographicallyPrecedes($1.key) }
-    return found
+  private func key(
+    _ page: ListPage, _ contents: ListPage.Contents, _ index: Int
+  ) -> UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(rebasing: contents.key(page.items[index])[folder.bytes.count...])
   }
 
-  private mutating func settle(_ item: Item, key: ArraySlice<UInt8>) {
-    while let top = waiting.last {
-      let end = top.name + [UInt8(ascii: "/")]
-      if key.lexicographicallyPrecedes(end) { break }
-      waiting.removeLast()
-      if item.seen.kind == .folder && key == end { hidden += 1 } else { emit(top) }
+  /// The indices of the page's items that are below the folder, in the order of their keys, each
+  /// key once.
+  private func sorted(_ page: ListPage, _ contents: ListPage.Contents) -> [Int] {
+    var order: [Int] = []
+    order.reserveCapacity(page.items.count)
+    var isSorted = true
+    let prefix = folder.bytes
+    for (index, item) in page.items.enumerated() {
+      let whole = contents.key(item)
+      guard whole.count > prefix.count || (whole.count == prefix.count && !item.isFolder),
+        whole.starts(with: prefix)
+      else { continue }
+      if let previous = order.last {
+        let step = NameRules.compare(key(page, contents, previous), key(page, contents, index))
+        if step == 0 { continue }
+        if step > 0 { isSorted = false }
+      }
+      order.append(index)
     }
-    if item.seen.kind == .file { waiting.append(item) } else { emit(item) }
+    if !isSorted {
+      order.sort { NameRules.compare(key(page, contents, $0), key(page, contents, $1)) < 0 }
+    }
+    return order
   }
 
-  private mutating func emit(_ item: Item) {
-    if entries.hasRoom(for: item.name.count, etag: item.seen.etag.utf8.count) {
-      entries.append(name: item.name, item.seen)
-    } else {
+  private mutating func take(
+    _ source: ListPage.Item, _ contents: ListPage.Contents, _ key: UnsafeRawBufferPointer,
+    before following: UnsafeRawBufferPointer?
+  ) {
+    if isOrdered && !last.isEmpty {
+      let step = last.withUnsafeBytes { NameRules.compare(key, $0) }
+      if step == 0 { return }
+      if step < 0 { leaveOrder() } else { last = [] }
+    }
+    let isFolder = source.isFolder
+    let name =
+      isFolder && key.last == NameRules.slash
+      ? UnsafeRawBufferPointer(rebasing: key.dropLast()) : key
+    guard NameRules.isReachable(name) else {
       hidden += 1
+      return
     }
+    let item = Item(
+      name: name, etag: contents.etag(source),
+      size: listingHasAttributes || isFolder ? source.size : nil, modified: source.modified ?? 0,
+      isFolder: isFolder, isArchived: source.isArchived)
+    if isOrdered { settle(item, key: key, before: following) } else { tail.append(Held(item)) }
   }
+
+  /// `following`: the next key of the page. Most files need not wait, since it is behind their folder.
+  private mutating func settle(
+    _ item: Item, key: UnsafeRawBufferPointer, before following: UnsafeRawBufferPointer?
+  ) {
+    while let top = waiting.last {
+      let order = top.name.withUnsafeBytes { NameRules.order(key: key, ofFolder: $0) }
+      if order < 0 { break }
+      waiting.removeLast()
+      if item.isFolder && order == 0 { hidden += 1 } else { top.withItem { emit($0) } }
+    }
+    if item.isFolder { return emit(item) }
+    guard let following else { return waiting.append(Held(item)) }
+    let order = NameRules.order(key: following, ofFolder: item.name)
+    if order > 0 { emit(item) } else { waiting.append(Held(item)) }
+  }
+
+  private mutating func emit(_ item: Item) { entries.append(item) }
 
   private mutating func leaveOrder() {
     isOrdered = false
@@ -112,22 +188,22 @@ struct ListingBuilder {
   private mutating func mergeTail() {
     tail.sort { left, right in
       if left.name != right.name { return NameRules.precedes(left.name, right.name) }
-      return left.seen.kind == .folder && right.seen.kind == .file
+      return left.isFolder && !right.isFolder
     }
     let items = tail
     tail = []
     entries.startSecondRun()
-    var previous: Item?
+    var previous: Held?
     for item in items {
       if let previous, previous.name == item.name {
-        if previous.seen.kind != item.seen.kind { hidden += 1 }
+        if previous.isFolder != item.isFolder { hidden += 1 }
       } else if let index = entries.index(of: item.name) {
-        if entries.isFolder(index) != (item.seen.kind == .folder) {
+        if entries[index].isFolder != item.isFolder {
           hidden += 1
           entries.turnIntoFolder(index)
         }
       } else {
-        emit(item)
+        item.withItem { emit($0) }
       }
       previous = item
     }

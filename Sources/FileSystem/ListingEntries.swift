@@ -1,106 +1,172 @@
 import ObjectStore
 
-/// The names of a folder in compact form: 24 bytes an entry, and one blob of names and etags.
+/// The entries of one listing of a folder, in chunks that are never moved.
 ///
 /// Sorted by name as if "/" followed each. A store whose pages are out of order gives a second
 /// sorted run behind the first, so that what readdir has already shown keeps its place.
 struct ListingEntries {
-  struct Flags: OptionSet {
-    var rawValue: UInt8
-    static let folder = Flags(rawValue: 1)
-    static let archived = Flags(rawValue: 2)
-    /// Size or etag are not known from the listing.
-    static let needsHead = Flags(rawValue: 4)
-  }
+  /// An entry's place.
+  struct Place {
+    var chunk: NameChunk
+    var offset: Int
+    /// A copy.
+    let entry: NameChunk.Entry
 
-  struct Entry {
-    var start: UInt32
-    var etagLength: UInt16
-    var nameLength: UInt8
-    var flags: Flags
-    var size: UInt64
-    var modified: Int64
-  }
-
-  private(set) var entries: [Entry] = []
-  private var blob: [UInt8] = []
-  /// Where the second run starts; `count` while there is none.
-  private(set) var secondRun: Int?
-
-  var count: Int { entries.count }
-  /// What the arrays occupy.
-  var bytes: Int { entries.capacity * MemoryLayout<Entry>.stride + blob.capacity }
-
-  mutating func append(name: ArraySlice<UInt8>, _ seen: Seen) {
-    var flags: Flags = []
-    var etag = Array(seen.etag.utf8)
-    if seen.kind == .folder { flags.insert(.folder) }
-    if seen.isArchived { flags.insert(.archived) }
-    if seen.size == nil || etag.count > Int(UInt16.max) {
-      flags.insert(.needsHead)
-      etag = []
+    init(_ chunk: NameChunk, _ offset: Int) {
+      self.chunk = chunk
+      self.offset = offset
+      entry = chunk[offset]
     }
-    entries.append(
-      Entry(
-        start: UInt32(blob.count), etagLength: UInt16(etag.count), nameLength: UInt8(name.count),
-        flags: flags, size: seen.size ?? 0, modified: seen.modified))
-    blob.append(contentsOf: name)
-    blob.append(contentsOf: etag)
+
+    var name: UnsafeRawBufferPointer { chunk.name(entry) }
+    var seen: Seen { chunk.seen(entry) }
+    var isFolder: Bool { entry.flags.contains(.folder) }
   }
 
-  /// False when the blob would pass what its 32-bit positions reach (4 GiB, some 50 million names).
-  func hasRoom(for name: Int, etag: Int) -> Bool { blob.count + name + etag < Int(UInt32.max) }
+  private var chunks: [NameChunk] = []
+  /// Of each chunk, the index of its first entry.
+  private var starts: [Int] = []
+  private var filling = NameChunk.Filling()
+  private var sealed = 0
+  /// The chunk with which the second run starts.
+  private var secondRun: Int?
+  private var secondRunStart: Int?
+  private var bytes = 0
+  /// The indices of folders, in order: few even where names are many.
+  private(set) var folders: [UInt32] = []
+  /// Of all entries in their order: two listings with one digest and one count have the same entries.
+  private(set) var digest: UInt64 = 0xcbf2_9ce4_8422_2325
 
-  mutating func startSecondRun() { secondRun = count }
+  init() {}
+
+  /// Of chunks that were kept.
+  init(_ kept: [NameChunk], digest: UInt64) {
+    for chunk in kept {
+      starts.append(sealed)
+      for offset in 0..<chunk.count where chunk[offset].flags.contains(.folder) {
+        folders.append(UInt32(sealed + offset))
+      }
+      chunks.append(chunk)
+      sealed += chunk.count
+      bytes += chunk.bytes
+    }
+    self.digest = digest
+  }
+
+  /// Entries that can be seen, by name and by index.
+  var count: Int { sealed }
+
+  mutating func append(_ item: ListingBuilder.Item) {
+    if item.isFolder { folders.append(UInt32(sealed + filling.count)) }
+    filling.append(item)
+    digest = digest.mixed(item.name).mixed(item.etag)
+    digest = (digest ^ (item.size ?? .max)) &* 0x9fb2_1c65_1e98_df25
+    digest = (digest ^ UInt64(bitPattern: item.modified)) &* 0x9fb2_1c65_1e98_df25
+    digest = (digest ^ (item.isFolder ? 1 : 0) ^ (item.isArchived ? 2 : 0)) &* 0x9fb2_1c65_1e98_df25
+    digest ^= digest >> 29
+    if filling.isFull { seal() }
+  }
+
+  /// Makes what was appended visible.
+  mutating func seal() {
+    guard filling.count > 0 else { return }
+    let chunk = NameChunk(filling)
+    filling.removeAll()
+    starts.append(sealed)
+    chunks.append(chunk)
+    sealed += chunk.count
+    bytes += chunk.bytes
+  }
+
+  /// What it all occupies.
+  var heldBytes: Int { bytes + 4 * folders.capacity + 16 * chunks.capacity }
+
+  mutating func startSecondRun() {
+    seal()
+    secondRun = chunks.count
+    secondRunStart = sealed
+  }
 
   mutating func turnIntoFolder(_ index: Int) {
-    entries[index].flags = .folder
-    entries[index].size = 0
+    let place = self[index]
+    var entry = place.entry
+    entry.flags = .folder
+    entry.size = 0
+    let at = folders.firstIndex { $0 > UInt32(index) } ?? folders.count
+    folders.insert(UInt32(index), at: at)
+    place.chunk[place.offset] = entry
+    digest = (digest ^ UInt64(index)) &* 0x9fb2_1c65_1e98_df25
   }
 
-  func name(_ index: Int) -> ArraySlice<UInt8> {
-    let entry = entries[index]
-    return blob[Int(entry.start)..<Int(entry.start) + Int(entry.nameLength)]
+  /// Nothing follows: gives back what filling reserved.
+  mutating func finish() {
+    seal()
+    filling = NameChunk.Filling()
   }
 
-  func isFolder(_ index: Int) -> Bool { entries[index].flags.contains(.folder) }
-
-  func seen(_ index: Int) -> Seen {
-    let entry = entries[index]
-    if entry.flags.contains(.folder) { return .folder }
-    let start = Int(entry.start) + Int(entry.nameLength)
-    let etag = blob[start..<start + Int(entry.etagLength)]
-    return Seen(
-      kind: .file, size: entry.flags.contains(.needsHead) ? nil : entry.size,
-      modified: entry.modified, etag: String(decoding: etag, as: UTF8.self),
-      isArchived: entry.flags.contains(.archived))
-  }
-
-  func index(of name: some Collection<UInt8>) -> Int? {
-    let middle = secondRun ?? count
-    return search(name, in: 0..<middle) ?? search(name, in: middle..<count)
-  }
-
-  private func search(_ name: some Collection<UInt8>, in range: Range<Int>) -> Int? {
-    var low = range.lowerBound
-    var high = range.upperBound
-    while low < high {
+  subscript(index: Int) -> Place {
+    var low = 0
+    var high = starts.count
+    while high - low > 1 {
       let middle = (low + high) / 2
-      if NameRules.precedes(self.name(middle), name) { low = middle + 1 } else { high = middle }
+      if starts[middle] <= index { low = middle } else { high = middle }
     }
-    return low < range.upperBound && self.name(low).elementsEqual(name) ? low : nil
+    return Place(chunks[low], index - starts[low])
   }
 
-  /// Gives back what growing reserved too much, once no more come.
-  mutating func compact() {
-    if entries.capacity > entries.count + entries.count / 8 { entries = Self.exact(entries) }
-    if blob.capacity > blob.count + blob.count / 8 { blob = Self.exact(blob) }
+  /// The entries from `index` to the end of their chunk.
+  func run(from index: Int) -> (chunk: NameChunk, range: Range<Int>)? {
+    guard index < sealed else { return nil }
+    let place = self[index]
+    return (place.chunk, place.offset..<place.chunk.count)
   }
 
-  private static func exact<Element>(_ array: [Element]) -> [Element] {
-    var copy: [Element] = []
-    copy.reserveCapacity(array.count)
-    copy.append(contentsOf: array)
-    return copy
+  func index(of name: UnsafeRawBufferPointer) -> Int? {
+    let middle = secondRun ?? chunks.count
+    return search(name, in: 0..<middle) ?? search(name, in: middle..<chunks.count)
+  }
+
+  func index(of name: [UInt8]) -> Int? { name.withUnsafeBytes { index(of: $0) } }
+
+  private func search(_ name: UnsafeRawBufferPointer, in run: Range<Int>) -> Int? {
+    guard !run.isEmpty else { return nil }
+    // The last chunk whose first name is not behind it.
+    var low = run.lowerBound
+    var high = run.upperBound
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      let chunk = chunks[middle]
+      if NameRules.order(chunk.name(chunk[0]), name) <= 0 { low = middle } else { high = middle }
+    }
+    let chunk = chunks[low]
+    var first = 0
+    var last = chunk.count
+    while first < last {
+      let middle = (first + last) / 2
+      let order = NameRules.order(chunk.name(chunk[middle]), name)
+      if order == 0 { return starts[low] + middle }
+      if order < 0 { first = middle + 1 } else { last = middle }
+    }
+    return nil
+  }
+}
+
+extension UInt64 {
+  /// Eight bytes a step; for telling contents apart, not against somebody who looks for equals.
+  fileprivate func mixed(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+    var hash = (self ^ UInt64(bytes.count)) &* 0x9fb2_1c65_1e98_df25
+    var offset = 0
+    while offset + 8 <= bytes.count {
+      hash =
+        (hash ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        &* 0x9fb2_1c65_1e98_df25
+      hash ^= hash >> 32
+      offset += 8
+    }
+    while offset < bytes.count {
+      hash = (hash ^ UInt64(bytes[offset])) &* 0x0000_0100_0000_01b3
+      offset += 1
+    }
+    return hash ^ hash >> 29
   }
 }

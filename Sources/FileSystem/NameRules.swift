@@ -1,7 +1,9 @@
+import Glibc
+
 /// Which parts of a key can be a name in a folder, and the inode number of a path.
 enum NameRules {
   static let maxNameLength = 255
-  private static let slash = UInt8(ascii: "/")
+  static let slash = UInt8(ascii: "/")
 
   /// False for a name that no path can reach: empty, ".", "..", over 255 bytes, or with NUL or "/".
   static func isReachable(_ name: some Collection<UInt8>) -> Bool {
@@ -14,31 +16,67 @@ enum NameRules {
   /// st_ino: FNV-1a over the path with a finishing mix, 63 bits (some programs read it as signed);
   /// never 0, and 1 is the root's. Stable over remounts, so it must not be seeded.
   static func inode(of path: some Sequence<UInt8>) -> UInt64 {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in path { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+    var hash = PathHash()
+    for byte in path { hash.add(byte) }
+    return hash.inode
+  }
+
+  /// Compares as if "/" followed each name: the order in which a store that sorts keys settles names.
+  static func precedes(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+    left.withUnsafeBytes { left in right.withUnsafeBytes { order(left, $0) < 0 } }
+  }
+
+  /// `precedes` as a comparison: below 0, 0 or above.
+  static func order(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Int {
+    let common = min(left.count, right.count)
+    let difference = common == 0 ? 0 : memcmp(left.baseAddress!, right.baseAddress!, common)
+    if difference != 0 { return Int(difference) }
+    if left.count == right.count { return 0 }
+    // A name holds no "/", so the byte that stands against the shorter one's "/" is another.
+    if left.count < right.count { return slash < right[common] ? -1 : 1 }
+    return left[common] < slash ? -1 : 1
+  }
+
+  /// Byte by byte.
+  static func compare(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Int {
+    let common = min(left.count, right.count)
+    let difference = common == 0 ? 0 : memcmp(left.baseAddress!, right.baseAddress!, common)
+    return difference != 0 ? Int(difference) : left.count - right.count
+  }
+
+  /// Compares a key below a folder, "/" included if it is a folder's, with `name` and a "/".
+  static func order(key: UnsafeRawBufferPointer, ofFolder name: UnsafeRawBufferPointer) -> Int {
+    let common = min(key.count, name.count)
+    let difference = common == 0 ? 0 : memcmp(key.baseAddress!, name.baseAddress!, common)
+    if difference != 0 { return Int(difference) }
+    guard key.count > name.count else { return -1 }
+    if key[common] != slash { return Int(key[common]) - Int(slash) }
+    return key.count - name.count - 1
+  }
+}
+
+/// The running hash of a path, for its inode number: a folder's serves all its names.
+struct PathHash {
+  private var state: UInt64 = 0xcbf2_9ce4_8422_2325
+
+  init() {}
+  init(_ bytes: some Sequence<UInt8>) { for byte in bytes { add(byte) } }
+
+  mutating func add(_ byte: UInt8) { state = (state ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+
+  func inode(of name: UnsafeRawBufferPointer) -> UInt64 {
+    var hash = self
+    for byte in name { hash.add(byte) }
+    return hash.inode
+  }
+
+  var inode: UInt64 {
+    var hash = state
     hash ^= hash >> 32
     hash = hash &* 0xd6e8_feb8_6659_fd93
     hash ^= hash >> 32
     hash &= 0x7fff_ffff_ffff_ffff
     return hash > 1 ? hash : hash + 2
-  }
-
-  /// Compares as if "/" followed each name: the order in which a store that sorts keys settles names.
-  static func precedes(_ left: some Sequence<UInt8>, _ right: some Sequence<UInt8>) -> Bool {
-    var left = left.makeIterator()
-    var right = right.makeIterator()
-    while true {
-      switch (left.next(), right.next()) {
-      case (nil, nil): return false
-      case (nil, let byte?):
-        if byte != slash { return slash < byte }
-        return right.next() != nil
-      case (let byte?, nil):
-        return byte < slash
-      case (let a?, let b?):
-        if a != b { return a < b }
-      }
-    }
   }
 }
 

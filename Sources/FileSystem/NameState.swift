@@ -10,9 +10,18 @@ struct NameState {
   /// By the path that is looked for.
   var probes: [ObjectKey: Probe] = [:]
   var probeCount: UInt64 = 0
+  var walk = WalkAhead()
+  /// Whether the store begins a listing where it is told to, once that was seen.
+  var begins: Bool?
+  /// What earlier mounts listed, until it is asked for.
+  var saved: SavedListings?
+  var savedAt = Instant(nanoseconds: 0)
   var isShutDown = false
 
   var listedFolders: Int { folders.values.count { $0.listing != nil } }
+
+  /// What names occupy, entries of listings aside.
+  var bytes: Int { nodes.bytes + folders.count * FolderState.cost }
 
   /// The newest listing of a folder, if it is still as fresh as promised.
   func freshListing(of folder: ObjectKey, ttl: Duration, now: Instant) -> Generation? {
@@ -20,23 +29,109 @@ struct NameState {
     return known.isFresh(listing, ttl: ttl, now: now) ? listing : nil
   }
 
+  /// The node of the version that a path was last seen to have.
+  func current(_ folder: ObjectKey, _ name: [UInt8]) -> NodeTable.Slot? {
+    guard let known = folders[folder] else { return nil }
+    if !known.loose.isEmpty, let slot = known.loose[name] { return slot }
+    for generation in [known.listing, known.fetching] {
+      guard let generation, generation.nodes.count > 0,
+        let index = name.withUnsafeBytes({ generation.shown($0) })
+      else { continue }
+      let place = generation[index]
+      let node = place.chunk.node(at: place.offset)
+      if node != 0 { return node }
+    }
+    return nil
+  }
+
+  /// The kernel's number of a folder; nil if it has none.
+  func nodeID(ofFolder folder: ObjectKey, root: ObjectKey) -> NodeID? {
+    if folder == root { return FileSystem.root }
+    let end = folder.bytes.dropLast().lastIndex(of: NameRules.slash).map { $0 + 1 } ?? 0
+    let slot = current(
+      ObjectKey(bytes: Array(folder.bytes[..<end])), Array(folder.bytes[end...].dropLast()))
+    return slot.map { nodes.id(of: $0) }
+  }
+
+  /// What was seen of a node, and where it is.
+  func node(_ id: NodeID) -> Node? {
+    guard let slot = nodes.slot(of: id) else { return nil }
+    switch nodes.home(of: slot) {
+    case .loose(let loose):
+      return Node(
+        folder: loose.folder, name: loose.name, seen: loose.seen, checked: loose.checked,
+        isStale: loose.isStale)
+    case .listed(let generation, let index):
+      let place = generation[index]
+      return Node(
+        folder: generation.folder, name: Array(place.name), seen: place.seen,
+        checked: nodes.checked(slot), isStale: false)
+    }
+  }
+
+  /// The version that a node is of.
+  func seen(_ slot: NodeTable.Slot) -> Seen {
+    switch nodes.home(of: slot) {
+    case .loose(let loose): loose.seen
+    case .listed(let generation, let index): generation[index].seen
+    }
+  }
+
   /// Drops listings, the longest unused first, until `excess` bytes are gone. What is being fetched
-  /// stays, and what an open folder pins would not be freed by it.
-  mutating func drop(excess: Int) -> [Generation] {
+  /// stays, and what an open folder pins would not be freed by it. Of a listing that the kernel
+  /// still refers to, the names are returned for it to let go; it is dropped when it has.
+  mutating func drop(excess: Int, now: Instant) -> (dropped: [Generation], releasing: [Generation])
+  {
     var left = excess
     var dropped: [Generation] = []
+    var releasing: [Generation] = []
     for (key, folder) in folders.sorted(by: { $0.value.lastUsed < $1.value.lastUsed }) {
       if left <= 0 { break }
       guard folder.fetching == nil else { continue }
       if let listing = folder.listing {
         if listing.isPinned { continue }
         left -= listing.bytes
+        if listing.nodes.count > 0 {
+          if let asked = folder.releasing, now < asked + Self.releaseInterval { continue }
+          folders[key]?.releasing = now
+          releasing.append(listing)
+          continue
+        }
         dropped.append(listing)
       }
-      folders[key] = nil
+      left -= FolderState.cost
+      if folder.isAhead { walk.wasted() }
+      dropListing(of: key)
     }
-    return dropped
+    return (dropped, releasing)
   }
+
+  /// Before the kernel is asked again: it may be busy with other names, or have them open.
+  private static let releaseInterval = Duration.seconds(10)
+
+  /// Forgets what is known of a folder, except its loose nodes.
+  mutating func dropListing(of key: ObjectKey) {
+    guard let folder = folders[key] else { return }
+    if folder.loose.isEmpty && folder.fetching == nil {
+      folders[key] = nil
+    } else {
+      folders[key]?.listing = nil
+      folders[key]?.releasing = nil
+      folders[key]?.isAhead = false
+    }
+  }
+}
+
+/// A node as it is known.
+struct Node {
+  let folder: ObjectKey
+  let name: [UInt8]
+  let seen: Seen
+  /// When the store last showed this version.
+  let checked: Instant
+  /// The path has another version by now, or none.
+  let isStale: Bool
+  var path: ObjectKey { folder + name }
 }
 
 /// What is known of one folder.
@@ -44,12 +139,23 @@ struct FolderState {
   /// The newest complete listing.
   var listing: Generation?
   var fetching: Generation?
+  /// What fetches it.
+  var run: ListingRun?
+  /// Nodes of its names that are not in the listing as they are.
+  var loose: [[UInt8]: NodeTable.Slot] = [:]
   /// Listings that started before are no longer believed: an object was seen to differ.
   var distrustedBefore = Instant(nanoseconds: 0)
   var lastUsed = Instant(nanoseconds: 0)
   /// Lookups that had to ask the store one by one since `probesSince`.
   var probes = 0
   var probesSince = Instant(nanoseconds: 0)
+  /// When the kernel was asked to let go of its names, so that the listing can be dropped.
+  var releasing: Instant?
+  /// It was listed before somebody asked for it, and nobody has yet.
+  var isAhead = false
+
+  /// A dictionary's slot, the key and the listing's own objects.
+  static let cost = MemoryLayout<(ObjectKey, FolderState)>.stride * 4 / 3 + 96 + 400
 
   func isFresh(_ listing: Generation, ttl: Duration, now: Instant) -> Bool {
     now < listing.started + ttl && listing.started >= distrustedBefore
@@ -72,52 +178,20 @@ struct FolderState {
 
 /// What a lookup found, and when the question was put.
 struct Finding {
-  /// Nil: there is nothing of that name.
-  var seen: Seen?
+  enum What {
+    case absent
+    case listed(Generation, Int)
+    case asked(Seen)
+  }
+
+  var what: What
   var at: Instant
-}
 
-/// The two questions of a lookup, under way, and those who wait for the answer.
-struct Probe {
-  typealias Waiter = @Sendable (Result<Finding, StoreError>) -> Void
-  let number: UInt64
-  let started: Instant
-  var waiters: [Waiter] = []
-  var file: Result<ObjectAttributes?, StoreError>?
-  var folder: Result<Bool, StoreError>?
-
-  /// A folder is the answer as soon as it is there, since it hides a file; a file only once there is
-  /// no folder. A store that forbids one of the questions is believed in the other if that finds
-  /// something.
-  var answer: Result<Finding, StoreError>? {
-    if case .success(true) = folder { return .success(Finding(seen: .folder, at: started)) }
-    guard let file, let folder else { return nil }
-    switch (file, folder) {
-    case (.success(let object?), .success): return found(object)
-    case (.success(let object?), .failure(let error)) where error.kind == .accessDenied:
-      return found(object)
-    case (_, .failure(let error)), (.failure(let error), _): return .failure(error)
-    case (.success(nil), .success): return .success(Finding(seen: nil, at: started))
+  var seen: Seen? {
+    switch what {
+    case .absent: nil
+    case .listed(let generation, let index): generation[index].seen
+    case .asked(let seen): seen
     }
   }
-
-  private func found(_ object: ObjectAttributes) -> Result<Finding, StoreError> {
-    guard object.size != nil else {
-      return .failure(
-        StoreError(
-          .badReply, store: "", key: object.key, detail: "the store does not tell the object's size"
-        ))
-    }
-    let seen = Seen(
-      kind: .file, size: object.size, modified: object.modified ?? 0, etag: object.etag,
-      isArchived: object.isArchived)
-    return .success(Finding(seen: seen, at: started))
-  }
-}
-
-/// Where a node is in the store.
-struct Place {
-  var path: ObjectKey
-  var folderKey: ObjectKey
-  var kind: NodeAttributes.Kind
 }

@@ -14,8 +14,8 @@ public final class OpenFolder: Sendable {
   private let generation: Generation
   private let isClosed = Atomic(false)
 
-  /// When the listing was begun: tells generations of one folder apart.
-  public var listedAt: Instant { generation.started }
+  /// When a listing first had these names: the kernel's copy of them is good as long as it stays.
+  public var unchangedSince: Instant { generation.unchangedSince }
 
   init(fileSystem: FileSystem, generation: Generation) {
     self.fileSystem = fileSystem
@@ -55,19 +55,15 @@ public final class OpenFolder: Sendable {
     var index = start
     var added = added
     while true {
-      let slice = generation.slice(
-        from: index, limit: plus ? Self.batchWithNodes : Self.batch)
-      guard slice.items.isEmpty else {
-        let taken = give(slice.items, from: index, plus: plus, add)
+      switch generation.step(from: index, limit: plus ? Self.batchWithNodes : Self.batch) {
+      case .entries(let slice):
+        let taken = give(slice, from: index, plus: plus, add)
         index += taken
         added = added || taken > 0
-        if taken < slice.items.count { return done(.success(())) }
-        continue
-      }
-      switch slice.end {
+        if taken < slice.entries.count { return done(.success(())) }
       case .complete: return done(.success(()))
       case .failed(let error): return done(added ? .success(()) : .failure(error.errno))
-      case .more:
+      case .wait:
         if added { return done(.success(())) }
         let index = index
         return generation.wait(beyond: index) { [self] in
@@ -79,19 +75,17 @@ public final class OpenFolder: Sendable {
 
   /// Hands entries over until the reply is full. Returns how many it took.
   private func give(
-    _ items: [(name: [UInt8], seen: Seen)], from index: Int, plus: Bool,
-    _ add: (FolderEntry) -> Bool
+    _ slice: Generation.Slice, from index: Int, plus: Bool, _ add: (FolderEntry) -> Bool
   ) -> Int {
-    let nodes = plus ? fileSystem.takeNodes(of: generation, items) : []
+    let nodes = plus ? fileSystem.takeNodes(of: generation, from: index, slice) : []
     var taken = 0
-    for (offset, item) in items.enumerated() {
-      let path = ObjectKey(bytes: generation.folder.bytes + item.name)
-      let isAdded = item.name.withUnsafeBytes { name in
-        add(
-          FolderEntry(
-            name: name, inode: NameRules.inode(of: path.bytes), kind: item.seen.kind,
-            nextCookie: UInt64(index + offset + 3), attributes: plus ? nodes[offset] : nil))
-      }
+    for (offset, entry) in slice.entries.enumerated() {
+      let name = slice.chunk.name(entry)
+      let isAdded = add(
+        FolderEntry(
+          name: name, inode: generation.pathHash.inode(of: name),
+          kind: entry.flags.contains(.folder) ? .folder : .file,
+          nextCookie: UInt64(index + offset + 3), attributes: plus ? nodes[offset] : nil))
       if !isAdded { break }
       taken += 1
     }

@@ -17,7 +17,8 @@ final class FailureLog: Sendable {
 
   /// Answers that are part of a healthy file system's day.
   private static let ordinary: Set<CInt> = [
-    Errno.noSuchFileOrDirectory, .noData, .readOnlyFileSystem, .notDirectory, .isDirectory,
+    Errno.noSuchFileOrDirectory, .noData, .notSupported, .readOnlyFileSystem, .notDirectory,
+    .isDirectory,
     .outOfRange, .fileNameTooLong, .invalidArgument,
   ].reduce(into: []) { $0.insert($1.rawValue) }
 

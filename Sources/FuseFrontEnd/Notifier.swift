@@ -73,8 +73,9 @@ final class Notifier: Sendable {
     }
   }
 
-  func add(_ invalidation: Invalidation) {
-    _ = state.signal { $0.isStopping || $0.queue.add(InvalidationQueue.Target(invalidation)) }
+  /// False: too much is waiting.
+  func add(_ invalidation: Invalidation) -> Bool {
+    state.signal { $0.isStopping || $0.queue.add(InvalidationQueue.Target(invalidation)) }
   }
 
   /// True: the kernel has been told of all that was added.

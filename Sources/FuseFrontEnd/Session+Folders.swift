@@ -36,7 +36,7 @@ extension ParkedRequest {
     var info = fuse_file_info()
     info.fh = handle
     let keeps = connection.folderCopies.withLock {
-      $0.keepsNames(of: node, listedAt: folder.listedAt)
+      $0.keepsNames(of: node, listedAt: folder.unchangedSince)
     }
     info.cache_readdir = 1
     info.keep_cache = keeps ? 1 : 0

@@ -84,4 +84,8 @@ public final class NameMetrics: Sendable {
   public let bytes = Gauge()
   /// Names in the store that no path can reach (docs/semantics.md), each counted once a listing.
   public let hiddenNames = Counter()
+  /// Folders that were listed before anybody asked.
+  public let listedAhead = Counter()
+  /// Folders whose listing an earlier mount had kept.
+  public let listingsFromDisk = Counter()
 }

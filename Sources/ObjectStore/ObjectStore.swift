@@ -42,15 +42,19 @@ public struct StoreTraits: Sendable {
   public var supportsRanges: Bool
   /// A listing gives every attribute that `head` would.
   public var listingHasAttributes: Bool
+  /// A listing can begin at any name (`ListRequest.after`), so that parts of one folder can be listed
+  /// side by side.
+  public var listsFromAnyName: Bool
 
   public init(
     preferredRange: Int = 8 << 20, maxConcurrentFetches: Int = 64, supportsRanges: Bool = true,
-    listingHasAttributes: Bool = true
+    listingHasAttributes: Bool = true, listsFromAnyName: Bool = false
   ) {
     self.preferredRange = preferredRange
     self.maxConcurrentFetches = maxConcurrentFetches
     self.supportsRanges = supportsRanges
     self.listingHasAttributes = listingHasAttributes
+    self.listsFromAnyName = listsFromAnyName
   }
 }
 
@@ -59,6 +63,9 @@ public struct ListRequest: Sendable {
   public var folder: ObjectKey
   /// `ListPage.next` of the page before; `nil` for the first.
   public var cursor: String?
+  /// Only names after this key, where the store can (`StoreTraits.listsFromAnyName`) and there is no
+  /// cursor; absolute, within `folder`.
+  public var after: ObjectKey?
   /// Entries wanted at most (a store may give more); 1 to find out whether the folder exists.
   public var limit: Int
   public var deadline: Instant
@@ -67,36 +74,15 @@ public struct ListRequest: Sendable {
   public var failsFast: Bool
 
   public init(
-    folder: ObjectKey, cursor: String? = nil, limit: Int = 1000, deadline: Instant,
-    failsFast: Bool = false
+    folder: ObjectKey, cursor: String? = nil, after: ObjectKey? = nil, limit: Int = 1000,
+    deadline: Instant, failsFast: Bool = false
   ) {
     self.folder = folder
     self.cursor = cursor
+    self.after = after
     self.limit = limit
     self.deadline = deadline
     self.failsFast = failsFast
-  }
-}
-
-/// A page may be empty and still have a next one. Stores give keys in order of their bytes where
-/// they can (S3 does); a folder counts as its name with "/".
-public struct ListPage: Sendable {
-  /// Objects directly in the folder. The folder's own marker (a key equal to `folder`) is left out.
-  public var objects: [ObjectAttributes]
-  /// Full keys of the folders directly in it, each ending in "/".
-  public var folders: [ObjectKey]
-  public var next: String?
-  /// The folder is there even if it has no names (S3: its marker was in the page; a file system: the
-  /// folder opened). Only asked of a page that is empty.
-  public var folderExists: Bool
-
-  public init(
-    objects: [ObjectAttributes], folders: [ObjectKey], next: String?, folderExists: Bool = false
-  ) {
-    self.objects = objects
-    self.folders = folders
-    self.next = next
-    self.folderExists = folderExists
   }
 }
 

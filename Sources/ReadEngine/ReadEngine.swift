@@ -27,6 +27,11 @@ public final class ReadEngine: Sendable {
     return OpenObject(object)
   }
 
+  /// Where the bytes of a version are now; nothing is fetched for it.
+  public func residence(of version: ObjectVersion) -> Residence {
+    OpenObject(services.open(version)).residence
+  }
+
   /// Called for an object that the store no longer has in this version, once for each version,
   /// on a thread of the engine's, no lock held.
   public func onChanged(_ handler: @escaping @Sendable (ObjectVersion) -> Void) {
@@ -38,6 +43,9 @@ public final class ReadEngine: Sendable {
   public func onDiskPressure(_ handler: @escaping @Sendable () -> Void) {
     services.disk?.onPressure(handler)
   }
+
+  /// The cache folder of the store, which this engine has for itself; nil without a disk tier.
+  public var folder: String? { services.disk?.folder.path }
 
   /// The state of the tiers now, for stats.
   public func usage() -> EngineUsage {

@@ -22,6 +22,7 @@ struct Millrace: ParsableCommand {
     version: version,
     subcommands: [
       MountCommand.self, UnmountCommand.self, RunCommand.self, StatsCommand.self,
+      RefreshCommand.self, UpdateCommand.self,
       DoctorCommand.self,
     ])
 

@@ -199,7 +199,10 @@ final class FaultyStore: ObjectStore {
     fixture.write("f", "one")
     let old = try #require(fixture.find("f"))
     let told = Monitor(0)
-    fixture.files.onInvalidation { _ in told.signal(all: true) { $0 += 1 } }
+    fixture.files.onInvalidation { _ in
+      told.signal(all: true) { $0 += 1 }
+      return true
+    }
     let open = try fixture.answer { fixture.files.open(old.node, reply: $0) }.get()
     fixture.write("f", "longer")
     #expect(fixture.find("f")?.node == old.node)

@@ -59,27 +59,28 @@ import Testing
       while !rest.isEmpty {
         let part = rest.prefix(Int.random(in: 0...6, using: &random))
         rest = rest.dropFirst(part.count)
-        builder.add(page(part, next: "more"))
-        let now = (0..<builder.entries.count).map { Array(builder.entries.name($0)) }
+        builder.add(page(part, next: "more"), isLast: false)
+        let now = (0..<builder.entries.count).map { Array(builder.entries[$0].name) }
         #expect(now.starts(with: shown), "an entry moved, seed \(seed)")
         shown = now
-        for name in model(keys).keys where isOrdered && builder.decides(name) {
+        for name in model(keys).keys
+        where isOrdered && name.withUnsafeBytes({ builder.decides($0) }) {
           let index = builder.entries.index(of: name)
-          #expect(index.map { builder.entries.seen($0).kind } == model(keys)[name], "seed \(seed)")
+          #expect(index.map { builder.entries[$0].seen.kind } == model(keys)[name], "seed \(seed)")
         }
       }
-      builder.finish()
+      builder.add(ListPage(), isLast: true)
       let entries = builder.entries
-      let names = (0..<entries.count).map { Array(entries.name($0)) }
+      let names = (0..<entries.count).map { Array(entries[$0].name) }
       #expect(names.starts(with: shown), "an entry moved, seed \(seed)")
       #expect(Set(names).count == names.count, "a name twice, seed \(seed)")
       let tree = model(keys)
       #expect(Set(names) == Set(tree.keys), "seed \(seed)")
       for (name, kind) in tree {
         let index = entries.index(of: name)
-        #expect(index.map { entries.seen($0).kind } == kind, "seed \(seed)")
+        #expect(index.map { entries[$0].seen.kind } == kind, "seed \(seed)")
         if kind == .file, let index {
-          #expect(entries.seen(index).size == UInt64(name.count + 2), "seed \(seed)")
+          #expect(entries[index].seen.size == UInt64(name.count + 2), "seed \(seed)")
         }
       }
       #expect(entries.index(of: Array("absent".utf8)) == nil)
@@ -88,15 +89,15 @@ import Testing
 
   @Test func aFileWaitsForTheFolderOfItsName() {
     var builder = ListingBuilder(folder: .root)
-    builder.add(page([Array("a".utf8)], next: "1"))
+    let name = Array("a".utf8)
+    builder.add(page([name], next: "1"), isLast: false)
     #expect(builder.entries.count == 0)
-    #expect(!builder.decides(Array("a".utf8)))
-    builder.add(page([Array("a-1".utf8)], next: "2"))
+    #expect(!name.withUnsafeBytes { builder.decides($0) })
+    builder.add(page([Array("a-1".utf8)], next: "2"), isLast: false)
     #expect(builder.entries.count == 0)
-    builder.add(page([Array("a/".utf8)], next: nil))
-    builder.finish()
+    builder.add(page([Array("a/".utf8)], next: nil), isLast: true)
     #expect(builder.entries.count == 2)
-    #expect(builder.entries.index(of: Array("a".utf8)).map { builder.entries.isFolder($0) } == true)
+    #expect(builder.entries.index(of: name).map { builder.entries[$0].isFolder } == true)
     #expect(builder.hidden == 1)
   }
 }

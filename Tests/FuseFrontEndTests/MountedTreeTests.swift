@@ -113,6 +113,9 @@ struct MountedTreeTests {
     #expect(getxattr(path, "user.millrace.key", nil, 0) == 4)
     #expect(failure { getxattr(path, "user.millrace.key", &value, 2) } == ERANGE)
     #expect(failure { getxattr(path, "user.other", &value, 64) } == ENODATA)
+    // What no file here can have: a program that hears so need not ask for each.
+    #expect(failure { getxattr(path, "security.selinux", &value, 64) } == EOPNOTSUPP)
+    #expect(failure { getxattr(path, "system.posix_acl_access", &value, 64) } == EOPNOTSUPP)
   }
 
   @Test(.timeLimit(.minutes(1))) func statfsTellsOfAFullDiskAndNamesOf255Bytes() throws {

@@ -34,7 +34,7 @@ struct FolderFiles: Sendable {
   /// The whole folder as one page, in order of bytes: paging would read it again for each. A folder
   /// that is not there is empty, as in an object store; only the root must be there.
   func page(of folder: ObjectKey) throws(StoreError) -> ListPage {
-    var page = ListPage(objects: [], folders: [], next: nil)
+    var page = ListPage()
     try checkName(folder, isFolder: true)
     guard let directory = opendir(path(of: folder)) else {
       let code = errno
@@ -44,6 +44,8 @@ struct FolderFiles: Sendable {
     }
     defer { closedir(directory) }
     page.folderExists = true
+    var objects: [ObjectAttributes] = []
+    var folders: [ObjectKey] = []
     while true {
       errno = 0
       guard let entry = readdir(directory) else { break }
@@ -54,14 +56,14 @@ struct FolderFiles: Sendable {
       // A link that leads nowhere, or gone since.
       guard stat(path(of: key), &status) == 0 else { continue }
       switch status.st_mode & S_IFMT {
-      case S_IFDIR: page.folders.append(key + [UInt8(ascii: "/")])
-      case S_IFREG: page.objects.append(attributes(of: key, status))
+      case S_IFDIR: folders.append(key + [UInt8(ascii: "/")])
+      case S_IFREG: objects.append(attributes(of: key, status))
       default: break
       }
     }
     if errno != 0 { throw failure(folder, errno) }
-    page.objects.sort { $0.key < $1.key }
-    page.folders.sort()
+    for object in objects.sorted(by: { $0.key < $1.key }) { page.add(object) }
+    for folder in folders.sorted() { page.addFolder(folder) }
     return page
   }
 

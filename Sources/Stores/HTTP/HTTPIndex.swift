@@ -107,17 +107,13 @@ struct HTTPIndex: Equatable {
 
   /// The page of a folder's listing.
   func page(of folder: ObjectKey) -> ListPage {
-    var page = ListPage(objects: [], folders: [], next: nil, folderExists: true)
-    for entry in entries {
-      if entry.isFolder {
-        page.folders.append(folder + (entry.name + [UInt8(ascii: "/")]))
-      } else {
-        page.objects.append(
-          ObjectAttributes(
-            key: folder + entry.name, size: entry.size, modified: entry.modified))
-      }
+    var page = ListPage(folderExists: true)
+    for entry in entries where !entry.isFolder {
+      page.add(
+        ObjectAttributes(key: folder + entry.name, size: entry.size, modified: entry.modified))
     }
-    page.folders.sort()
+    let folders = entries.filter(\.isFolder).map { folder + ($0.name + [UInt8(ascii: "/")]) }
+    for folder in folders.sorted() { page.addFolder(folder) }
     return page
   }
 }

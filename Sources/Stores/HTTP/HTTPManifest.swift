@@ -53,7 +53,7 @@ struct HTTPManifest: Sendable {
 
   /// At most `limit` names (at least one) of a folder, from the index in `cursor` on.
   func page(of folder: ObjectKey, cursor: String?, limit: Int) -> ListPage {
-    var page = ListPage(objects: [], folders: [], next: nil)
+    var page = ListPage()
     var index = cursor.flatMap { Int($0) } ?? firstIndex(notBefore: folder)
     var taken = 0
     while index >= 0, index < objects.count, objects[index].key.hasPrefix(folder) {
@@ -65,12 +65,12 @@ struct HTTPManifest: Sendable {
       let key = objects[index].key
       let rest = key.bytes.dropFirst(folder.bytes.count)
       if let slash = rest.firstIndex(of: UInt8(ascii: "/")) {
-        page.folders.append(ObjectKey(bytes: Array(key.bytes[...slash])))
+        page.addFolder(ObjectKey(bytes: Array(key.bytes[...slash])))
         // "0" follows "/": past everything in that folder.
         index = firstIndex(
           notBefore: ObjectKey(bytes: Array(key.bytes[..<slash]) + [UInt8(ascii: "0")]))
       } else {
-        page.objects.append(objects[index])
+        page.add(objects[index])
         index += 1
       }
     }

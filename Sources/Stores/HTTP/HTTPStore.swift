@@ -126,7 +126,7 @@ public final class HTTPStore: ObjectStore {
     var error = error
     if error.kind == .notFound {
       guard folder == .root else {
-        return .success(ListPage(objects: [], folders: [], next: nil))
+        return .success(ListPage())
       }
       error.kind = .noSuchStore
       error.advice = "check the path in the address"

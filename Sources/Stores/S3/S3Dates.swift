@@ -3,8 +3,10 @@ import Glibc
 /// The two ways in which S3 writes a time, read into seconds since 1970.
 enum S3Date {
   /// "2026-11-23T11:15:00[.000](Z|+01:00)", of listings and error bodies; fractions are dropped.
-  static func iso8601(_ text: String) -> Int64? {
-    var scanner = Scanner(Array(text.utf8))
+  static func iso8601(_ text: String) -> Int64? { iso8601(Array(text.utf8)) }
+
+  static func iso8601(_ text: [UInt8]) -> Int64? {
+    var scanner = Scanner(text)
     guard let year = scanner.number(4), scanner.take("-"), let month = scanner.number(2),
       scanner.take("-"), let day = scanner.number(2), scanner.take("T") || scanner.take(" "),
       let hour = scanner.number(2), scanner.take(":"), let minute = scanner.number(2),
@@ -43,14 +45,15 @@ enum S3Date {
   ) -> Int64? {
     guard (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60, second < 61
     else { return nil }
-    var parts = tm()
-    parts.tm_year = CInt(year - 1900)
-    parts.tm_mon = CInt(month - 1)
-    parts.tm_mday = CInt(day)
-    parts.tm_hour = CInt(hour)
-    parts.tm_min = CInt(minute)
-    parts.tm_sec = CInt(second)
-    return Int64(timegm(&parts))
+    // Days since 1970 of the proleptic Gregorian calendar, years counted from March (Howard Hinnant's
+    // "days from civil"): timegm takes a lock, and a listing has a million of these.
+    let shifted = month > 2 ? year : year - 1
+    let era = (shifted >= 0 ? shifted : shifted - 399) / 400
+    let yearOfEra = shifted - era * 400
+    let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
+    let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
+    let days = era * 146_097 + dayOfEra - 719_468
+    return Int64(days * 86_400 + hour * 3600 + minute * 60 + second)
   }
 
   private struct Scanner {

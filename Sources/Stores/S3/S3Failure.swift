@@ -33,17 +33,22 @@ struct S3Failure: Equatable {
   /// Best effort: what was read before a syntax error counts.
   private mutating func readBody(_ body: [UInt8]) {
     var reader = XMLReader(body)
-    guard case .start("Error") = try? reader.next() else { return }
+    guard case .start(let root) = try? reader.next(), reader.isNamed("Error", root) else { return }
     do throws(XMLReader.SyntaxError) {
       while let event = try reader.next() {
         guard case .start(let name) = event else { continue }
-        switch name {
-        case "Code": code = Self.shown(try reader.string())
-        case "Message": message = Self.shown(try reader.string())
-        case "Region": region = Self.shown(try reader.string())
-        case "Endpoint": endpoint = Self.shown(try reader.string())
-        case "ServerTime": serverTime = S3Date.iso8601(try reader.string())
-        default: _ = try reader.content()
+        if reader.isNamed("Code", name) {
+          code = Self.shown(try reader.string())
+        } else if reader.isNamed("Message", name) {
+          message = Self.shown(try reader.string())
+        } else if reader.isNamed("Region", name) {
+          region = Self.shown(try reader.string())
+        } else if reader.isNamed("Endpoint", name) {
+          endpoint = Self.shown(try reader.string())
+        } else if reader.isNamed("ServerTime", name) {
+          serverTime = S3Date.iso8601(try reader.string())
+        } else {
+          try reader.skipContent()
         }
       }
     } catch {}

@@ -1,3 +1,4 @@
+import Glibc
 import Metrics
 import ObjectStore
 import Posix
@@ -48,6 +49,9 @@ final class S3ListExchange: Exchange {
     ]
     if options.encodesListings { query.append(("encoding-type", Array("url".utf8))) }
     if !options.usesListV1 { query.append(("list-type", [UInt8(ascii: "2")])) }
+    if let after = request.after, cursor == nil {
+      query.append((options.usesListV1 ? "marker" : "start-after", after.bytes))
+    }
     if let cursor {
       let name = options.usesListV1 ? "marker" : "continuation-token"
       query.append((name, Array(cursor.token.utf8)))
@@ -94,17 +98,8 @@ final class S3ListExchange: Exchange {
   }
 
   private func accept(_ listing: S3Listing, _ state: inout State) -> Verdict {
-    var page = ListPage(objects: listing.objects, folders: listing.folders, next: nil)
-    // The folder's own marker: no entry, but the folder is there, be it empty otherwise.
-    let count = page.objects.count
-    page.objects.removeAll { $0.key == request.folder }
-    page.folderExists = page.objects.count < count
-    if let stray = page.objects.first(where: { !isChild($0.key) })?.key
-      ?? page.folders.first(where: { !isFolder($0) })
-    {
-      return .failed(
-        bad("names '\(S3Failure.shown(stray.description))', which is not in the folder"))
-    }
+    var page = listing.page
+    if let error = settle(&page) { return .failed(error) }
     if listing.isTruncated {
       guard let token = token(of: listing) else {
         return .failed(bad("is cut off and does not say where it goes on"))
@@ -127,15 +122,38 @@ final class S3ListExchange: Exchange {
     return last.map { String(decoding: $0.bytes, as: UTF8.self) }
   }
 
-  private func isChild(_ key: ObjectKey) -> Bool {
-    key.hasPrefix(request.folder)
-      && !key.bytes.dropFirst(request.folder.bytes.count).contains(UInt8(ascii: "/"))
-  }
-
-  private func isFolder(_ key: ObjectKey) -> Bool {
-    key.hasPrefix(request.folder)
-      && key.bytes.dropFirst(request.folder.bytes.count).firstIndex(of: UInt8(ascii: "/"))
-        == key.bytes.count - 1
+  /// Takes the folder's own marker out: no entry, but the folder is there, be it empty otherwise.
+  /// Returns what is wrong with a page that names something else than children.
+  private func settle(_ page: inout ListPage) -> StoreError? {
+    let (markers, stray) = page.withContents { contents in
+      request.folder.bytes.withUnsafeBytes { folder -> (Int, ObjectKey?) in
+        var markers = 0
+        for item in page.items {
+          let key = contents.key(item)
+          let isBelow =
+            key.count >= folder.count
+            && (folder.isEmpty || memcmp(key.baseAddress!, folder.baseAddress!, folder.count) == 0)
+          let name = isBelow ? UnsafeRawBufferPointer(rebasing: key[folder.count...]) : key
+          if isBelow && name.isEmpty && !item.isFolder {
+            markers += 1
+            continue
+          }
+          let slash = name.firstIndex(of: UInt8(ascii: "/"))
+          if !isBelow || slash != (item.isFolder ? name.count - 1 : nil) {
+            return (markers, ObjectKey(bytes: Array(key)))
+          }
+        }
+        return (markers, nil)
+      }
+    }
+    if let stray {
+      return bad("names '\(S3Failure.shown(stray.description))', which is not in the folder")
+    }
+    page.folderExists = markers > 0
+    if markers > 0 {
+      page.removeItems { $0.elementsEqual(request.folder.bytes) }
+    }
+    return nil
   }
 
   private func bad(_ what: String) -> StoreError {

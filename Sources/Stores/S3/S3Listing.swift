@@ -1,94 +1,160 @@
 import Credentials
+import Glibc
 import ObjectStore
 
 /// One page of ListObjects, either version, read from its XML.
-struct S3Listing: Equatable {
+struct S3Listing {
   /// Pages of 1,000 keys of 1,024 bytes, each byte written as "%XX", stay below 4 MiB.
   static let sizeLimit = 16 << 20
 
-  var objects: [ObjectAttributes] = []
-  var folders: [ObjectKey] = []
+  /// Objects and folders as the store gave them, its marker of the folder itself included.
+  var page = ListPage()
   var isTruncated = false
   /// NextContinuationToken, as it came.
   var nextToken: String?
   /// NextMarker of version 1, decoded.
   var nextMarker: ObjectKey?
 
+  var objects: [ObjectAttributes] { page.objects }
+  var folders: [ObjectKey] { page.folders }
+
   struct Malformed: Error, Equatable {
     var message: String
   }
 
   init(_ body: [UInt8]) throws(Malformed) {
+    // The reply says whether it is encoded: a store that ignores the wish is read right as well. It may
+    // say so after the keys.
+    var builder = Builder(isEncoded: Self.isEncoded(body))
     var reader = XMLReader(body)
+    page.reserve(items: 1000, bytes: body.count / 3)
     do throws(XMLReader.SyntaxError) {
-      guard case .start("ListBucketResult") = try reader.next() else {
-        throw XMLReader.SyntaxError(message: "not a ListBucketResult", position: 0)
-      }
-      try read(&reader)
+      guard case .start(let root) = try reader.next(), reader.isNamed("ListBucketResult", root)
+      else { throw XMLReader.SyntaxError(message: "not a ListBucketResult", position: 0) }
+      try read(&reader, &builder)
     } catch {
       throw Malformed(message: "\(error.message) (byte \(error.position))")
     }
   }
 
-  private mutating func read(_ reader: inout XMLReader) throws(XMLReader.SyntaxError) {
-    var isEncoded = false
+  private static func isEncoded(_ body: [UInt8]) -> Bool {
+    let mark: StaticString = "<EncodingType>url<"
+    let length = mark.utf8CodeUnitCount
+    return body.withUnsafeBytes { body in
+      var start = 0
+      while start + length <= body.count,
+        let found = memchr(body.baseAddress! + start, CInt(UInt8(ascii: "<")), body.count - start)
+      {
+        start = UnsafeRawPointer(found) - body.baseAddress!
+        if start + length <= body.count, memcmp(found, mark.utf8Start, length) == 0 { return true }
+        start += 1
+      }
+      return false
+    }
+  }
+
+  private mutating func read(
+    _ reader: inout XMLReader, _ builder: inout Builder
+  ) throws(XMLReader.SyntaxError) {
     while let event = try reader.next() {
       guard case .start(let name) = event else { continue }
-      switch name {
-      case "Contents": if let object = try Self.object(&reader) { objects.append(object) }
-      case "CommonPrefixes": try folders.append(contentsOf: Self.prefixes(&reader))
-      case "IsTruncated": isTruncated = try reader.string() == "true"
-      case "NextContinuationToken": nextToken = try reader.string()
-      case "NextMarker": nextMarker = ObjectKey(bytes: try reader.content())
-      case "EncodingType": isEncoded = try reader.string() == "url"
-      default: _ = try reader.content()
+      if reader.isNamed("Contents", name) {
+        try builder.readObject(&reader, into: &page)
+      } else if reader.isNamed("CommonPrefixes", name) {
+        try builder.readFolders(&reader, into: &page)
+      } else if reader.isNamed("IsTruncated", name) {
+        isTruncated = try reader.string() == "true"
+      } else if reader.isNamed("NextContinuationToken", name) {
+        nextToken = try reader.string()
+      } else if reader.isNamed("NextMarker", name) {
+        nextMarker = ObjectKey(bytes: builder.decoded(try reader.content()))
+      } else {
+        try reader.skipContent()
       }
     }
-    // The reply says whether it is encoded: a store that ignores the wish is read right as well. It may
-    // say so after the keys, so they are decoded last.
-    guard isEncoded else { return }
-    for index in objects.indices { objects[index].key = Self.decoded(objects[index].key) }
-    for index in folders.indices { folders[index] = Self.decoded(folders[index]) }
-    nextMarker = nextMarker.map(Self.decoded)
   }
 
-  private static func decoded(_ key: ObjectKey) -> ObjectKey {
-    ObjectKey(bytes: PercentEncoding.decodeForm(key.bytes))
-  }
+  /// Reads entries into a page by way of two buffers that are used again for each.
+  private struct Builder {
+    let isEncoded: Bool
+    private var key: [UInt8] = []
+    private var text: [UInt8] = []
+    private var etag: [UInt8] = []
 
-  private static func object(
-    _ reader: inout XMLReader
-  ) throws(XMLReader.SyntaxError) -> ObjectAttributes? {
-    var key: ObjectKey?
-    var found = ObjectAttributes(key: .root, size: nil, modified: nil)
-    let level = reader.depth
-    while let event = try reader.next() {
-      if case .end = event, reader.depth < level { break }
-      guard case .start(let name) = event else { continue }
-      switch name {
-      case "Key": key = ObjectKey(bytes: try reader.content())
-      case "Size": found.size = UInt64(try reader.string())
-      case "LastModified": found.modified = S3Date.iso8601(try reader.string())
-      case "ETag": found.etag = S3ETag.normalized(try reader.string())
-      case "StorageClass": found.isArchived = isArchive(try reader.string())
-      default: _ = try reader.content()
+    init(isEncoded: Bool) { self.isEncoded = isEncoded }
+
+    func decoded(_ bytes: [UInt8]) -> [UInt8] {
+      isEncoded ? PercentEncoding.decodeForm(bytes) : bytes
+    }
+
+    mutating func readObject(
+      _ reader: inout XMLReader, into page: inout ListPage
+    ) throws(XMLReader.SyntaxError) {
+      key.removeAll(keepingCapacity: true)
+      etag.removeAll(keepingCapacity: true)
+      var size: UInt64?
+      var modified: Int64?
+      var isArchived = false
+      let level = reader.depth
+      while let event = try reader.next() {
+        if case .end = event, reader.depth < level { break }
+        guard case .start(let name) = event else { continue }
+        text.removeAll(keepingCapacity: true)
+        if reader.isNamed("Key", name) {
+          key.removeAll(keepingCapacity: true)
+          try reader.content(into: &key)
+        } else if reader.isNamed("Size", name) {
+          try reader.content(into: &text)
+          size = Self.number(text)
+        } else if reader.isNamed("LastModified", name) {
+          try reader.content(into: &text)
+          modified = S3Date.iso8601(text)
+        } else if reader.isNamed("ETag", name) {
+          etag.removeAll(keepingCapacity: true)
+          try reader.content(into: &etag)
+          S3ETag.normalize(&etag)
+        } else if reader.isNamed("StorageClass", name) {
+          try reader.content(into: &text)
+          isArchived = S3Listing.isArchive(String(decoding: text, as: UTF8.self))
+        } else {
+          try reader.skipContent()
+        }
+      }
+      if isEncoded { PercentEncoding.decodeForm(&key) }
+      guard !key.isEmpty else { return }
+      key.withUnsafeBytes { key in
+        etag.withUnsafeBytes {
+          page.add(key: key, etag: $0, size: size, modified: modified, isArchived: isArchived)
+        }
       }
     }
-    guard let key, !key.bytes.isEmpty else { return nil }
-    found.key = key
-    return found
-  }
 
-  private static func prefixes(
-    _ reader: inout XMLReader
-  ) throws(XMLReader.SyntaxError) -> [ObjectKey] {
-    var found: [ObjectKey] = []
-    let level = reader.depth
-    while let event = try reader.next() {
-      if case .end = event, reader.depth < level { break }
-      if case .start("Prefix") = event { found.append(ObjectKey(bytes: try reader.content())) }
+    mutating func readFolders(
+      _ reader: inout XMLReader, into page: inout ListPage
+    ) throws(XMLReader.SyntaxError) {
+      let level = reader.depth
+      while let event = try reader.next() {
+        if case .end = event, reader.depth < level { break }
+        guard case .start(let name) = event, reader.isNamed("Prefix", name) else { continue }
+        key.removeAll(keepingCapacity: true)
+        try reader.content(into: &key)
+        if isEncoded { PercentEncoding.decodeForm(&key) }
+        key.withUnsafeBytes { page.addFolder($0) }
+      }
     }
-    return found
+
+    /// As `UInt64("...")` reads it, without the String.
+    private static func number(_ digits: [UInt8]) -> UInt64? {
+      guard !digits.isEmpty, digits.count < 20 else {
+        return UInt64(String(decoding: digits, as: UTF8.self))
+      }
+      var value: UInt64 = 0
+      for digit in digits {
+        guard digit &- 48 < 10 else { return UInt64(String(decoding: digits, as: UTF8.self)) }
+        value = value &* 10 &+ UInt64(digit &- 48)
+      }
+      return value
+    }
   }
 
   /// GLACIER_IR is read like any other; the other two need a restore.
@@ -101,6 +167,13 @@ struct S3Listing: Equatable {
 enum S3ETag {
   static func normalized(_ tag: String) -> String {
     tag.isEmpty || tag.hasPrefix("\"") || tag.hasPrefix("W/") ? tag : "\"\(tag)\""
+  }
+
+  static func normalize(_ tag: inout [UInt8]) {
+    guard let first = tag.first, first != UInt8(ascii: "\"") else { return }
+    if first == UInt8(ascii: "W"), tag.count > 1, tag[1] == UInt8(ascii: "/") { return }
+    tag.insert(UInt8(ascii: "\""), at: 0)
+    tag.append(UInt8(ascii: "\""))
   }
 
   /// A proxy that compresses makes a tag weak; the ranges that we ask for are never compressed.

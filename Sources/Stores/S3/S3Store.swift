@@ -12,7 +12,7 @@ public import Transport
 public final class S3Store: ObjectStore {
   public let displayName: String
   public let identity: String
-  public let traits = StoreTraits()
+  public let traits: StoreTraits
 
   private let options: S3Options
   private let site: S3Site
@@ -29,6 +29,8 @@ public final class S3Store: ObjectStore {
     self.transport = transport
     self.metrics = metrics
     site = try S3Site(options: options, credentials: credentials)
+    // Directory buckets of S3 Express list in no order.
+    traits = StoreTraits(listsFromAnyName: !options.bucket.hasSuffix("--x-s3"))
     displayName = site.displayName
     identity = site.identity
   }

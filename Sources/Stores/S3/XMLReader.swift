@@ -1,13 +1,29 @@
+import Glibc
+
 /// A pull parser for the little XML that object stores answer with, over bytes.
 ///
 /// Not a general parser: no DTD (refused, and with it every entity attack), attributes are skipped,
 /// namespace prefixes dropped, bytes that XML forbids are passed on (some stores write keys so).
-/// Memory stays in proportion to the input; depth is bounded.
+/// Memory stays in proportion to the input; depth is bounded. Nothing is allocated for an event: a
+/// listing of a million keys is six million of them.
 struct XMLReader {
-  enum Event: Equatable {
-    case start(String)
-    case text([UInt8])
-    case end(String)
+  enum Event {
+    case start(Name)
+    case text(Text)
+    case end
+  }
+
+  /// An element's name, without its namespace prefix: where it stands in the input.
+  struct Name {
+    fileprivate var start: Int
+    fileprivate var end: Int
+  }
+
+  /// Text between tags: where it stands, and whether entities are to be resolved in it.
+  struct Text {
+    fileprivate var start: Int
+    fileprivate var end: Int
+    fileprivate var hasEntities: Bool
   }
 
   struct SyntaxError: Error, Equatable {
@@ -22,8 +38,8 @@ struct XMLReader {
 
   private let bytes: [UInt8]
   private var position = 0
-  private var open: [String] = []
-  private var pendingEnd: String?
+  private var open: [Name] = []
+  private var endIsPending = false
   private var sawRoot = false
 
   init(_ bytes: [UInt8]) {
@@ -36,19 +52,23 @@ struct XMLReader {
 
   /// The next event; `nil` after the end of the root.
   mutating func next() throws(SyntaxError) -> Event? {
-    if let name = pendingEnd {
-      pendingEnd = nil
+    if endIsPending {
+      endIsPending = false
       open.removeLast()
-      return .end(name)
+      return .end
     }
     while position < bytes.count {
       if bytes[position] != UInt8(ascii: "<") {
         let text = try text()
         if !open.isEmpty { return .text(text) }
-        guard text.allSatisfy(Self.isSpace) else { throw failure("text outside of the root") }
+        guard bytes[text.start..<text.end].allSatisfy(Self.isSpace) else {
+          throw failure("text outside of the root")
+        }
         continue
       }
-      if starts("<?") {
+      if position + 1 < bytes.count, Self.isLetter(bytes[position + 1]) {
+        return try startTag()
+      } else if starts("<?") {
         try skip(past: "?>")
       } else if starts("<!--") {
         position += 4
@@ -58,7 +78,7 @@ struct XMLReader {
         position += 9
         let start = position
         try skip(past: "]]>")
-        return .text(Array(bytes[start..<position - 3]))
+        return .text(Text(start: start, end: position - 3, hasEntities: false))
       } else if starts("<!") {
         throw failure("a document type is not accepted")
       } else if starts("</") {
@@ -71,18 +91,37 @@ struct XMLReader {
     return nil
   }
 
-  /// All text up to the end of the element that was just started; elements inside are skipped.
-  mutating func content() throws(SyntaxError) -> [UInt8] {
+  func isNamed(_ text: StaticString, _ name: Name) -> Bool {
+    guard name.end - name.start == text.utf8CodeUnitCount else { return false }
+    return bytes.withUnsafeBytes {
+      memcmp($0.baseAddress! + name.start, text.utf8Start, text.utf8CodeUnitCount) == 0
+    }
+  }
+
+  /// All text up to the end of the element that was just started, behind what `collected` has;
+  /// elements inside are skipped.
+  mutating func content(into collected: inout [UInt8]) throws(SyntaxError) {
     let level = depth
-    var collected: [UInt8] = []
     while let event = try next() {
       switch event {
-      case .text(let text) where depth == level: collected += text
-      case .end where depth < level: return collected
+      case .text(let text) where depth == level: try append(text, to: &collected)
+      case .end where depth < level: return
       default: break
       }
     }
+  }
+
+  mutating func content() throws(SyntaxError) -> [UInt8] {
+    var collected: [UInt8] = []
+    try content(into: &collected)
     return collected
+  }
+
+  mutating func skipContent() throws(SyntaxError) {
+    let level = depth
+    while let event = try next() {
+      if case .end = event, depth < level { return }
+    }
   }
 
   private mutating func startTag() throws(SyntaxError) -> Event {
@@ -104,7 +143,7 @@ struct XMLReader {
       } else if byte == UInt8(ascii: ">") {
         open.append(name)
         sawRoot = true
-        if bytes[position - 2] == UInt8(ascii: "/") { pendingEnd = name }
+        endIsPending = bytes[position - 2] == UInt8(ascii: "/")
         return .start(name)
       }
     }
@@ -119,44 +158,79 @@ struct XMLReader {
       throw failure("an end tag is not closed")
     }
     position += 1
-    guard open.last == name else { throw failure("</\(name)> closes nothing that is open") }
+    guard let last = open.last, bytes[last.start..<last.end] == bytes[name.start..<name.end] else {
+      throw failure("an end tag closes nothing that is open")
+    }
     open.removeLast()
-    return .end(name)
+    return .end
   }
 
-  /// A name without its namespace prefix.
-  private mutating func name() throws(SyntaxError) -> String {
+  private mutating func name() throws(SyntaxError) -> Name {
     var start = position
     let first = position
-    while position < bytes.count, !Self.isSpace(bytes[position]),
-      bytes[position] != UInt8(ascii: ">"),
-      bytes[position] != UInt8(ascii: "/"), bytes[position] != UInt8(ascii: "<")
-    {
-      if bytes[position] == UInt8(ascii: ":") { start = position + 1 }
+    while position < bytes.count {
+      let byte = bytes[position]
+      if Self.isSpace(byte) || byte == UInt8(ascii: ">") || byte == UInt8(ascii: "/")
+        || byte == UInt8(ascii: "<")
+      {
+        break
+      }
+      if byte == UInt8(ascii: ":") { start = position + 1 }
       position += 1
       if position - first > Self.nameLimit { throw failure("a name is too long") }
     }
     guard position > start else { throw failure("a tag has no name") }
-    return String(decoding: bytes[start..<position], as: UTF8.self)
+    return Name(start: start, end: position)
   }
 
-  private mutating func text() throws(SyntaxError) -> [UInt8] {
-    var text: [UInt8] = []
-    while position < bytes.count, bytes[position] != UInt8(ascii: "<") {
-      if bytes[position] == UInt8(ascii: "&") {
-        text += try entity()
-        continue
-      }
-      let start = position
-      while position < bytes.count, bytes[position] != UInt8(ascii: "<"),
-        bytes[position] != UInt8(ascii: "&")
-      { position += 1 }
-      text += bytes[start..<position]
+  /// Up to the next tag. Entities are checked here, so that a text that nobody asks for is refused
+  /// as well.
+  private mutating func text() throws(SyntaxError) -> Text {
+    let start = position
+    let end = bytes.withUnsafeBytes { all in
+      memchr(all.baseAddress! + start, CInt(UInt8(ascii: "<")), all.count - start).map {
+        UnsafeRawPointer($0) - all.baseAddress!
+      } ?? all.count
     }
+    let hasEntities = bytes.withUnsafeBytes {
+      memchr($0.baseAddress! + start, CInt(UInt8(ascii: "&")), end - start) != nil
+    }
+    let text = Text(start: start, end: end, hasEntities: hasEntities)
+    if hasEntities {
+      var resolved: [UInt8] = []
+      try append(text, to: &resolved)
+    }
+    position = end
     return text
   }
 
-  private mutating func entity() throws(SyntaxError) -> [UInt8] {
+  private mutating func append(
+    _ text: Text, to collected: inout [UInt8]
+  ) throws(SyntaxError) {
+    guard text.hasEntities else {
+      collected.append(contentsOf: bytes[text.start..<text.end])
+      return
+    }
+    let place = position
+    defer { position = place }
+    position = text.start
+    while position < text.end {
+      if bytes[position] == UInt8(ascii: "&") {
+        try appendEntity(to: &collected)
+      } else {
+        collected.append(bytes[position])
+        position += 1
+      }
+    }
+  }
+
+  private mutating func appendEntity(to collected: inout [UInt8]) throws(SyntaxError) {
+    // What every listing has: quotes around each etag.
+    if starts("&quot;") {
+      collected.append(UInt8(ascii: "\""))
+      position += 6
+      return
+    }
     // The longest that is known, "&#x10FFFF;", and leading zeros some writers put.
     let window = bytes[position..<min(bytes.count, position + 16)]
     guard let end = window.firstIndex(of: UInt8(ascii: ";")) else {
@@ -181,7 +255,7 @@ struct XMLReader {
     }
     guard let scalar else { throw failure("an unknown entity") }
     position = end + 1
-    return Array(String(Character(scalar)).utf8)
+    collected.append(contentsOf: String(Character(scalar)).utf8)
   }
 
   private func starts(_ text: StaticString) -> Bool {
@@ -204,6 +278,11 @@ struct XMLReader {
 
   private func failure(_ message: String) -> SyntaxError {
     SyntaxError(message: message, position: position)
+  }
+
+  private static func isLetter(_ byte: UInt8) -> Bool {
+    (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
+      || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
   }
 
   static func isSpace(_ byte: UInt8) -> Bool {

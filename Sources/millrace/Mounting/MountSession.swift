@@ -44,7 +44,8 @@ struct MountSession {
       store: mounted.store, prefix: mounted.prefix, engine: engine,
       options: FileSystemOptions(
         metadataTTL: settings.metadataTTL, metadataLimit: settings.metadataLimit,
-        ioTimeout: settings.ioTimeout), metrics: metrics, log: log)
+        ioTimeout: settings.ioTimeout, listingsFile: engine.folder.map { $0 + "/listings" }),
+      metrics: metrics, log: log)
     defer { fileSystem.shutdown() }
 
     signals.mountBegins()
@@ -122,7 +123,7 @@ struct MountSession {
   ) -> ControlServer {
     let began = Instant.now
     let metadataLimit = settings.metadataLimit
-    let server = ControlServer(path: runtime.socket(place, pid: getpid())) { [weak frontEnd] in
+    let report: @Sendable () -> StatsReport = { [weak frontEnd] in
       let memory = ProcessMemory.current()
       return StatsReport(
         source: name, mountPoint: place, pid: getpid(), version: Millrace.version,
@@ -133,6 +134,10 @@ struct MountSession {
         peakResidentBytes: memory.peak, metrics: metrics, engine: engine.usage(),
         fileSystem: fileSystem.statistics(), session: frontEnd?.session ?? [:])
     }
+    let server = ControlServer(
+      path: runtime.socket(place, pid: getpid()), report: report,
+      actions: ControlServer.Actions(
+        refresh: { fileSystem.refresh($0) }, update: { fileSystem.update($0, reply: $1) }))
     do { try DaemonRecord.write(mountPoint: place, in: runtime) } catch {
       log.warning(
         "no runtime file: unmount cannot wait for this daemon", metadata: ["error": "\(error)"])

@@ -57,12 +57,10 @@ final class StoreDriver {
 
   /// Every page; at most 100.
   func list(_ folder: ObjectKey = .root, limit: Int = 1000) throws(StoreError) -> ListPage {
-    var all = ListPage(objects: [], folders: [], next: nil)
+    var all = ListPage()
     for _ in 0..<100 {
       let page = try page(folder, cursor: all.next, limit: limit)
-      all.objects += page.objects
-      all.folders += page.folders
-      all.next = page.next
+      all.append(page)
       if page.next == nil { return all }
     }
     return all

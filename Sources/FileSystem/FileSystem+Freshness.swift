@@ -1,0 +1,126 @@
+/// What is asked for from outside: to forget what is known of a part of the tree, or to look now what
+/// the store has changed in it.
+import Glibc
+import ObjectStore
+import Posix
+
+extension FileSystem {
+  /// Forgets what is known of a path (relative to the mount, "" for all of it) and of all below it,
+  /// here and in the kernel: whoever looks next is told what the store has then. Returns the number of
+  /// folders whose listing was dropped.
+  public func refresh(_ path: [UInt8]) -> Int {
+    let now = clock()
+    let place = place(ofPath: path)
+    let (folders, nodes) = state.withLock { state -> (Int, [(ObjectKey, [[UInt8]])]) in
+      state.saved?.drop(below: place.below)
+      var touched = state.folders.keys.filter { $0.hasPrefix(place.below) }
+      // Nothing below: a file, or a folder that nobody looked into. What has it is asked anew.
+      if touched.isEmpty, let parent = place.parent, state.folders[parent.folder] != nil {
+        touched = [parent.folder]
+      }
+      var dropped = 0
+      for folder in touched {
+        if state.folders[folder]?.listing != nil { dropped += 1 }
+        state.folders[folder]?.distrustedBefore = now
+      }
+      return (dropped, touched.map { ($0, state.namesWithNodes(in: $0)) })
+    }
+    _ = notifier.submit { [self] in
+      for (folder, names) in nodes { tellKernel(of: names, in: folder) }
+    }
+    return folders
+  }
+
+  private func tellKernel(of names: [[UInt8]], in folder: ObjectKey) {
+    guard let handler = invalidationHandler.withLock({ $0 }),
+      let parent = state.withLock({ $0.nodeID(ofFolder: folder, root: prefix) })
+    else { return }
+    for name in names {
+      // The kernel is told by a thread of its own, which may be behind: wait for it, but not for ever.
+      for _ in 0..<2000 {
+        if handler(.entry(parent: parent, name: name)) { break }
+        usleep(1000)
+      }
+    }
+  }
+
+  /// Where a path relative to the mount is in the store.
+  func place(ofPath path: [UInt8]) -> (
+    below: ObjectKey, parent: (folder: ObjectKey, name: [UInt8])?
+  ) {
+    let parts = path.split(separator: NameRules.slash)
+    guard !parts.isEmpty else { return (prefix, nil) }
+    let key = prefix + Array(parts.joined(separator: [NameRules.slash]))
+    return (key + [NameRules.slash], split(key))
+  }
+
+  /// A key as a path relative to the mount, for people.
+  func relativePath(_ key: ObjectKey) -> String {
+    String(decoding: key.bytes.dropFirst(prefix.bytes.count), as: UTF8.self)
+  }
+
+  /// Lists anew every folder below a path (relative to the mount) that is known, and tells what has
+  /// changed since. The mount shows it from then on. `reply` comes on a thread of the store's.
+  public func update(_ path: [UInt8], reply: @escaping @Sendable (UpdateReport) -> Void) {
+    TreeUpdate(self, below: place(ofPath: path).below, reply: reply).start()
+  }
+}
+
+extension NameState {
+  /// The names of a folder that the kernel knows.
+  fileprivate func namesWithNodes(in folder: ObjectKey) -> [[UInt8]] {
+    guard let known = folders[folder] else { return [] }
+    var names = Array(known.loose.keys)
+    for generation in [known.listing, known.fetching] {
+      guard let generation, generation.nodes.count > 0 else { continue }
+      generation.forEachChunk { _, chunk in
+        for offset in 0..<chunk.count where chunk.node(at: offset) != 0 {
+          names.append(Array(chunk.name(chunk[offset])))
+        }
+      }
+    }
+    return names
+  }
+}
+
+/// What `update` found. Paths are relative to the mount.
+public struct UpdateReport: Sendable, Codable {
+  public enum Kind: String, Sendable, Codable { case added, changed, removed }
+
+  public struct Change: Sendable, Codable, Equatable {
+    public var kind: Kind
+    public var path: String
+    /// Bytes; of what is there now.
+    public var size: UInt64?
+    public init(kind: Kind, path: String, size: UInt64?) {
+      self.kind = kind
+      self.path = path
+      self.size = size
+    }
+  }
+
+  /// Kept in the report: a tree that changed all over is better listed anew.
+  public static let changeLimit = 1_000_000
+
+  /// Folders that were listed.
+  public var folders = 0
+  public var added = 0
+  public var changed = 0
+  public var removed = 0
+  /// Files, in no order; at most `changeLimit`.
+  public var changes: [Change] = []
+  /// Folders that could not be listed, and why.
+  public var failures: [String] = []
+  public init() {}
+
+  mutating func add(_ kind: Kind, _ path: String, _ size: UInt64?) {
+    switch kind {
+    case .added: added += 1
+    case .changed: changed += 1
+    case .removed: removed += 1
+    }
+    if changes.count < Self.changeLimit {
+      changes.append(Change(kind: kind, path: path, size: size))
+    }
+  }
+}

@@ -1,0 +1,292 @@
+import Glibc
+import ObjectStore
+
+/// Names and attributes of consecutive entries of a listing, packed into one block of memory: 24
+/// bytes an entry, its name, and its etag (16 bytes where it is an MD5).
+///
+/// Names and etags never move or change, so a reader may keep the chunk and read them without a lock.
+/// Entries change where a late page turns a file into a folder, under the generation's lock; the
+/// nodes that the kernel has of them, under the file system's.
+final class NameChunk: @unchecked Sendable {
+  struct Flags: OptionSet {
+    var rawValue: UInt8
+    static let folder = Flags(rawValue: 1)
+    static let archived = Flags(rawValue: 2)
+    /// Size or etag are not known from the listing.
+    static let needsHead = Flags(rawValue: 4)
+    /// The time does not fit: eight bytes of it stand behind the etag.
+    static let longTime = Flags(rawValue: 8)
+  }
+
+  struct Entry {
+    private var sizeLow: UInt32
+    private var sizeHigh: UInt32
+    /// Seconds since 1970.
+    var modified: UInt32
+    /// Of the name, in the bytes behind the entries.
+    var start: UInt32
+    var nameLength: UInt8
+    var flags: Flags
+    var etagKind = PackedETag.Kind.verbatim
+    var etagLength: UInt8 = 0
+
+    /// Two halves: with a whole one each entry would be four bytes larger.
+    var size: UInt64 {
+      get { UInt64(sizeHigh) << 32 | UInt64(sizeLow) }
+      set {
+        sizeLow = UInt32(truncatingIfNeeded: newValue)
+        sizeHigh = UInt32(newValue >> 32)
+      }
+    }
+
+    init(size: UInt64, modified: Int64, start: Int, nameLength: Int, flags: Flags) {
+      sizeLow = 0
+      sizeHigh = 0
+      self.modified = UInt32(clamping: modified)
+      self.start = UInt32(start)
+      self.nameLength = UInt8(nameLength)
+      self.flags = flags
+      self.size = size
+    }
+  }
+
+  let count: Int
+  /// All that it occupies, the allocator's and the object's own overhead included.
+  let bytes: Int
+  private let memory: UnsafeMutableRawPointer
+  private let entries: UnsafeMutablePointer<Entry>
+  /// Of each entry, the slot of the node that the kernel has of it; 0 for none.
+  private let nodes: UnsafeMutablePointer<UInt32>
+  private let blob: UnsafeMutableRawPointer
+  private let blobLength: Int
+
+  init(_ filled: Filling) {
+    count = filled.entries.count
+    let nodesAt = count * MemoryLayout<Entry>.stride
+    let size = nodesAt + count * 4
+    memory = .allocate(byteCount: max(size + filled.blob.count, 1), alignment: 8)
+    bytes = size + filled.blob.count + 96
+    entries = memory.bindMemory(to: Entry.self, capacity: count)
+    nodes = (memory + nodesAt).bindMemory(to: UInt32.self, capacity: count)
+    nodes.update(repeating: 0, count: count)
+    blob = memory + size
+    blobLength = filled.blob.count
+    filled.entries.withUnsafeBufferPointer { source in
+      if let base = source.baseAddress { entries.update(from: base, count: source.count) }
+    }
+    filled.blob.withUnsafeBytes { source in
+      if let base = source.baseAddress { blob.copyMemory(from: base, byteCount: source.count) }
+    }
+  }
+
+  /// From bytes that were kept; nil if they cannot be right.
+  init?(entries bytes: UnsafeRawBufferPointer, count: Int, blob source: UnsafeRawBufferPointer) {
+    self.count = count
+    let nodesAt = count * MemoryLayout<Entry>.stride
+    let size = nodesAt + count * 4
+    memory = .allocate(byteCount: max(size + source.count, 1), alignment: 8)
+    self.bytes = size + source.count + 96
+    if let base = bytes.baseAddress { memory.copyMemory(from: base, byteCount: bytes.count) }
+    entries = memory.bindMemory(to: Entry.self, capacity: count)
+    nodes = (memory + nodesAt).bindMemory(to: UInt32.self, capacity: count)
+    nodes.update(repeating: 0, count: count)
+    blob = memory + size
+    blobLength = source.count
+    if let base = source.baseAddress { blob.copyMemory(from: base, byteCount: source.count) }
+    for index in 0..<count {
+      let entry = entries[index]
+      let end =
+        Int(entry.start) + Int(entry.nameLength) + Int(entry.etagLength)
+        + (entry.flags.contains(.longTime) ? 8 : 0)
+      if entry.nameLength == 0 || end > source.count { return nil }
+    }
+  }
+
+  deinit { memory.deallocate() }
+
+  /// For keeping.
+  var entryBytes: UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(UnsafeBufferPointer(start: entries, count: count))
+  }
+  var blobBytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: blob, count: blobLength) }
+
+  subscript(index: Int) -> Entry {
+    get { entries[index] }
+    set { entries[index] = newValue }
+  }
+
+  func node(at index: Int) -> UInt32 { nodes[index] }
+  func setNode(_ node: UInt32, at index: Int) { nodes[index] = node }
+
+  func name(_ entry: Entry) -> UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(start: blob + Int(entry.start), count: Int(entry.nameLength))
+  }
+
+  func etag(_ entry: Entry) -> UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(
+      start: blob + Int(entry.start) + Int(entry.nameLength), count: Int(entry.etagLength))
+  }
+
+  func modified(_ entry: Entry) -> Int64 {
+    guard entry.flags.contains(.longTime) else { return Int64(entry.modified) }
+    let place = Int(entry.start) + Int(entry.nameLength) + Int(entry.etagLength)
+    return blob.loadUnaligned(fromByteOffset: place, as: Int64.self)
+  }
+
+  func seen(_ entry: Entry) -> Seen {
+    if entry.flags.contains(.folder) { return .folder }
+    return Seen(
+      kind: .file, size: entry.flags.contains(.needsHead) ? nil : entry.size,
+      modified: modified(entry), etag: PackedETag.unpack(etag(entry), entry.etagKind),
+      isArchived: entry.flags.contains(.archived))
+  }
+
+  /// As `Seen.isSameVersion`, without making one.
+  func isSameVersion(_ entry: Entry, as other: NameChunk, _ otherEntry: Entry) -> Bool {
+    let isFolder = entry.flags.contains(.folder)
+    if isFolder != otherEntry.flags.contains(.folder) { return false }
+    if isFolder { return true }
+    guard entry.size == otherEntry.size, entry.etagKind == otherEntry.etagKind,
+      entry.etagLength == otherEntry.etagLength,
+      entry.flags.contains(.needsHead) == otherEntry.flags.contains(.needsHead)
+    else { return false }
+    let length = Int(entry.etagLength)
+    if length == 0 { return modified(entry) == other.modified(otherEntry) }
+    return memcmp(etag(entry).baseAddress!, other.etag(otherEntry).baseAddress!, length) == 0
+  }
+
+  /// A chunk being filled.
+  struct Filling {
+    fileprivate(set) var entries: [Entry] = []
+    fileprivate(set) var blob: [UInt8] = []
+
+    var count: Int { entries.count }
+    var isFull: Bool { entries.count >= 16_384 || blob.count >= 64 << 20 }
+
+    mutating func reserve(_ count: Int) { entries.reserveCapacity(count) }
+
+    mutating func append(_ item: ListingBuilder.Item) {
+      var flags: Flags = []
+      if item.isFolder { flags.insert(.folder) }
+      if item.isArchived { flags.insert(.archived) }
+      var entry = Entry(
+        size: item.size ?? 0, modified: item.modified, start: blob.count,
+        nameLength: item.name.count, flags: flags)
+      blob.append(contentsOf: item.name)
+      if item.isFolder {
+        entries.append(entry)
+        return
+      }
+      if item.size == nil || item.etag.count > PackedETag.limit {
+        entry.flags.insert(.needsHead)
+      } else {
+        let start = blob.count
+        entry.etagKind = PackedETag.pack(item.etag, into: &blob)
+        entry.etagLength = UInt8(blob.count - start)
+      }
+      if item.modified != Int64(entry.modified) {
+        entry.flags.insert(.longTime)
+        withUnsafeBytes(of: item.modified) { blob.append(contentsOf: $0) }
+      }
+      entries.append(entry)
+    }
+
+    mutating func removeAll() {
+      entries.removeAll(keepingCapacity: true)
+      blob.removeAll(keepingCapacity: true)
+    }
+  }
+}
+
+/// Etags as they are kept. Nearly all are the MD5 of an object in quotes, or that of its parts with
+/// their number: 16 and 18 bytes in place of 34 and more. The same etag is always packed alike.
+enum PackedETag {
+  enum Kind: UInt8 {
+    case verbatim
+    /// `"` 32 lower-case hex digits `"`.
+    case md5
+    /// The same with `-` and a number from 1 to 65,535 before the last quote.
+    case parts
+  }
+
+  /// The longest that is kept: one byte holds the length.
+  static let limit = 255
+
+  static func pack(_ etag: UnsafeRawBufferPointer, into blob: inout [UInt8]) -> Kind {
+    guard etag.count >= 34, etag[0] == quote, etag[etag.count - 1] == quote else {
+      blob.append(contentsOf: etag)
+      return .verbatim
+    }
+    let parts = etag.count == 34 ? 0 : Self.parts(etag)
+    guard let parts else {
+      blob.append(contentsOf: etag)
+      return .verbatim
+    }
+    let start = blob.count
+    for index in stride(from: 1, to: 33, by: 2) {
+      guard let high = value(etag[index]), let low = value(etag[index + 1]) else {
+        blob.removeLast(blob.count - start)
+        blob.append(contentsOf: etag)
+        return .verbatim
+      }
+      blob.append(high << 4 | low)
+    }
+    if parts == 0 { return .md5 }
+    blob.append(UInt8(parts & 255))
+    blob.append(UInt8(parts >> 8))
+    return .parts
+  }
+
+  static func unpack(_ bytes: UnsafeRawBufferPointer, _ kind: Kind) -> String {
+    if kind == .verbatim { return String(decoding: bytes, as: UTF8.self) }
+    var number = kind == .parts ? Int(bytes[16]) | Int(bytes[17]) << 8 : 0
+    return String(unsafeUninitializedCapacity: 40) { text in
+      text[0] = quote
+      for index in 0..<16 {
+        text[1 + 2 * index] = digits.utf8Start[Int(bytes[index] >> 4)]
+        text[2 + 2 * index] = digits.utf8Start[Int(bytes[index] & 15)]
+      }
+      var end = 33
+      if number > 0 {
+        text[end] = UInt8(ascii: "-")
+        var length = 1
+        var power = 10
+        while number >= power {
+          length += 1
+          power *= 10
+        }
+        for place in (0..<length).reversed() {
+          text[end + 1 + place] = UInt8(48 + number % 10)
+          number /= 10
+        }
+        end += 1 + length
+      }
+      text[end] = quote
+      return end + 1
+    }
+  }
+
+  private static let quote = UInt8(ascii: "\"")
+  private static let digits: StaticString = "0123456789abcdef"
+
+  /// The number of parts, written as we would; nil if this is something else.
+  private static func parts(_ etag: UnsafeRawBufferPointer) -> Int? {
+    guard (36...40).contains(etag.count), etag[33] == UInt8(ascii: "-"), etag[34] != 48 else {
+      return nil
+    }
+    var number = 0
+    for index in 34..<etag.count - 1 {
+      guard etag[index] &- 48 < 10 else { return nil }
+      number = number * 10 + Int(etag[index] &- 48)
+    }
+    return number <= 65_535 ? number : nil
+  }
+
+  private static func value(_ digit: UInt8) -> UInt8? {
+    switch digit {
+    case 48...57: digit - 48
+    case 97...102: digit - 87
+    default: nil
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import ObjectStore
+import Posix
+
+/// The two questions of a lookup, under way, and those who wait for the answer.
+struct Probe {
+  typealias Waiter = @Sendable (Result<Finding, StoreError>) -> Void
+  let number: UInt64
+  let started: Instant
+  var waiters: [Waiter] = []
+  var file: Result<ObjectAttributes?, StoreError>?
+  var folder: Result<Bool, StoreError>?
+
+  /// A folder is the answer as soon as it is there, since it hides a file; a file only once there is
+  /// no folder. A store that forbids one of the questions is believed in the other if that finds
+  /// something.
+  var answer: Result<Finding, StoreError>? {
+    if case .success(true) = folder { return .success(Finding(what: .asked(.folder), at: started)) }
+    guard let file, let folder else { return nil }
+    switch (file, folder) {
+    case (.success(let object?), .success): return found(object)
+    case (.success(let object?), .failure(let error)) where error.kind == .accessDenied:
+      return found(object)
+    case (_, .failure(let error)), (.failure(let error), _): return .failure(error)
+    case (.success(nil), .success): return .success(Finding(what: .absent, at: started))
+    }
+  }
+
+  private func found(_ object: ObjectAttributes) -> Result<Finding, StoreError> {
+    guard object.size != nil else {
+      return .failure(
+        StoreError(
+          .badReply, store: "", key: object.key, detail: "the store does not tell the object's size"
+        ))
+    }
+    let seen = Seen(
+      kind: .file, size: object.size, modified: object.modified ?? 0, etag: object.etag,
+      isArchived: object.isArchived)
+    return .success(Finding(what: .asked(seen), at: started))
+  }
+}
+
+/// Where a node is in the store.
+struct Place {
+  /// Its own key, with "/" at the end.
+  var folderKey: ObjectKey
+  var kind: NodeAttributes.Kind
+}

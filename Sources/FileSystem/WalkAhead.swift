@@ -1,0 +1,87 @@
+import ObjectStore
+
+/// How many folders may be listed before anybody asks for them.
+///
+/// A walk through a tree opens one folder after the other, and each would cost a round trip. What is
+/// listed ahead has to be earned: each listing that was there when its folder was opened pays for two
+/// more, so that a walk doubles what is ahead of it; somebody who opens a few folders here and there
+/// pays for a few requests that nobody needed.
+struct WalkAhead {
+  /// Listings, or pages of one, that nobody has asked for yet.
+  static let limit = 64
+  /// What is free to begin with.
+  static let first = 4
+
+  private var credit = WalkAhead.first
+  /// Folders opened without profit since the last free one.
+  private var misses = 0
+  private(set) var unused = 0
+
+  /// Listings that may be begun now.
+  var allowance: Int { min(credit, Self.limit - unused) }
+
+  mutating func begin() {
+    credit -= 1
+    unused += 1
+  }
+
+  /// One more page of a folder that is being listed ahead; false: not now.
+  mutating func takePage() -> Bool {
+    guard credit > 0 else { return false }
+    credit -= 1
+    return true
+  }
+
+  mutating func opened(wasAhead: Bool) {
+    if wasAhead {
+      unused = max(0, unused - 1)
+      credit = min(Self.limit, credit + 2)
+      return
+    }
+    misses += 1
+    if misses % 4 == 0 { credit = max(credit, min(Self.first, credit + 1)) }
+  }
+
+  /// A listing was dropped, or failed, before anybody asked for it.
+  mutating func wasted() { unused = max(0, unused - 1) }
+}
+
+extension NameState {
+  /// Folders that a walk comes to after `folder`, in the order in which it does (a folder before what
+  /// is in it), that are not listed; at most `wanted`, and of what is known.
+  func following(
+    _ folder: ObjectKey, root: ObjectKey, wanted: Int, isKnown: (FolderState) -> Bool
+  ) -> [ObjectKey] {
+    var found: [ObjectKey] = []
+    var budget = 4 * WalkAhead.limit
+    collect(in: folder, from: 0, wanted, &budget, isKnown, &found)
+    var below = folder
+    while found.count < wanted, budget > 0, below != root, !below.bytes.isEmpty {
+      let end = below.bytes.dropLast().lastIndex(of: NameRules.slash).map { $0 + 1 } ?? 0
+      let parent = ObjectKey(bytes: Array(below.bytes[..<end]))
+      guard let listing = folders[parent]?.listing else { return found }
+      let name = Array(below.bytes[end...].dropLast())
+      let index = name.withUnsafeBytes { listing.shown($0) } ?? 0
+      collect(in: parent, from: index + 1, wanted, &budget, isKnown, &found)
+      below = parent
+    }
+    return found
+  }
+
+  private func collect(
+    in folder: ObjectKey, from index: Int, _ wanted: Int, _ budget: inout Int,
+    _ isKnown: (FolderState) -> Bool, _ found: inout [ObjectKey]
+  ) {
+    guard let listing = folders[folder]?.listing else { return }
+    for place in listing.folderIndices(from: index, limit: budget) {
+      guard found.count < wanted, budget > 0 else { return }
+      budget -= 1
+      let child = folder + Array(listing[place].name) + [NameRules.slash]
+      if let known = folders[child], isKnown(known) {
+        collect(in: child, from: 0, wanted, &budget, isKnown, &found)
+      } else {
+        found.append(child)
+      }
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import Glibc
+
+/// A path on a mount of ours, and the daemon behind it.
+struct LiveMount {
+  var mountPoint: String
+  /// Below the mount point, without "/" at either end; empty for all of it.
+  var relative: [UInt8]
+  var daemon: DaemonRecord
+
+  /// `path`: the mount point, or something below it, be it there or not.
+  init(holding path: String) throws(Failure) {
+    guard let place = pathThroughParent(path) ?? LiveMount.absolute(path) else {
+      throw Failure("\(path): \(systemMessage())")
+    }
+    let table = MountInfo.current()
+    var candidate = place
+    while true {
+      if let mount = table.topmost(at: candidate) {
+        guard mount.isOurs else { break }
+        guard
+          let daemon = DaemonRecord.find(
+            mountPoint: candidate, user: mount.user, processEnvironment())
+        else {
+          throw Failure("no daemon of \(candidate) is to be found; is it another user's, or dead?")
+        }
+        // The socket comes a moment after the mount.
+        for _ in 0..<200 where access(daemon.socket, F_OK) != 0 && daemon.isAlive {
+          usleep(10_000)
+        }
+        self.daemon = daemon
+        mountPoint = candidate
+        relative = Array(
+          place.utf8.dropFirst(candidate.utf8.count).drop { $0 == UInt8(ascii: "/") })
+        return
+      }
+      guard let slash = candidate.lastIndex(of: "/"), slash != candidate.startIndex else { break }
+      candidate = String(candidate[..<slash])
+    }
+    throw Failure("\(place) is not on a mount of millrace's")
+  }
+
+  /// A path whose parent is not there any more either.
+  private static func absolute(_ path: String) -> String? {
+    path.hasPrefix("/") && !path.split(separator: "/").contains("..")
+      ? "/" + path.split(separator: "/").joined(separator: "/") : nil
+  }
+}

@@ -1,0 +1,107 @@
+import ArgumentParser
+import Control
+import FileSystem
+import Glibc
+import Posix
+
+struct UpdateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "update",
+    abstract:
+      "List again what is known of PATH, show what the store changed, and show it in the mount.",
+    discussion: """
+      Prints a line for each file: + added, ~ changed, - removed. With --warm the added and changed ones
+      are read into the cache, and nothing else.
+      """)
+
+  @Argument(help: "A mount point, or a folder below one.") var path: String
+  @Flag(help: "Read what is new or changed into the cache.") var warm = false
+  @Option(help: "Files read at once with --warm.") var jobs = 8
+  @Flag(help: "The whole report as JSON.") var json = false
+
+  func validate() throws {
+    if !(1...256).contains(jobs) { throw ValidationError("--jobs: 1 to 256") }
+  }
+
+  func run() throws {
+    let mount = try LiveMount(holding: path)
+    let began = Instant.now
+    let report: UpdateReport
+    do {
+      let answer = try ControlClient.update(mount.relative, socket: mount.daemon.socket)
+      report = answer.report
+      if json { print(String(decoding: answer.json, as: UTF8.self)) }
+    } catch {
+      throw Failure("\(error)")
+    }
+    if !json { show(report, seconds: (Instant.now - began).seconds) }
+    let failed = warm ? warmUp(report, below: mount.mountPoint) : 0
+    fflush(nil)
+    for failure in report.failures { Millrace.complain(failure) }
+    if failed > 0 || !report.failures.isEmpty { throw ExitCode(1) }
+  }
+
+  private func show(_ report: UpdateReport, seconds: Double) {
+    for change in report.changes.sorted(by: { $0.path < $1.path }) {
+      let mark =
+        switch change.kind {
+        case .added: "+"
+        case .changed: "~"
+        case .removed: "-"
+        }
+      print("\(mark) \(oneLine(change.path))\(change.size.map { " (\(ByteSize.show($0)))" } ?? "")")
+    }
+    let kept = report.added + report.changed + report.removed
+    if kept > report.changes.count { print("... and \(kept - report.changes.count) more") }
+    print(
+      "\(counted(report.added, "file")) added, \(report.changed) changed, \(report.removed) removed in "
+        + "\(counted(report.folders, "folder")), \(Int(seconds * 1000)) ms")
+    if report.folders == 0 {
+      print("nothing is known of \(path) yet: it is listed when somebody looks")
+    }
+  }
+
+  /// Reads files through the mount. Returns how many could not be read.
+  private func warmUp(_ report: UpdateReport, below mountPoint: String) -> Int {
+    let began = Instant.now
+    let queue = Lock(report.changes.filter { $0.kind != .removed }[...])
+    let totals = Lock((files: 0, bytes: UInt64(0), failures: 0))
+    let workers = (0..<jobs).map { index in
+      Thread(named: "warm-\(index)") {
+        while let next = queue.withLock({ $0.popFirst() }) {
+          let path = mountPoint + "/" + next.path
+          let bytes = UpdateCommand.readAll(path)
+          if bytes == nil { Millrace.complain("cannot read \(path): \(systemMessage())") }
+          totals.withLock { totals in
+            totals.files += bytes == nil ? 0 : 1
+            totals.bytes += bytes ?? 0
+            totals.failures += bytes == nil ? 1 : 0
+          }
+        }
+      }
+    }
+    for worker in workers { worker.join() }
+    let (files, bytes, failures) = totals.withLock { $0 }
+    if !json {
+      let seconds = max((Instant.now - began).seconds, 0.001)
+      print(
+        "Warmed \(counted(files, "file")), \(ByteSize.show(bytes)), "
+          + "\(ByteSize.show(UInt64(Double(bytes) / seconds)))/s"
+          + (failures > 0 ? "; \(failures) failed" : ""))
+    }
+    return failures
+  }
+
+  private static func readAll(_ path: String) -> UInt64? {
+    guard let file = try? OwnedDescriptor.open(path, O_RDONLY) else { return nil }
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+    defer { buffer.deallocate() }
+    var total: UInt64 = 0
+    while true {
+      let count = read(file.raw, buffer.baseAddress, buffer.count)
+      if count < 0 { return nil }
+      if count == 0 { return total }
+      total += UInt64(count)
+    }
+  }
+}
