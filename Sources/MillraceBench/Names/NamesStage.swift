@@ -145,10 +145,11 @@ final class NamesStage {
         connections: statistics.connectionsPeak))
   }
 
-  /// A walk that sees less than there is, is none. JuiceFS has files of its own in the top folder.
+  /// A walk that sees less than there is, is none. JuiceFS's top folder has files of its own besides.
   func check(_ mount: MountedSystem, has tree: NamesSizes.Tree) throws {
     let output = try CommandResult.check(
-      ["bash", "-c", "find \"$0\" -type f -name '*.jpg' | wc -l", mount.path], within: Self.walkPatience
+      ["bash", "-c", "find \"$0\" -type f -name '*.jpg' | wc -l", mount.path],
+      within: Self.walkPatience
     ).output
     let found = Int(output.filter(\.isNumber)) ?? 0
     guard found == tree.objects else {
