@@ -56,6 +56,7 @@ enum NamesReport {
     guard measure.unit == "s" else { return "\(Int(value.rounded()))" }
     guard value < 1 else { return hundredths(value) }
     let thousandths = Int((value * 1000).rounded())
+    guard thousandths < 1000 else { return hundredths(value) }
     let digits = String(thousandths)
     return "0." + String(repeating: "0", count: max(0, 3 - digits.count)) + digits
   }

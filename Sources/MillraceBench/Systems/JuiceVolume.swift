@@ -22,9 +22,7 @@ struct JuiceVolume {
         "--no-usage-report",
       ], environment: [:], at: place, log: scratch.path("juicefs-fill.log"))
     defer { try? mount.unmount() }
-    for name in ["large.bin", "small"] {
-      try CommandResult.check(["cp", "-r", tree + "/" + name, place], within: .seconds(600))
-    }
+    try CommandResult.check(["cp", "-r", tree + "/.", place], within: .seconds(600))
   }
 
   /// The same volume behind another link.
