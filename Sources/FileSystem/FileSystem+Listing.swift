@@ -178,7 +178,8 @@ extension FileSystem {
   /// References on the nodes of entries for readdirplus, from `index` on. Nil where the kernel must
   /// look up itself: the listing is too old to vouch, or does not know the size.
   func takeNodes(
-    of generation: Generation, from index: Int, _ slice: Generation.Slice
+    of generation: Generation, from index: Int, _ slice: Generation.Slice,
+    where isWanted: (NameChunk.Entry) -> Bool
   ) -> [NodeAttributes?] {
     let now = clock()
     var replaced: [NameState.Replaced] = []
@@ -195,7 +196,7 @@ extension FileSystem {
         return slice.entries.map { _ in nil }
       }
       return slice.entries.enumerated().map { offset, entry in
-        guard !entry.flags.contains(.needsHead) else { return nil }
+        guard !entry.flags.contains(.needsHead), isWanted(entry) else { return nil }
         let (slot, old) = state.takeListed(home, index + offset)
         if let old {
           replaced.append(NameState.Replaced(node: old, name: Array(slice.chunk.name(entry))))

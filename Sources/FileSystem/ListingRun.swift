@@ -237,6 +237,10 @@ final class ListingRun: Sendable {
 extension ListingRun.State {
   /// Makes ready what comes next in the order of names.
   fileprivate mutating func releaseHeld() {
+    // Parts that the plan has given up.
+    for part in held.keys where part >= plan.count {
+      heldCount -= held.removeValue(forKey: part)?.count ?? 0
+    }
     while true {
       if let pages = held.removeValue(forKey: head) {
         ready += pages

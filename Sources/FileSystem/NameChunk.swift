@@ -222,19 +222,22 @@ enum PackedETag {
       blob.append(contentsOf: etag)
       return .verbatim
     }
-    let start = blob.count
-    for index in stride(from: 1, to: 33, by: 2) {
-      guard let high = value(etag[index]), let low = value(etag[index + 1]) else {
-        blob.removeLast(blob.count - start)
-        blob.append(contentsOf: etag)
-        return .verbatim
+    var packed: (UInt64, UInt64, UInt16) = (0, 0, UInt16(parts).littleEndian)
+    let isPacked = withUnsafeMutableBytes(of: &packed) { packed in
+      for index in 0..<16 {
+        let high = Self.values[Int(etag[1 + 2 * index])]
+        let low = Self.values[Int(etag[2 + 2 * index])]
+        if (high | low) > 15 { return false }
+        packed[index] = high << 4 | low
       }
-      blob.append(high << 4 | low)
+      blob.append(contentsOf: UnsafeRawBufferPointer(packed)[..<(parts == 0 ? 16 : 18)])
+      return true
     }
-    if parts == 0 { return .md5 }
-    blob.append(UInt8(parts & 255))
-    blob.append(UInt8(parts >> 8))
-    return .parts
+    if !isPacked {
+      blob.append(contentsOf: etag)
+      return .verbatim
+    }
+    return parts == 0 ? .md5 : .parts
   }
 
   static func unpack(_ bytes: UnsafeRawBufferPointer, _ kind: Kind) -> String {
@@ -282,11 +285,12 @@ enum PackedETag {
     return number <= 65_535 ? number : nil
   }
 
-  private static func value(_ digit: UInt8) -> UInt8? {
-    switch digit {
-    case 48...57: digit - 48
-    case 97...102: digit - 87
-    default: nil
+  /// Of lower-case hex digits; 255 for what is none.
+  private static let values = InlineArray<256, UInt8> { index in
+    switch index {
+    case 48...57: UInt8(index - 48)
+    case 97...102: UInt8(index - 87)
+    default: 255
     }
   }
 }

@@ -1,12 +1,13 @@
 /// Where names of a folder are likely to lie: names seen as numbers, so that one can say which name
 /// is some thousand names further on.
 ///
-/// Each position of a name is a digit of the alphabet that its neighbours suggest (decimal, hex, letters);
-/// positions that are fixed in all names, like "_" or "img", carry but do not count. A guess that is
-/// wrong costs a request, never an entry.
+/// Each position of a name is a digit of an alphabet (decimal, hex, letters) that the names suggest. Where
+/// they still have the same beginning, what is before the first difference counts up in the same
+/// alphabet as far as it is of it: "img_000" goes on to "img_001", and "0" to "f" if the rest is hex. A
+/// guess that is wrong costs a request, never an entry.
 struct NameSpacing {
-  /// Positions looked at: 62 to the 20th fits 128 bits.
-  private static let width = 20
+  /// Positions from the first difference on; with those before it, 95 to the 14th fits 128 bits.
+  private static let tail = 5
   /// Positions before the first difference that may count up as well: "img_000" before "000999".
   private static let lead = 9
 
@@ -20,11 +21,16 @@ struct NameSpacing {
   init?(_ names: [[UInt8]]) {
     guard let first = names.first, let last = names.last, first != last else { return nil }
     let common = zip(first, last).prefix { $0 == $1 }.count
-    let start = max(0, common - Self.lead)
+    let differing = (common..<common + Self.tail).map { position in
+      Set(names.compactMap { position < $0.count ? $0[position] : nil })
+    }
+    // Most names begin to differ in what numbers them: the first positions tell of what that is made.
+    let counting = Self.alphabet(differing[0].union(differing[1]))
+    var start = common
+    while start > 0, common - start < Self.lead, counting.contains(first[start - 1]) { start -= 1 }
     prefix = Array(first[..<start])
-    var alphabets: [[UInt8]] = []
-    for position in start..<min(common + 5, start + Self.width) {
-      let bytes = Set(names.compactMap { position < $0.count ? $0[position] : nil })
+    var alphabets = Array(repeating: counting, count: common - start)
+    for bytes in differing {
       if bytes.isEmpty { break }
       alphabets.append(Self.alphabet(bytes))
     }

@@ -10,12 +10,20 @@ public final class OpenFolder: Sendable {
   /// Less with attributes: what does not fit gives back a node each.
   private static let batchWithNodes = 32
 
+  /// Which entries carry a node and attributes.
+  public enum Attributes: Sendable {
+    case none, folders, all
+  }
+
   private let fileSystem: FileSystem
   private let generation: Generation
   private let isClosed = Atomic(false)
 
   /// When a listing first had these names: the kernel's copy of them is good as long as it stays.
   public var unchangedSince: Instant { generation.unchangedSince }
+
+  /// Its entries, once all are known.
+  public var count: Int? { generation.isComplete ? generation.count : nil }
 
   init(fileSystem: FileSystem, generation: Generation) {
     self.fileSystem = fileSystem
@@ -27,12 +35,11 @@ public final class OpenFolder: Sendable {
   /// Entries from `cookie` on (0: the first, "." and ".." included), in a stable order.
   ///
   /// `add` is called for each; it returns false when the reply is full, and that entry is then not
-  /// taken. The cookie given with an entry is where the next one starts. With `plus`, attributes
-  /// carry a node on which a reference was taken for each entry that was added (not for "." and
-  /// ".."). `done` follows, after the listing's next page had to be waited for if nothing else was
+  /// taken. The cookie given with an entry is where the next one starts. Attributes carry a node on
+  /// which a reference was taken for each entry that was added with them (never "." and ".."). `done` follows, after the listing's next page had to be waited for if nothing else was
   /// there; an end without entries is the end of the folder.
   public func read(
-    from cookie: UInt64, plus: Bool, add: @escaping @Sendable (FolderEntry) -> Bool,
+    from cookie: UInt64, attributes: Attributes, add: @escaping @Sendable (FolderEntry) -> Bool,
     done: @escaping Reply<Void>
   ) {
     let start = cookie
@@ -44,20 +51,24 @@ public final class OpenFolder: Sendable {
     }
     // Cookies come from programs (seekdir): any number must do.
     readEntries(
-      from: Int(clamping: min(cookie - 2, 1 << 40)), plus: plus, added: start < 2, add: add,
+      from: Int(clamping: min(cookie - 2, 1 << 40)), attributes: attributes, added: start < 2,
+      add: add,
       done: done)
   }
 
   private func readEntries(
-    from start: Int, plus: Bool, added: Bool, add: @escaping @Sendable (FolderEntry) -> Bool,
+    from start: Int, attributes: Attributes, added: Bool,
+    add: @escaping @Sendable (FolderEntry) -> Bool,
     done: @escaping Reply<Void>
   ) {
     var index = start
     var added = added
     while true {
-      switch generation.step(from: index, limit: plus ? Self.batchWithNodes : Self.batch) {
+      switch generation.step(
+        from: index, limit: attributes == .all ? Self.batchWithNodes : Self.batch)
+      {
       case .entries(let slice):
-        let taken = give(slice, from: index, plus: plus, add)
+        let taken = give(slice, from: index, attributes, add)
         index += taken
         added = added || taken > 0
         if taken < slice.entries.count { return done(.success(())) }
@@ -67,7 +78,7 @@ public final class OpenFolder: Sendable {
         if added { return done(.success(())) }
         let index = index
         return generation.wait(beyond: index) { [self] in
-          readEntries(from: index, plus: plus, added: false, add: add, done: done)
+          readEntries(from: index, attributes: attributes, added: false, add: add, done: done)
         }
       }
     }
@@ -75,9 +86,14 @@ public final class OpenFolder: Sendable {
 
   /// Hands entries over until the reply is full. Returns how many it took.
   private func give(
-    _ slice: Generation.Slice, from index: Int, plus: Bool, _ add: (FolderEntry) -> Bool
+    _ slice: Generation.Slice, from index: Int, _ attributes: Attributes,
+    _ add: (FolderEntry) -> Bool
   ) -> Int {
-    let nodes = plus ? fileSystem.takeNodes(of: generation, from: index, slice) : []
+    let isWanted: (NameChunk.Entry) -> Bool =
+      attributes == .all ? { _ in true } : { $0.flags.contains(.folder) }
+    let nodes: [NodeAttributes?] =
+      attributes == .none || !slice.entries.contains(where: isWanted)
+      ? [] : fileSystem.takeNodes(of: generation, from: index, slice, where: isWanted)
     var taken = 0
     for (offset, entry) in slice.entries.enumerated() {
       let name = slice.chunk.name(entry)
@@ -85,7 +101,7 @@ public final class OpenFolder: Sendable {
         FolderEntry(
           name: name, inode: generation.pathHash.inode(of: name),
           kind: entry.flags.contains(.folder) ? .folder : .file,
-          nextCookie: UInt64(index + offset + 3), attributes: plus ? nodes[offset] : nil))
+          nextCookie: UInt64(index + offset + 3), attributes: nodes.isEmpty ? nil : nodes[offset]))
       if !isAdded { break }
       taken += 1
     }

@@ -77,6 +77,7 @@ extension NameState {
       guard found.count < wanted, budget > 0 else { return }
       budget -= 1
       let child = folder + Array(listing[place].name) + [NameRules.slash]
+      if saved?.has(child) == true { continue }
       if let known = folders[child], isKnown(known) {
         collect(in: child, from: 0, wanted, &budget, isKnown, &found)
       } else {

@@ -48,13 +48,15 @@ enum Operations {
 
   private static func addFolders(to table: inout fuse_lowlevel_ops) {
     table.opendir = { request, node, _ in Session.with(request) { $0.opendir($1, node) } }
-    table.readdir = { request, _, size, offset, info in
+    table.readdir = { request, node, size, offset, info in
       guard let handle = info?.pointee.fh else { return refuse(request, .badFileDescriptor) }
-      Session.with(request) { $0.readdir($1, handle, size: size, offset: offset, plus: false) }
+      Session.with(request) {
+        $0.readdir($1, node, handle, size: size, offset: offset, plus: false)
+      }
     }
-    table.readdirplus = { request, _, size, offset, info in
+    table.readdirplus = { request, node, size, offset, info in
       guard let handle = info?.pointee.fh else { return refuse(request, .badFileDescriptor) }
-      Session.with(request) { $0.readdir($1, handle, size: size, offset: offset, plus: true) }
+      Session.with(request) { $0.readdir($1, node, handle, size: size, offset: offset, plus: true) }
     }
     table.releasedir = { request, _, info in
       guard let handle = info?.pointee.fh else { return refuse(request, .badFileDescriptor) }

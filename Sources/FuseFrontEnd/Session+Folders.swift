@@ -16,11 +16,15 @@ extension Session {
     }
   }
 
-  func readdir(_ request: fuse_req_t, _ handle: UInt64, size: Int, offset: off_t, plus: Bool) {
+  func readdir(
+    _ request: fuse_req_t, _ node: NodeID, _ handle: UInt64, size: Int, offset: off_t, plus: Bool
+  ) {
     metrics.folderReads.add()
     let reply = FolderReply(ParkedRequest(request, self), size: size, plus: plus)
+    let attributes: OpenFolder.Attributes =
+      !plus ? .none : attributePolicy.withLock { $0.givesAll(of: node) } ? .all : .folders
     OpenHandles.folder(handle).read(
-      from: UInt64(truncatingIfNeeded: offset), plus: plus, add: { reply.add($0) },
+      from: UInt64(truncatingIfNeeded: offset), attributes: attributes, add: { reply.add($0) },
       done: { reply.finish($0) })
   }
 
@@ -35,8 +39,12 @@ extension ParkedRequest {
     let handle = connection.handles.add(folder)
     var info = fuse_file_info()
     info.fh = handle
+    let wantsAttributes = connection.attributePolicy.withLock {
+      $0.opened(node, count: folder.count)
+    }
     let keeps = connection.folderCopies.withLock {
-      $0.keepsNames(of: node, listedAt: folder.unchangedSince)
+      $0.keepsNames(
+        of: node, listedAt: folder.unchangedSince, wantsAttributes: wantsAttributes)
     }
     info.cache_readdir = 1
     info.keep_cache = keeps ? 1 : 0

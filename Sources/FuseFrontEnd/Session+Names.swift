@@ -17,6 +17,9 @@ extension Session {
     fileSystem.lookup(parent: parent, name: bytes) { result in
       switch result {
       case .success(.found(let attributes)):
+        if attributes.kind == .file {
+          parked.connection.attributePolicy.withLock { $0.lookedUp(in: parent) }
+        }
         var entry = parked.connection.view.entry(attributes)
         if !parked.answer({ fuse_reply_entry($0, &entry) }) {
           parked.connection.fileSystem.forget(attributes.node, count: 1)

@@ -19,6 +19,7 @@ final class Session: @unchecked Sendable {
   let failures: FailureLog
   let handles = OpenHandles()
   let folderCopies = Lock(FolderCopies())
+  let attributePolicy = Lock(AttributePolicy())
   let passthroughOutcome: PassthroughHandshake.Outcome
   /// What INIT settled; empty before.
   let facts = Lock<[String: String]>([:])

@@ -102,7 +102,7 @@ final class Fixture: Sendable {
       let next = Lock((cookie: cookie, left: limit))
       try answer { done in
         folder.read(
-          from: cookie, plus: plus,
+          from: cookie, attributes: plus ? .all : .none,
           add: { entry in
             guard next.withLock({ $0.left > 0 }) else { return false }
             next.withLock { $0 = (entry.nextCookie, $0.left - 1) }

@@ -24,14 +24,14 @@ struct S3Failure: Equatable {
 
   init(_ head: HTTPResponseHead, body: [UInt8]) {
     status = head.status
-    readBody(body)
+    body.withUnsafeBytes { readBody($0) }
     region = head["x-amz-bucket-region"] ?? region
     serverTime = head["date"].flatMap(S3Date.http) ?? serverTime
     retryAfter = Self.retryAfter(head)
   }
 
   /// Best effort: what was read before a syntax error counts.
-  private mutating func readBody(_ body: [UInt8]) {
+  private mutating func readBody(_ body: UnsafeRawBufferPointer) {
     var reader = XMLReader(body)
     guard case .start(let root) = try? reader.next(), reader.isNamed("Error", root) else { return }
     do throws(XMLReader.SyntaxError) {

@@ -25,32 +25,34 @@ struct S3Listing {
   init(_ body: [UInt8]) throws(Malformed) {
     // The reply says whether it is encoded: a store that ignores the wish is read right as well. It may
     // say so after the keys.
+    var failure: XMLReader.SyntaxError?
+    body.withUnsafeBytes { body in
+      do throws(XMLReader.SyntaxError) { try read(body) } catch { failure = error }
+    }
+    if let failure { throw Malformed(message: "\(failure.message) (byte \(failure.position))") }
+  }
+
+  private mutating func read(_ body: UnsafeRawBufferPointer) throws(XMLReader.SyntaxError) {
     var builder = Builder(isEncoded: Self.isEncoded(body))
     var reader = XMLReader(body)
     page.reserve(items: 1000, bytes: body.count / 3)
-    do throws(XMLReader.SyntaxError) {
-      guard case .start(let root) = try reader.next(), reader.isNamed("ListBucketResult", root)
-      else { throw XMLReader.SyntaxError(message: "not a ListBucketResult", position: 0) }
-      try read(&reader, &builder)
-    } catch {
-      throw Malformed(message: "\(error.message) (byte \(error.position))")
-    }
+    guard case .start(let root) = try reader.next(), reader.isNamed("ListBucketResult", root)
+    else { throw XMLReader.SyntaxError(message: "not a ListBucketResult", position: 0) }
+    try read(&reader, &builder)
   }
 
-  private static func isEncoded(_ body: [UInt8]) -> Bool {
+  private static func isEncoded(_ body: UnsafeRawBufferPointer) -> Bool {
     let mark: StaticString = "<EncodingType>url<"
     let length = mark.utf8CodeUnitCount
-    return body.withUnsafeBytes { body in
-      var start = 0
-      while start + length <= body.count,
-        let found = memchr(body.baseAddress! + start, CInt(UInt8(ascii: "<")), body.count - start)
-      {
-        start = UnsafeRawPointer(found) - body.baseAddress!
-        if start + length <= body.count, memcmp(found, mark.utf8Start, length) == 0 { return true }
-        start += 1
-      }
-      return false
+    var start = 0
+    while start + length <= body.count,
+      let found = memchr(body.baseAddress! + start, CInt(UInt8(ascii: "<")), body.count - start)
+    {
+      start = UnsafeRawPointer(found) - body.baseAddress!
+      if start + length <= body.count, memcmp(found, mark.utf8Start, length) == 0 { return true }
+      start += 1
     }
+    return false
   }
 
   private mutating func read(

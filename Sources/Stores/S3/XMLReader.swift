@@ -36,31 +36,31 @@ struct XMLReader {
   static let depthLimit = 32
   private static let nameLimit = 256
 
-  private let bytes: [UInt8]
+  private let bytes: UnsafeRawBufferPointer
   private var position = 0
-  private var open: [Name] = []
+  private var open = InlineArray<32, Name>(repeating: Name(start: 0, end: 0))
+  /// Elements that are open: 1 inside the root.
+  private(set) var depth = 0
   private var endIsPending = false
   private var sawRoot = false
 
-  init(_ bytes: [UInt8]) {
+  /// `bytes` must outlive the reader.
+  init(_ bytes: UnsafeRawBufferPointer) {
     self.bytes = bytes
     if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
   }
-
-  /// Elements that are open: 1 inside the root.
-  var depth: Int { open.count }
 
   /// The next event; `nil` after the end of the root.
   mutating func next() throws(SyntaxError) -> Event? {
     if endIsPending {
       endIsPending = false
-      open.removeLast()
+      depth -= 1
       return .end
     }
     while position < bytes.count {
       if bytes[position] != UInt8(ascii: "<") {
         let text = try text()
-        if !open.isEmpty { return .text(text) }
+        if depth > 0 { return .text(text) }
         guard bytes[text.start..<text.end].allSatisfy(Self.isSpace) else {
           throw failure("text outside of the root")
         }
@@ -74,7 +74,7 @@ struct XMLReader {
         position += 4
         try skip(past: "-->")
       } else if starts("<![CDATA[") {
-        guard !open.isEmpty else { throw failure("text outside of the root") }
+        guard depth > 0 else { throw failure("text outside of the root") }
         position += 9
         let start = position
         try skip(past: "]]>")
@@ -87,15 +87,19 @@ struct XMLReader {
         return try startTag()
       }
     }
-    guard open.isEmpty, sawRoot else { throw failure("the document ends too early") }
+    guard depth == 0, sawRoot else { throw failure("the document ends too early") }
     return nil
   }
 
   func isNamed(_ text: StaticString, _ name: Name) -> Bool {
     guard name.end - name.start == text.utf8CodeUnitCount else { return false }
-    return bytes.withUnsafeBytes {
-      memcmp($0.baseAddress! + name.start, text.utf8Start, text.utf8CodeUnitCount) == 0
-    }
+    return memcmp(bytes.baseAddress! + name.start, text.utf8Start, text.utf8CodeUnitCount) == 0
+  }
+
+  private func isSame(_ one: Name, _ other: Name) -> Bool {
+    let length = one.end - one.start
+    return length == other.end - other.start
+      && memcmp(bytes.baseAddress! + one.start, bytes.baseAddress! + other.start, length) == 0
   }
 
   /// All text up to the end of the element that was just started, behind what `collected` has;
@@ -125,8 +129,8 @@ struct XMLReader {
   }
 
   private mutating func startTag() throws(SyntaxError) -> Event {
-    guard !(open.isEmpty && sawRoot) else { throw failure("more than one root") }
-    guard open.count < Self.depthLimit else { throw failure("nested too deeply") }
+    guard !(depth == 0 && sawRoot) else { throw failure("more than one root") }
+    guard depth < Self.depthLimit else { throw failure("nested too deeply") }
     position += 1
     let name = try name()
     // Attributes are of no interest, but a ">" in their quotes does not end the tag.
@@ -141,7 +145,8 @@ struct XMLReader {
       } else if byte == UInt8(ascii: "<") {
         throw failure("'<' inside a tag")
       } else if byte == UInt8(ascii: ">") {
-        open.append(name)
+        open[depth] = name
+        depth += 1
         sawRoot = true
         endIsPending = bytes[position - 2] == UInt8(ascii: "/")
         return .start(name)
@@ -158,10 +163,10 @@ struct XMLReader {
       throw failure("an end tag is not closed")
     }
     position += 1
-    guard let last = open.last, bytes[last.start..<last.end] == bytes[name.start..<name.end] else {
+    guard depth > 0, isSame(open[depth - 1], name) else {
       throw failure("an end tag closes nothing that is open")
     }
-    open.removeLast()
+    depth -= 1
     return .end
   }
 
@@ -187,28 +192,35 @@ struct XMLReader {
   /// as well.
   private mutating func text() throws(SyntaxError) -> Text {
     let start = position
-    let end = bytes.withUnsafeBytes { all in
-      memchr(all.baseAddress! + start, CInt(UInt8(ascii: "<")), all.count - start).map {
-        UnsafeRawPointer($0) - all.baseAddress!
-      } ?? all.count
-    }
-    let hasEntities = bytes.withUnsafeBytes {
-      memchr($0.baseAddress! + start, CInt(UInt8(ascii: "&")), end - start) != nil
-    }
+    let base = bytes.baseAddress!
+    let end =
+      memchr(base + start, CInt(UInt8(ascii: "<")), bytes.count - start).map {
+        UnsafeRawPointer($0) - base
+      } ?? bytes.count
+    let hasEntities = memchr(base + start, CInt(UInt8(ascii: "&")), end - start) != nil
     let text = Text(start: start, end: end, hasEntities: hasEntities)
-    if hasEntities {
-      var resolved: [UInt8] = []
-      try append(text, to: &resolved)
-    }
+    if hasEntities { try check(text) }
     position = end
     return text
+  }
+
+  private mutating func check(_ text: Text) throws(SyntaxError) {
+    position = text.start
+    while position < text.end,
+      let next = memchr(
+        bytes.baseAddress! + position, CInt(UInt8(ascii: "&")), text.end - position)
+    {
+      position = UnsafeRawPointer(next) - bytes.baseAddress!
+      _ = try entity()
+    }
   }
 
   private mutating func append(
     _ text: Text, to collected: inout [UInt8]
   ) throws(SyntaxError) {
     guard text.hasEntities else {
-      collected.append(contentsOf: bytes[text.start..<text.end])
+      collected.append(
+        contentsOf: UnsafeRawBufferPointer(rebasing: bytes[text.start..<text.end]))
       return
     }
     let place = position
@@ -216,7 +228,12 @@ struct XMLReader {
     position = text.start
     while position < text.end {
       if bytes[position] == UInt8(ascii: "&") {
-        try appendEntity(to: &collected)
+        let scalar = try entity()
+        if scalar.isASCII {
+          collected.append(UInt8(scalar.value))
+        } else {
+          collected.append(contentsOf: String(Character(scalar)).utf8)
+        }
       } else {
         collected.append(bytes[position])
         position += 1
@@ -224,12 +241,11 @@ struct XMLReader {
     }
   }
 
-  private mutating func appendEntity(to collected: inout [UInt8]) throws(SyntaxError) {
+  private mutating func entity() throws(SyntaxError) -> Unicode.Scalar {
     // What every listing has: quotes around each etag.
     if starts("&quot;") {
-      collected.append(UInt8(ascii: "\""))
       position += 6
-      return
+      return "\""
     }
     // The longest that is known, "&#x10FFFF;", and leading zeros some writers put.
     let window = bytes[position..<min(bytes.count, position + 16)]
@@ -255,14 +271,12 @@ struct XMLReader {
     }
     guard let scalar else { throw failure("an unknown entity") }
     position = end + 1
-    collected.append(contentsOf: String(Character(scalar)).utf8)
+    return scalar
   }
 
   private func starts(_ text: StaticString) -> Bool {
     guard bytes.count - position >= text.utf8CodeUnitCount else { return false }
-    for index in 0..<text.utf8CodeUnitCount
-    where bytes[position + index] != text.utf8Start[index] { return false }
-    return true
+    return memcmp(bytes.baseAddress! + position, text.utf8Start, text.utf8CodeUnitCount) == 0
   }
 
   private mutating func skip(past text: StaticString) throws(SyntaxError) {
