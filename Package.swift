@@ -55,7 +55,10 @@ let package = Package(
     layer("Transport", ["ObjectStore", "Posix", "Metrics", "CCurlShim", logging, deque]),
     layer("Credentials", ["ObjectStore", "Posix", crypto]),
     layer(
-      "Stores", ["Transport", "Credentials", "ObjectStore", "Posix", "Metrics", crypto, logging]),
+      "Stores", [
+        "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "CEngineShim", system, crypto,
+        logging,
+      ]),
 
     // The path of a read, from the bottom up.
     layer(

@@ -62,6 +62,11 @@ extension FileSystem {
   /// Lists anew every folder below a path (relative to the mount) that is known, and tells what has
   /// changed since. The mount shows it from then on. `reply` comes on a thread of the store's.
   public func update(_ path: [UInt8], reply: @escaping @Sendable (UpdateReport) -> Void) {
+    if let frozenBy = options.frozenBy {
+      var report = UpdateReport()
+      report.failures = ["this mount shows \(frozenBy), which does not change"]
+      return reply(report)
+    }
     TreeUpdate(self, below: place(ofPath: path).below, reply: reply).start()
   }
 }

@@ -210,6 +210,7 @@ extension FileSystem {
 
   /// The engine met another version than the one it reads: believe nothing older than now.
   func objectChanged(_ version: ObjectVersion) {
+    if let frozenBy = options.frozenBy { return tellOnce(version, frozenBy) }
     let now = clock()
     let (folder, name) = split(version.key)
     let stale = state.withLock { state -> NodeID? in
@@ -222,6 +223,23 @@ extension FileSystem {
     }
     if let stale { invalidate(stale, folder, name) }
   }
+
+  /// Names are fixed: the object stays as it was said to be, and reading what is not here yet fails.
+  private func tellOnce(_ version: ObjectVersion, _ frozenBy: String) {
+    let isNews = state.withLock { state in
+      state.changed.count < Self.changedLimit && state.changed.insert(version.key).inserted
+    }
+    guard isNews else { return }
+    metrics.names.changedObjects.add()
+    log.error(
+      """
+      \(store.displayName)/\(version.key): changed or deleted in the store since \(frozenBy) was made; \
+      what of it is not in the cache can no longer be read (ESTALE); millrace snapshot diff shows all
+      """)
+  }
+
+  /// Objects of which it is remembered that they were told of.
+  private static let changedLimit = 100_000
 
   /// Has the kernel drop a node and the name that led to it, from the notifier's thread.
   func invalidate(_ node: NodeID, _ folder: ObjectKey, _ name: [UInt8]) {

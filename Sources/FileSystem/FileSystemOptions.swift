@@ -9,14 +9,18 @@ public struct FileSystemOptions: Sendable {
 
   /// A file in which listings are kept for the next mount; nil: they are not.
   public var listingsFile: String?
+  /// What names and versions are fixed by, "snapshot v1": they never change, whatever the store does.
+  public var frozenBy: String?
 
   public init(
     metadataTTL: Duration = .seconds(60), metadataLimit: Int = 512 << 20,
-    ioTimeout: Duration = .seconds(60), listingsFile: String? = nil
+    ioTimeout: Duration = .seconds(60), listingsFile: String? = nil,
+    frozenBy: String? = nil
   ) {
     self.metadataTTL = metadataTTL
     self.metadataLimit = metadataLimit
     self.ioTimeout = ioTimeout
     self.listingsFile = listingsFile
+    self.frozenBy = frozenBy
   }
 }

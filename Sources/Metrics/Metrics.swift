@@ -88,4 +88,6 @@ public final class NameMetrics: Sendable {
   public let listedAhead = Counter()
   /// Folders whose listing an earlier mount had kept.
   public let listingsFromDisk = Counter()
+  /// Objects of a snapshot or manifest that the store no longer has as they were.
+  public let changedObjects = Counter()
 }

@@ -12,6 +12,8 @@ struct HTTPSite: Sendable {
   /// The address without user and password.
   let displayName: String
   let metrics: StoreMetrics
+  /// Keys are what stands behind the origin in an address, query and all, as it was written.
+  var keysAreTargets = false
 
   /// Bytes of an error's or redirect's body that are read so that the connection can be used again.
   static let drainedBytesMax = 64 << 10
@@ -27,6 +29,11 @@ struct HTTPSite: Sendable {
 
   /// The address of an object, or of a folder where the key ends in "/" or is the root's.
   func url(of key: ObjectKey) throws(StoreError) -> HTTPURL {
+    if keysAreTargets {
+      var url = base
+      url.target = "/" + String(decoding: key.bytes, as: UTF8.self)
+      return url
+    }
     let isFolder = key.bytes.last == UInt8(ascii: "/")
     guard key == .root || Self.isPath(key.bytes.dropLast(isFolder ? 1 : 0)) else {
       throw failure(.notFound, key, "no file of a web server can have this name")

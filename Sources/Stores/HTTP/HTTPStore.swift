@@ -37,7 +37,8 @@ public final class HTTPStore: ObjectStore {
     url text: String, options: HTTPStoreOptions = HTTPStoreOptions(), transport: Transport,
     metrics: StoreMetrics
   ) throws(StoreError) {
-    let site = try Self.makeSite(text, metrics)
+    var site = try Self.makeSite(text, metrics)
+    site.keysAreTargets = options.keysAreTargets
     self.site = site
     self.transport = transport
     displayName = site.displayName
@@ -106,7 +107,8 @@ public final class HTTPStore: ObjectStore {
   @discardableResult
   public func fetch(_ request: FetchRequest, into sink: any FetchSink) -> any FetchTicket {
     let delivery = HTTPRangeDelivery(
-      version: request.version, range: request.range, comparesTime: manifest == nil)
+      version: request.version, range: request.range,
+      comparesTime: manifest == nil && !site.keysAreTargets)
     let exchange = HTTPRangeExchange(
       site: site, delivery: delivery, sink: sink, onRangesIgnored: rangesIgnored)
     return transport.start(exchange, deadline: request.deadline)

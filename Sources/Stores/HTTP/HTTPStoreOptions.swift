@@ -12,6 +12,9 @@ public struct HTTPStoreOptions: Sendable {
   /// How long the manifest at an address may take.
   public var manifestTimeout: Duration = .seconds(60)
 
+  /// Keys are what stands behind the origin in an address, query and all: only fetched, never listed.
+  public var keysAreTargets = false
+
   public init(manifest: String? = nil) { self.manifest = manifest }
 }
 

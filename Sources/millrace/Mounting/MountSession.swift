@@ -43,8 +43,10 @@ struct MountSession {
     let fileSystem = FileSystem(
       store: mounted.store, prefix: mounted.prefix, engine: engine,
       options: FileSystemOptions(
-        metadataTTL: settings.metadataTTL, metadataLimit: settings.metadataLimit,
-        ioTimeout: settings.ioTimeout, listingsFile: engine.folder.map { $0 + "/listings" }),
+        metadataTTL: mounted.frozenBy == nil ? settings.metadataTTL : TimeText.forever,
+        metadataLimit: settings.metadataLimit, ioTimeout: settings.ioTimeout,
+        listingsFile: mounted.frozenBy == nil ? engine.folder.map { $0 + "/listings" } : nil,
+        frozenBy: mounted.frozenBy),
       metrics: metrics, log: log)
     defer { fileSystem.shutdown() }
 
@@ -64,7 +66,8 @@ struct MountSession {
       metadata: [
         "source": "\(mounted.name)", "at": "\(place)", "memory": "\(settings.memoryLimit)",
       ])
-    if !announcer.mounted(successLine(mounted.name, place, configuration)) {
+    let name = mounted.name + (mounted.frozenBy.map { ", \($0)," } ?? "")
+    if !announcer.mounted(successLine(name, place, configuration)) {
       log.warning("whoever asked for the mount is gone: unmounting")
       frontEnd.unmount()
     }

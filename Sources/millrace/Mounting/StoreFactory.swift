@@ -17,9 +17,71 @@ enum StoreFactory {
     var access: String?
     /// Whom a connection goes to; nil for a folder.
     var origin: String?
+    /// What says which objects there are, in place of the store: "snapshot v1 (2026-11-23 ...)".
+    var frozenBy: String?
+    /// A manifest is the store's own affair (a site's) or goes before it.
+    var takesManifest = true
   }
 
   static func make(_ settings: Settings, metrics: StoreMetrics, log: Logger) throws -> Mounted {
+    let mounted = try makeStore(settings, metrics: metrics, log: log)
+    do {
+      return try freeze(mounted, settings, metrics, log)
+    } catch {
+      mounted.store.shutdown()
+      throw error
+    }
+  }
+
+  /// A tree that comes from a file in place of the store's own.
+  private static func freeze(
+    _ mounted: Mounted, _ settings: Settings, _ metrics: StoreMetrics, _ log: Logger
+  ) throws -> Mounted {
+    let catalog: Catalog
+    var frozen = mounted
+    let name: String
+    if let snapshot = settings.snapshot, let cache = settings.cacheFolder {
+      guard Snapshot.isName(snapshot) else {
+        throw Failure.usage("--snapshot '\(oneLine(snapshot))': see millrace snapshot list")
+      }
+      let (found, objects) = try Snapshot.load(snapshot, in: cache)
+      guard found.identity == mounted.store.identity, mounted.prefix.hasPrefix(found.prefix) else {
+        throw Failure(
+          "snapshot \(snapshot) is of \(found.source) (\(found.identity)) and not of \(mounted.name)"
+        )
+      }
+      catalog = objects
+      name = snapshot
+      frozen.frozenBy = "snapshot \(snapshot) of \(UTCTime.text(found.created))"
+    } else if let manifest = settings.manifest, mounted.takesManifest {
+      guard !manifest.contains("://") else {
+        throw Failure.usage("--manifest: for this kind of source a file on this machine")
+      }
+      catalog = try ManifestReader.read(file: manifest, prefix: mounted.prefix)
+      name = "manifest \(manifest)"
+      frozen.frozenBy = name
+    } else {
+      return mounted
+    }
+    let bundle = settings.caBundle
+    frozen.store = CatalogStore(catalog, over: mounted.store, name: name) {
+      origin throws(StoreError) in
+      var options = HTTPStoreOptions()
+      options.keysAreTargets = true
+      let transport = transport(settings, caBundle: bundle, metrics, log)
+      do throws(StoreError) {
+        return try HTTPStore(url: origin, options: options, transport: transport, metrics: metrics)
+      } catch {
+        transport.shutdown()
+        throw error
+      }
+    }
+    return frozen
+  }
+
+  private static func makeStore(
+    _ settings: Settings, metrics: StoreMetrics, log: Logger
+  ) throws -> Mounted {
     switch settings.source {
     case .folder(let path):
       guard let folder = realPath(path) else {
@@ -35,7 +97,8 @@ enum StoreFactory {
         let store = try HTTPStore(
           url: url, options: HTTPStoreOptions(manifest: settings.manifest), transport: transport,
           metrics: metrics)
-        return Mounted(store: store, prefix: .root, name: store.displayName, origin: url)
+        return Mounted(
+          store: store, prefix: .root, name: store.displayName, origin: url, takesManifest: false)
       } catch {
         transport.shutdown()
         throw error

@@ -13,6 +13,7 @@ struct Settings {
   var pathStyle: Bool?
   var caBundle: String?
   var manifest: String?
+  var snapshot: String?
 
   /// nil: memory alone.
   var cacheFolder: String?
@@ -52,8 +53,14 @@ struct Settings {
     manifest = values.text("manifest", options.manifest).map {
       $0.contains("://") ? $0 : absolutePath($0)
     }
-    let folder = values.text("cache-dir", options.cacheDir) ?? Settings.defaultCache(environment)
-    cacheFolder = folder == "none" ? nil : absolutePath(folder)
+    snapshot = values.text("snapshot", options.snapshot)
+    cacheFolder = try Settings.cacheFolder(options, environment)
+    if snapshot != nil, manifest != nil {
+      throw .usage("--snapshot and --manifest exclude each other: each says what there is")
+    }
+    if snapshot != nil, cacheFolder == nil {
+      throw .usage("--snapshot: snapshots lie in the cache folder, so not with --cache-dir none")
+    }
     cacheSize = try values.size("cache-size", options.cacheSize) ?? .percent(75)
     let data = try values.size("memory-limit", options.memoryLimit)?.resolved(of: memory)
     memoryLimit = try Settings.limit(
@@ -81,6 +88,16 @@ struct Settings {
     }
     self.logLevel = logLevel
     logFile = values.text("log-file", options.logFile).map(absolutePath)
+  }
+
+  /// nil: none is wanted.
+  static func cacheFolder(
+    _ options: SharedOptions, _ environment: [String: String]
+  ) throws(Failure) -> String? {
+    let folder =
+      OptionValues(environment: environment).text("cache-dir", options.cacheDir)
+      ?? defaultCache(environment)
+    return folder == "none" ? nil : absolutePath(folder)
   }
 
   private static func pathStyle(_ options: SharedOptions, _ values: OptionValues) throws(Failure)

@@ -11,7 +11,8 @@ struct SharedOptions: ParsableArguments {
   @Flag(help: "The bucket in the path of the URL.") var pathStyle = false
   @Flag(help: "The bucket in the host name.") var virtualHost = false
   @Option(help: "PEM file of certificate authorities.") var caBundle: String?
-  @Option(help: "List of files of an http source.") var manifest: String?
+  @Option(help: "List of the files there are: CSV or JSON lines.") var manifest: String?
+  @Option(help: "Show the data set as it was: see millrace snapshot.") var snapshot: String?
   @Option(help: "Folder of the cache, or none.") var cacheDir: String?
   @Option(help: "Size of the cache: 200G, 80%.") var cacheSize: String?
   @Option(help: "Memory for data: 512M, 10%.") var memoryLimit: String?

@@ -1,0 +1,182 @@
+public import ObjectStore
+
+/// A tree of objects held in memory, sorted by key: of a manifest or a snapshot. It answers listings
+/// and heads in place of a store.
+///
+/// Packed: 40 bytes an object, its key, its etag and where it is fetched from if not by its key.
+public final class Catalog: Sendable {
+  struct Record {
+    var start: UInt64
+    var size: UInt64
+    /// Seconds since 1970; `unknownTime` where nobody said.
+    var modified: Int64
+    var keyLength: UInt32
+    var targetLength: UInt32
+    var etagLength: UInt16
+    var targetIsURL: Bool
+  }
+
+  static let unknownTime = Int64.min
+
+  let records: [Record]
+  private let bytes: [UInt8]
+  public let totalBytes: UInt64
+  /// Some object is fetched from elsewhere than its key.
+  public let hasTargets: Bool
+
+  public var count: Int { records.count }
+
+  public struct Duplicate: Error, Sendable {
+    public var key: ObjectKey
+  }
+
+  public init(_ builder: consuming CatalogBuilder) throws(Duplicate) {
+    bytes = builder.bytes
+    var records = builder.records
+    let bytes = bytes
+    func key(_ record: Record) -> ArraySlice<UInt8> {
+      bytes[Int(record.start)..<Int(record.start) + Int(record.keyLength)]
+    }
+    let isSorted = zip(records, records.dropFirst()).allSatisfy { key($0) < key($1) }
+    if !isSorted { records.sort { key($0) < key($1) } }
+    for (one, other) in zip(records, records.dropFirst()) where key(one) == key(other) {
+      throw Duplicate(key: ObjectKey(bytes: Array(key(one))))
+    }
+    totalBytes = records.reduce(0) { $0 &+ $1.size }
+    hasTargets = records.contains { $0.targetLength > 0 }
+    self.records = records
+  }
+
+  func key(_ record: Record) -> ArraySlice<UInt8> {
+    bytes[Int(record.start)..<Int(record.start) + Int(record.keyLength)]
+  }
+
+  private func etag(_ record: Record) -> ArraySlice<UInt8> {
+    let start = Int(record.start) + Int(record.keyLength)
+    return bytes[start..<start + Int(record.etagLength)]
+  }
+
+  enum Target: Equatable {
+    case key(ObjectKey)
+    case url(String)
+  }
+
+  /// Where an object is fetched from, if not from its own key.
+  func target(of key: ObjectKey) -> Target? {
+    guard hasTargets, let record = record(of: key), record.targetLength > 0 else { return nil }
+    let start = Int(record.start) + Int(record.keyLength) + Int(record.etagLength)
+    let target = bytes[start..<start + Int(record.targetLength)]
+    return record.targetIsURL
+      ? .url(String(decoding: target, as: UTF8.self)) : .key(ObjectKey(bytes: Array(target)))
+  }
+
+  public func attributes(of key: ObjectKey) -> ObjectAttributes? {
+    record(of: key).map { attributes($0) }
+  }
+
+  public func attributes(_ index: Int) -> ObjectAttributes { attributes(records[index]) }
+
+  private func attributes(_ record: Record) -> ObjectAttributes {
+    ObjectAttributes(
+      key: ObjectKey(bytes: Array(key(record))), size: record.size,
+      modified: record.modified == Self.unknownTime ? nil : record.modified,
+      etag: String(decoding: etag(record), as: UTF8.self))
+  }
+
+  /// At most `limit` names (at least one) of a folder, from the index in `cursor` on.
+  func page(of folder: ObjectKey, cursor: String?, limit: Int) -> ListPage {
+    var page = ListPage()
+    var index = cursor.flatMap { Int($0) } ?? firstIndex(notBefore: folder.bytes[...])
+    var taken = 0
+    while index >= 0, index < records.count, key(records[index]).starts(with: folder.bytes) {
+      if taken == max(1, limit) {
+        page.next = String(index)
+        break
+      }
+      taken += 1
+      let record = records[index]
+      let key = key(record)
+      let rest = key.dropFirst(folder.bytes.count)
+      if let slash = rest.firstIndex(of: UInt8(ascii: "/")) {
+        page.addFolder(ObjectKey(bytes: Array(key[...slash])))
+        // "0" follows "/": past everything in that folder.
+        index = firstIndex(notBefore: (Array(key[..<slash]) + [UInt8(ascii: "0")])[...])
+      } else {
+        key.withUnsafeBytes { key in
+          etag(record).withUnsafeBytes { etag in
+            page.add(
+              key: key, etag: etag, size: record.size,
+              modified: record.modified == Self.unknownTime ? nil : record.modified,
+              isArchived: false)
+          }
+        }
+        index += 1
+      }
+    }
+    return page
+  }
+
+  private func record(of key: ObjectKey) -> Record? {
+    let index = firstIndex(notBefore: key.bytes[...])
+    guard index < records.count, self.key(records[index]) == key.bytes[...] else { return nil }
+    return records[index]
+  }
+
+  private func firstIndex(notBefore key: ArraySlice<UInt8>) -> Int {
+    var low = 0
+    var high = records.count
+    while low < high {
+      let middle = (low + high) / 2
+      if self.key(records[middle]) < key { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
+}
+
+/// Objects on their way into a catalog, in any order.
+public struct CatalogBuilder: Sendable {
+  fileprivate(set) var records: [Catalog.Record] = []
+  fileprivate(set) var bytes: [UInt8] = []
+
+  public init() {}
+
+  public var count: Int { records.count }
+
+  /// False: the etag is longer than 64 KiB, and the object was not taken.
+  @discardableResult
+  public mutating func add(_ object: ObjectAttributes) -> Bool {
+    add(
+      key: object.key.bytes, size: object.size ?? 0, modified: object.modified,
+      etag: Array(object.etag.utf8), target: nil)
+  }
+
+  @discardableResult
+  mutating func add(
+    key: [UInt8], size: UInt64, modified: Int64?, etag: [UInt8], target: Catalog.Target?
+  ) -> Bool {
+    guard etag.count <= Int(UInt16.max) else { return false }
+    let place: [UInt8] =
+      switch target {
+      case nil: []
+      case .key(let key): key.bytes
+      case .url(let url): Array(url.utf8)
+      }
+    var isURL = false
+    if case .url = target { isURL = true }
+    records.append(
+      Catalog.Record(
+        start: UInt64(bytes.count), size: size, modified: modified ?? Catalog.unknownTime,
+        keyLength: UInt32(key.count), targetLength: UInt32(place.count),
+        etagLength: UInt16(etag.count), targetIsURL: isURL))
+    bytes += key
+    bytes += etag
+    bytes += place
+    return true
+  }
+}
+
+extension ArraySlice<UInt8> {
+  fileprivate static func < (left: ArraySlice<UInt8>, right: ArraySlice<UInt8>) -> Bool {
+    left.lexicographicallyPrecedes(right)
+  }
+}

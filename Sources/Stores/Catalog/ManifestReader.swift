@@ -1,0 +1,187 @@
+import Credentials
+import Glibc
+public import ObjectStore
+import Posix
+
+/// A list of the objects of a data set, made by whoever made the data: the mount shows just that, and
+/// asks for no listing.
+///
+/// CSV under a header line (RFC 4180 quotes) or JSON objects, one a line: `path` (relative to the
+/// mount) and `size` must be there; `etag`, `modified` (seconds or ISO 8601), and `key` (another key of
+/// the same store) or `url` (http or https) may. What cannot be right is refused with its line.
+public enum ManifestReader {
+  public static let bytesLimit = 4 << 30
+
+  /// `prefix`: what paths are relative to, empty or ending in "/".
+  public static func read(file path: String, prefix: ObjectKey) throws(StoreError) -> Catalog {
+    try parse(try load(path), name: path, prefix: prefix)
+  }
+
+  static func parse(_ text: [UInt8], name: String, prefix: ObjectKey) throws(StoreError) -> Catalog
+  {
+    var builder = CatalogBuilder()
+    let first = text.first { ![32, 10, 13, 9, 0xEF, 0xBB, 0xBF].contains($0) }
+    do throws(HTTPManifest.Malformed) {
+      if first == UInt8(ascii: "{") {
+        try readJSONLines(text, prefix, &builder)
+      } else {
+        try readCSV(text, prefix, &builder)
+      }
+    } catch {
+      throw refusal(name, "line \(error.line): \(error.reason)")
+    }
+    do throws(Catalog.Duplicate) { return try Catalog(builder) } catch {
+      throw refusal(name, "the path \"\(error.key)\" is there twice")
+    }
+  }
+
+  static func refusal(_ name: String, _ detail: String) -> StoreError {
+    StoreError(
+      .invalidSource, store: "manifest \(name)", detail: detail,
+      advice: "see docs/command-line.md for what a manifest looks like")
+  }
+
+  static func load(_ path: String) throws(StoreError) -> [UInt8] {
+    do {
+      let file = try OwnedDescriptor.open(path, O_RDONLY)
+      var status = stat()
+      guard fstat(file.raw, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+        throw refusal(path, "not a file")
+      }
+      guard status.st_size <= bytesLimit else {
+        throw refusal(path, "larger than \(bytesLimit >> 30) GiB")
+      }
+      var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+      var filled = 0
+      while filled < bytes.count {
+        let count = bytes.withUnsafeMutableBytes {
+          pread(file.raw, $0.baseAddress! + filled, $0.count - filled, off_t(filled))
+        }
+        if count < 0 && errno == EINTR { continue }
+        guard count > 0 else { throw refusal(path, "cannot be read: errno \(errno)") }
+        filled += count
+      }
+      return bytes
+    } catch let error as StoreError {
+      throw error
+    } catch {
+      throw refusal(path, "cannot be opened: \(error)")
+    }
+  }
+
+  // MARK: Lines
+
+  typealias Field = (name: String, value: [UInt8])
+
+  static func readJSONLines(
+    _ text: [UInt8], _ prefix: ObjectKey, _ builder: inout CatalogBuilder, isOurs: Bool = false
+  ) throws(HTTPManifest.Malformed) {
+    var line = 0
+    var start = 0
+    while start < text.count {
+      let end = text[start...].firstIndex(of: 10) ?? text.count
+      line += 1
+      if text[start..<end].contains(where: { ![32, 13, 9].contains($0) }) {
+        var reader = JSONReader(text, in: start..<end)
+        var fields: [Field] = []
+        do throws(JSONReader.Malformed) {
+          for (name, value) in try reader.readObject() {
+            fields.append(
+              (
+                String(decoding: name, as: UTF8.self),
+                value.bytes ?? Array((value.text ?? "").utf8)
+              ))
+          }
+          try reader.expectEnd()
+        } catch {
+          throw HTTPManifest.Malformed(line: line, reason: "broken JSON: \(error.reason)")
+        }
+        try add(fields, line, prefix, &builder, isOurs: isOurs)
+      }
+      start = end + 1
+    }
+  }
+
+  private static func readCSV(
+    _ text: [UInt8], _ prefix: ObjectKey, _ builder: inout CatalogBuilder
+  ) throws(HTTPManifest.Malformed) {
+    var reader = CSVReader(text)
+    var columns: [String]?
+    while let row = try reader.next() {
+      if row == [[]] { continue }
+      guard let columns else {
+        let names = row.map { String(decoding: $0, as: UTF8.self).lowercased() }
+        guard names.contains("path"), names.contains("size") else {
+          throw HTTPManifest.Malformed(
+            line: reader.line,
+            reason: "the first line names the columns: path,size[,etag][,modified][,key][,url]")
+        }
+        columns = names
+        continue
+      }
+      guard row.count <= columns.count else {
+        throw HTTPManifest.Malformed(
+          line: reader.line, reason: "\(row.count) columns where \(columns.count) are named")
+      }
+      try add(zip(columns, row).map { ($0, $1) }, reader.line, prefix, &builder, isOurs: false)
+    }
+  }
+
+  private static func add(
+    _ fields: [Field], _ line: Int, _ prefix: ObjectKey, _ builder: inout CatalogBuilder,
+    isOurs: Bool
+  ) throws(HTTPManifest.Malformed) {
+    var path: [UInt8] = []
+    var size: UInt64?
+    var modified: Int64?
+    var etag: [UInt8] = []
+    var target: Catalog.Target?
+    func bad(_ reason: String) -> HTTPManifest.Malformed {
+      HTTPManifest.Malformed(line: line, reason: reason)
+    }
+    for (name, value) in fields where !value.isEmpty {
+      switch name {
+      case "path":
+        path = !isOurs && value.starts(with: "./".utf8) ? Array(value.dropFirst(2)) : value
+      case "size":
+        let text = String(decoding: value, as: UTF8.self)
+        size = UInt64(text)
+        if size == nil || size! > UInt64(Int64.max) {
+          throw bad("the size \"\(text)\" is not a number of bytes")
+        }
+      case "modified", "mtime":
+        let text = String(decoding: value, as: UTF8.self)
+        modified = HTTPTime.parseSecondsOrISO(text)
+        if modified == nil {
+          throw bad("the time \"\(text)\" is neither seconds since 1970 nor ISO 8601")
+        }
+      case "etag":
+        etag = value
+        S3ETag.normalize(&etag)
+      case "key": target = .key(ObjectKey(bytes: value))
+      case "url":
+        let text = String(decoding: value, as: UTF8.self)
+        guard (try? HTTPURL.parse(text)) != nil else {
+          throw bad("the url is not an http or https address")
+        }
+        target = .url(text)
+      default: break
+      }
+    }
+    guard !path.isEmpty else { throw bad("no path") }
+    // A snapshot has what its store has, names that no path reaches included: the mount hides them.
+    guard isOurs || HTTPSite.isPath(path[...]) else {
+      throw bad(
+        "the path \"\(ObjectKey(bytes: path))\" is not one of a file under the mount (relative, no "
+          + "\"//\", no \".\" or \"..\")")
+    }
+    guard let size else {
+      throw bad("no size: a tree that asks for no listing has to know it")
+    }
+    if !builder.add(
+      key: prefix.bytes + path, size: size, modified: modified, etag: etag, target: target)
+    {
+      throw bad("the etag is too long")
+    }
+  }
+}

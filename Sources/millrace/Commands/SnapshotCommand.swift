@@ -1,0 +1,169 @@
+import ArgumentParser
+import Glibc
+import Logging
+import Metrics
+import ObjectStore
+import Posix
+import Stores
+
+struct SnapshotCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "snapshot", abstract: "Freeze what a store has: keys, sizes and etags.",
+    discussion: """
+      A mount with --snapshot NAME shows the data set as it was, to the end of the training run, and says
+      which object changed when one did. Snapshots lie in the cache folder.
+
+      Examples:
+        millrace snapshot create v1 s3://bucket/train
+        millrace mount s3://bucket/train /mnt/data --snapshot v1
+        millrace snapshot diff v1
+      """,
+    subcommands: [Create.self, List.self, Diff.self, Remove.self])
+
+  /// Where snapshots lie.
+  static func cache(_ options: SharedOptions) throws(Failure) -> String {
+    guard let cache = try Settings.cacheFolder(options, processEnvironment()) else {
+      throw .usage("snapshots lie in the cache folder: give one with --cache-dir")
+    }
+    return cache
+  }
+
+  /// Everything below a source, listed now.
+  static func list(_ source: String, _ options: SharedOptions) throws -> (
+    mounted: StoreFactory.Mounted, catalog: Catalog, requests: Int
+  ) {
+    var settings = try Settings(
+      source: source, options: options, environment: processEnvironment())
+    settings.snapshot = nil
+    let log = Logger(label: "snapshot", factory: { _ in SwiftLogNoOpLogHandler() })
+    let mounted = try StoreFactory.make(settings, metrics: Metrics().store, log: log)
+    defer { mounted.store.shutdown() }
+    _ = try StoreProbe.listing(mounted)
+    let (catalog, requests) = try TreeLister.list(
+      mounted.store, below: mounted.prefix, timeout: settings.ioTimeout)
+    return (mounted, catalog, requests)
+  }
+
+  struct Create: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "List SOURCE and keep what it has as NAME.")
+    @Argument(help: "Letters, digits, '.', '_' and '-'.") var name: String
+    @Argument(help: "s3://BUCKET[/PREFIX], http(s)://HOST/PATH/ or file:///DIR.") var source: String
+    @Flag(help: "In place of a snapshot of this name.") var replace = false
+    @OptionGroup var options: SharedOptions
+
+    func run() throws {
+      guard Snapshot.isName(name) else {
+        throw Failure.usage(
+          "snapshot name '\(oneLine(name))': 1 to 64 letters, digits, '.', '_' or '-', not a '.' first"
+        )
+      }
+      let cache = try SnapshotCommand.cache(options)
+      if !replace, let known = Snapshot.all(in: cache).first(where: { $0.name == name }) {
+        throw Failure(
+          "there is a snapshot \(name) of \(known.source) already; choose another name, or give --replace"
+        )
+      }
+      let began = Instant.now
+      let created = Int64(time(nil))
+      let (mounted, catalog, requests) = try SnapshotCommand.list(source, options)
+      let snapshot = Snapshot(
+        name: name, source: mounted.name, identity: mounted.store.identity, prefix: mounted.prefix,
+        created: created, objects: catalog.count, bytes: catalog.totalBytes)
+      try snapshot.write(catalog, in: cache)
+      let seconds = Int((Instant.now - began).seconds * 10)
+      print(
+        "Snapshot \(name) of \(mounted.name): \(counted(catalog.count, "object")), "
+          + "\(ByteSize.show(catalog.totalBytes)), \(counted(requests, "request")), "
+          + "\(seconds / 10).\(seconds % 10) s")
+      fflush(nil)
+    }
+  }
+
+  struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show the snapshots there are.")
+    @OptionGroup var options: SharedOptions
+
+    func run() throws {
+      let all = Snapshot.all(in: try SnapshotCommand.cache(options))
+      for snapshot in all {
+        print(
+          "\(snapshot.name)  \(UTCTime.text(snapshot.created))  "
+            + "\(counted(snapshot.objects, "object"))  \(ByteSize.show(snapshot.bytes))  "
+            + snapshot.source)
+      }
+      if all.isEmpty { print("no snapshots; make one: millrace snapshot create NAME SOURCE") }
+      fflush(nil)
+    }
+  }
+
+  struct Remove: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "rm", abstract: "Remove a snapshot; cached data stays.")
+    @Argument var name: String
+    @OptionGroup var options: SharedOptions
+
+    func run() throws {
+      let cache = try SnapshotCommand.cache(options)
+      guard Snapshot.isName(name), try Snapshot.remove(name, in: cache) else {
+        throw Failure("there is no snapshot \(oneLine(name)); see millrace snapshot list")
+      }
+      print("Removed snapshot \(name)")
+      fflush(nil)
+    }
+  }
+
+  struct Diff: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Show what changed since NAME: in the store until now, or until OTHER.",
+      discussion: """
+        A line for each object: + added, ~ changed, - removed. Exits with 0 if nothing changed, with 1 if
+        something did.
+        """)
+    @Argument var name: String
+    @Argument(help: "A later snapshot, in place of the store as it is now.") var other: String?
+    @OptionGroup var options: SharedOptions
+
+    func run() throws {
+      let cache = try SnapshotCommand.cache(options)
+      let (old, before) = try Snapshot.load(name, in: cache)
+      let after: Catalog
+      if let other {
+        let (new, catalog) = try Snapshot.load(other, in: cache)
+        guard new.identity == old.identity, new.prefix == old.prefix else {
+          throw Failure(
+            "\(name) is of \(old.source), \(other) of \(new.source): not to be compared")
+        }
+        after = catalog
+      } else {
+        let (mounted, catalog, _) = try SnapshotCommand.list(old.source, options)
+        guard mounted.store.identity == old.identity else {
+          throw Failure(
+            "\(name) is of \(old.identity), and this asks \(mounted.store.identity); give the same "
+              + "--endpoint-url")
+        }
+        after = catalog
+      }
+      let changes = CatalogDifference(before, after)
+      for change in changes.lines {
+        let path = change.key.bytes.dropFirst(old.prefix.bytes.count)
+        print("\(change.mark) \(oneLine(String(decoding: path, as: UTF8.self)))")
+      }
+      print("\(changes.added) added, \(changes.changed) changed, \(changes.removed) removed")
+      fflush(nil)
+      if !changes.lines.isEmpty { throw ExitCode(1) }
+    }
+  }
+}
+
+/// "2026-11-23 18:00:05 UTC".
+enum UTCTime {
+  static func text(_ seconds: Int64) -> String {
+    var time = time_t(seconds)
+    var parts = tm()
+    gmtime_r(&time, &parts)
+    var buffer = [CChar](repeating: 0, count: 64)
+    let count = strftime(&buffer, buffer.count, "%Y-%m-%d %H:%M:%S UTC", &parts)
+    return String(decoding: buffer.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+}
