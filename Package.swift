@@ -55,8 +55,10 @@ let package = Package(
     layer("Transport", ["ObjectStore", "Posix", "Metrics", "CCurlShim", logging, deque]),
     layer("Credentials", ["ObjectStore", "Posix", crypto]),
     layer(
-      "Stores", [
-        "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "CEngineShim", system, crypto,
+      "Stores",
+      [
+        "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "CEngineShim", system,
+        crypto,
         logging,
       ]),
 

@@ -74,10 +74,11 @@ public enum ManifestReader {
   typealias Field = (name: String, value: [UInt8])
 
   static func readJSONLines(
-    _ text: [UInt8], _ prefix: ObjectKey, _ builder: inout CatalogBuilder, isOurs: Bool = false
+    _ text: [UInt8], from first: Int = 0, _ prefix: ObjectKey, _ builder: inout CatalogBuilder,
+    isOurs: Bool = false
   ) throws(HTTPManifest.Malformed) {
     var line = 0
-    var start = 0
+    var start = first
     while start < text.count {
       let end = text[start...].firstIndex(of: 10) ?? text.count
       line += 1
