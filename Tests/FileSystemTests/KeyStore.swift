@@ -122,7 +122,10 @@ final class KeyStore: ObjectStore {
     var lastFolder: [UInt8]?
     for key in keys[low...] {
       guard key.starts(with: folder) else { break }
-      if key == folder { continue }
+      if key == folder {
+        page.folderExists = true
+        continue
+      }
       if let lastFolder, key.starts(with: lastFolder) { continue }
       let slash = key[folder.count...].firstIndex(of: UInt8(ascii: "/"))
       // A folder that a page before named.
