@@ -129,6 +129,6 @@ let package = Package(
     tests("CommandLineTests", ["millrace", "TestSupport", "Posix", arguments]),
     tests("MillraceBenchTests", ["MillraceBench", "TestSupport", "Posix"]),
     tests("LinkServerTests", ["LinkServer", "TestSupport", "Posix"]),
-    tests("MountTests", ["TestSupport", "LinkServer", "Posix"]),
+    tests("MountTests", ["TestSupport", "LinkServer", "Posix", "CEngineShim"]),
   ]
 )

@@ -31,6 +31,19 @@ extension FileSystem {
     return folders
   }
 
+  /// Forgets single names that were looked up in folders below `below` that are not listed.
+  func forgetUnlisted(below: ObjectKey) {
+    let now = clock()
+    let nodes = state.withLock { state -> [(ObjectKey, [[UInt8]])] in
+      let unlisted = state.folders.filter { $0.key.hasPrefix(below) && $0.value.listing == nil }
+      for folder in unlisted.keys { state.folders[folder]?.distrustedBefore = now }
+      return unlisted.map { ($0.key, Array($0.value.loose.keys)) }
+    }
+    _ = notifier.submit { [self] in
+      for (folder, names) in nodes { tellKernel(of: names, in: folder) }
+    }
+  }
+
   private func tellKernel(of names: [[UInt8]], in folder: ObjectKey) {
     guard let handler = invalidationHandler.withLock({ $0 }),
       let parent = state.withLock({ $0.nodeID(ofFolder: folder, root: prefix) })

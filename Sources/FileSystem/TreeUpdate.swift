@@ -28,6 +28,7 @@ final class TreeUpdate: Sendable {
   }
 
   func start() {
+    fileSystem.forgetUnlisted(below: below)
     let now = fileSystem.clock()
     let known = fileSystem.state.withLock { names -> [ObjectKey] in
       for folder in names.saved?.folders ?? [] where folder.hasPrefix(below) {

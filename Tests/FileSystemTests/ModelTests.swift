@@ -54,7 +54,10 @@ import Testing
     private(set) var step = 0
 
     private static let universe: [[UInt8]] =
-      ["a", "a-", "a-1", "a/x", "a/x/y", "a/z", "a-/q", "b", "b/c/d", "b/c/e", "b/c", "é", "m/", "m/n"]
+      [
+        "a", "a-", "a-1", "a/x", "a/x/y", "a/z", "a-/q", "b", "b/c/d", "b/c/e", "b/c", "é", "m/",
+        "m/n",
+      ]
       .map { Array($0.utf8) } + [
         Array("a//hidden".utf8), Array("./k".utf8), Array("b/../u".utf8),
         Array(repeating: 110, count: 255), Array(repeating: 111, count: 256), [97, 47, 0, 98],
@@ -78,7 +81,8 @@ import Testing
 
     private mutating func object() -> KeyStore.Object {
       KeyStore.Object(
-        size: .random(in: 0...2, using: &random), etag: "\"v\(Int.random(in: 0...3, using: &random))\"")
+        size: .random(in: 0...2, using: &random),
+        etag: "\"v\(Int.random(in: 0...3, using: &random))\"")
     }
 
     private mutating func record() { history.append((now, PlainTree(keys: store.objects))) }
