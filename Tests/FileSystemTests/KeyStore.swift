@@ -13,6 +13,8 @@ final class KeyStore: ObjectStore {
     var sorted: [[UInt8]]?
     /// Answers that wait; nil: each is given at once.
     var waiting: [@Sendable () -> Void]?
+    /// Listings fail from this one on, counted from 1.
+    var failsFrom = Int.max
     var lists = 0
     var heads = 0
     var mostWaiting = 0
@@ -48,6 +50,8 @@ final class KeyStore: ObjectStore {
   func delete(_ key: [UInt8]) {
     state.withLock { if $0.objects.removeValue(forKey: key) != nil { $0.sorted = nil } }
   }
+
+  func failLists(from number: Int) { state.withLock { $0.failsFrom = number } }
 
   // MARK: Answers
 
@@ -90,11 +94,15 @@ final class KeyStore: ObjectStore {
     _ request: ListRequest, completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
   ) {
     // What the store had when it was asked.
-    let page = state.withLock { state in
+    let page = state.withLock { state -> ListPage? in
       state.lists += 1
-      return self.page(request, &state)
+      return state.lists >= state.failsFrom ? nil : self.page(request, &state)
     }
-    reply { completion(.success(page)) }
+    reply {
+      completion(
+        page.map { .success($0) }
+          ?? .failure(StoreError(.serverFailure, store: "keys", detail: "test")))
+    }
   }
 
   func firstPage(of folder: ObjectKey) -> ListPage {

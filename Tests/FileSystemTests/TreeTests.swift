@@ -84,6 +84,36 @@ import Testing
     #expect(store.lists == 1 + 1 + 500)
   }
 
+  @Test func aListingThatFailsOnItsWayFailsItsReader() throws {
+    let store = KeyStore(pageSize: 10, listsFromAnyName: false)
+    store.put((0..<100).map { "f\($0 + 100)" })
+    store.failLists(from: 4)
+    let rig = try NamesRig(store)
+    store.hold()
+    let folder = rig.open(FileSystem.root)!
+    defer { folder.close() }
+    var shown = 0
+    var cookie: UInt64 = 2
+    var failure: Errno?
+    while failure == nil, shown < 100 {
+      let taken = Lock<(count: Int, cookie: UInt64)>((0, cookie))
+      let reply = Lock<Result<Void, Errno>?>(nil)
+      folder.read(
+        from: cookie, attributes: .none,
+        add: { entry in
+          taken.withLock { $0 = ($0.count + 1, entry.nextCookie) }
+          return true
+        }, done: { result in reply.withLock { $0 = result } })
+      while reply.withLock({ $0 == nil }) { #expect(store.answer() > 0) }
+      if case .failure(let error)? = reply.withLock({ $0 }) { failure = error }
+      shown += taken.withLock { $0.count }
+      cookie = taken.withLock { $0.cookie }
+    }
+    #expect(failure == .ioError)
+    // All but the last of each page, which the next one could still have hidden.
+    #expect(shown == 29)
+  }
+
   // MARK: From mount to mount
 
   @Test func listingsAreBelievedAfterARemountWithinTheTTL() throws {
