@@ -5,12 +5,12 @@ import TestSupport
 import Testing
 
 // What glibc shows to _GNU_SOURCE alone.
-private let SEEK_DATA: CInt = 3
-private let SEEK_HOLE: CInt = 4
+private let seekData: CInt = 3
+private let seekHole: CInt = 4
 #if arch(arm64)
-  private let O_DIRECT: CInt = 0o200000
+  private let openDirect: CInt = 0o200000
 #else
-  private let O_DIRECT: CInt = 0o40000
+  private let openDirect: CInt = 0o40000
 #endif
 
 extension MountTests {
@@ -68,7 +68,7 @@ extension MountTests {
       }
       let mount = try served.mount()
       #expect(attribute(mount.path + "/large", "state") == "store")
-      let file = open(mount.path + "/large", O_RDONLY | O_DIRECT)
+      let file = open(mount.path + "/large", O_RDONLY | openDirect)
       let buffer = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 4096)
       defer { buffer.deallocate() }
       #expect(pread(file, buffer, 4096, 5 << 20) == 4096)
@@ -201,7 +201,7 @@ extension MountTests {
       _ path: String, _ content: [UInt8], _ random: inout SeededGenerator
     ) -> String? {
       let isDirect = Int.random(in: 0..<5, using: &random) == 0
-      let file = open(path, O_RDONLY | (isDirect ? O_DIRECT : 0))
+      let file = open(path, O_RDONLY | (isDirect ? openDirect : 0))
       guard file >= 0 else { return "\(path): open: errno \(errno)" }
       defer { close(file) }
       var offset = Int.random(in: 0...content.count + 10, using: &random)
@@ -248,14 +248,14 @@ extension MountTests {
       let path = mount.path + "/d/f"
       let file = open(path, O_RDONLY)
       #expect(lseek(file, 0, SEEK_END) == 10_000)
-      #expect(lseek(file, 0, SEEK_DATA) == 0)
-      #expect(lseek(file, 0, SEEK_HOLE) == 10_000)
-      #expect(lseek(file, 10_000, SEEK_DATA) == -1 && errno == ENXIO)
+      #expect(lseek(file, 0, seekData) == 0)
+      #expect(lseek(file, 0, seekHole) == 10_000)
+      #expect(lseek(file, 10_000, seekData) == -1 && errno == ENXIO)
       #expect(lseek(file, -1, SEEK_SET) == -1 && errno == EINVAL)
       #expect(ftruncate(file, 0) == -1 && errno == EINVAL)
       #expect(write(file, "x", 1) == -1 && errno == EBADF)
       #expect(open(mount.path + "/d", O_WRONLY) == -1 && errno == EISDIR)
-      #expect(open(path, O_RDONLY | O_DIRECTORY) == -1 && errno == ENOTDIR)
+      #expect(open(path, O_RDONLY | openDirectORY) == -1 && errno == ENOTDIR)
       #expect(open(path, O_CREAT | O_EXCL | O_RDONLY, 0o600) == -1 && errno == EEXIST)
       #expect(open(mount.path + "/d/none", O_RDONLY) == -1 && errno == ENOENT)
       #expect(open(path + "/below", O_RDONLY) == -1 && errno == ENOTDIR)
