@@ -255,7 +255,7 @@ extension MountTests {
       #expect(ftruncate(file, 0) == -1 && errno == EINVAL)
       #expect(write(file, "x", 1) == -1 && errno == EBADF)
       #expect(open(mount.path + "/d", O_WRONLY) == -1 && errno == EISDIR)
-      #expect(open(path, O_RDONLY | openDirectORY) == -1 && errno == ENOTDIR)
+      #expect(open(path, O_RDONLY | O_DIRECTORY) == -1 && errno == ENOTDIR)
       #expect(open(path, O_CREAT | O_EXCL | O_RDONLY, 0o600) == -1 && errno == EEXIST)
       #expect(open(mount.path + "/d/none", O_RDONLY) == -1 && errno == ENOENT)
       #expect(open(path + "/below", O_RDONLY) == -1 && errno == ENOTDIR)
