@@ -86,11 +86,10 @@ extension FileSystem {
     let ttl = options.metadataTTL
     guard folder != prefix, ttl > .zero else { return }
     let runs = state.withLock { state -> [ListingRun] in
-      let allowance = state.walk.allowance
-      // Names that would push out others are not worth a guess.
-      guard allowance > 0, !state.isShutDown,
-        account.bytes + state.bytes < options.metadataLimit / 4 * 3
-      else { return [] }
+      // What is listed ahead pushes out what was used longest ago, but not each other.
+      let usual = max(1, account.bytes / max(1, state.folders.count))
+      let allowance = min(state.walk.allowance, options.metadataLimit / 4 / usual)
+      guard allowance > 0, !state.isShutDown else { return [] }
       let next = state.following(folder, root: prefix, wanted: allowance) { known in
         known.fetching != nil
           || known.listing.map { known.isFresh($0, ttl: ttl, now: now) } ?? false

@@ -8,19 +8,28 @@ import Transport
 final class S3ListExchange: Exchange {
   private struct State {
     var attempt = S3Site.Attempt()
-    var page: ListPage?
+    /// A listing that came whole, to be read when the exchange is over.
+    var body: [UInt8]?
   }
+
+  /// Where a listing is read: the transport's thread has bytes to move. False: it was not taken.
+  typealias Worker = @Sendable (@escaping @Sendable () -> Void) -> Bool
 
   private let request: ListRequest
   private let cursor: ListCursor?
   private let options: S3Options
   private let site: S3Site
   private let metrics: StoreMetrics
+  private let work: Worker
   private let completion: @Sendable (Result<ListPage, StoreError>) -> Void
   private let state = Lock(State())
 
   init(
     _ request: ListRequest, options: S3Options, site: S3Site, metrics: StoreMetrics,
+    work: @escaping Worker = { job in
+      job()
+      return true
+    },
     completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
   ) {
     self.request = request
@@ -28,6 +37,7 @@ final class S3ListExchange: Exchange {
     self.options = options
     self.site = site
     self.metrics = metrics
+    self.work = work
     self.completion = completion
   }
 
@@ -85,32 +95,31 @@ final class S3ListExchange: Exchange {
         S3Failure(head, body: body), subject: .listing, key: request.folder,
         attempt: &state.attempt)
     }
-    do throws(S3Listing.Malformed) {
-      return try accept(S3Listing(body), &state)
-    } catch {
-      let failure = S3Failure(head, body: body)
-      if !failure.code.isEmpty {  // an error that was found after the 200 had been sent
-        return site.verdict(
-          failure, subject: .listing, key: request.folder, attempt: &state.attempt)
-      }
-      return .failed(bad("is no S3 listing: \(error.message)"))
+    let failure = S3Failure(head, body: body)
+    if !failure.code.isEmpty {  // an error that was found after the 200 had been sent
+      return site.verdict(failure, subject: .listing, key: request.folder, attempt: &state.attempt)
     }
+    state.body = body
+    return .succeeded
   }
 
-  private func accept(_ listing: S3Listing, _ state: inout State) -> Verdict {
+  private func page(of body: [UInt8]) throws(StoreError) -> ListPage {
+    let listing: S3Listing
+    do throws(S3Listing.Malformed) { listing = try S3Listing(body) } catch {
+      throw bad("is no S3 listing: \(error.message)")
+    }
     var page = listing.page
-    if let error = settle(&page) { return .failed(error) }
+    if let error = settle(&page) { throw error }
     if listing.isTruncated {
       guard let token = token(of: listing) else {
-        return .failed(bad("is cut off and does not say where it goes on"))
+        throw bad("is cut off and does not say where it goes on")
       }
       guard let next = cursor.map({ $0.next(token) }) ?? ListCursor(first: token) else {
-        return .failed(bad("goes round in a circle: a continuation token came twice"))
+        throw bad("goes round in a circle: a continuation token came twice")
       }
       page.next = next.text
     }
-    state.page = page
-    return .succeeded
+    return page
   }
 
   /// Version 1 gives a marker only with a delimiter, and some stores never: it is the last name then.
@@ -163,12 +172,26 @@ final class S3ListExchange: Exchange {
   }
 
   func finish(_ result: Result<Void, StoreError>) {
-    let page = state.withLock { $0.page }
-    let result = site.named(result, key: request.folder).flatMap {
-      () -> Result<ListPage, StoreError> in
-      page.map { .success($0) }
-        ?? .failure(site.error(.badReply, key: request.folder, "no answer"))
+    let body = state.withLock { state in
+      defer { state.body = nil }
+      return state.body
     }
+    switch site.named(result, key: request.folder) {
+    case .failure(let error): end(.failure(error))
+    case .success:
+      let isTaken = work { [self] in
+        guard let body else {
+          return end(.failure(site.error(.badReply, key: request.folder, "no answer")))
+        }
+        do throws(StoreError) { end(.success(try page(of: body))) } catch { end(.failure(error)) }
+      }
+      if !isTaken {
+        end(.failure(site.error(.cancelled, key: request.folder, "shutting down")))
+      }
+    }
+  }
+
+  private func end(_ result: Result<ListPage, StoreError>) {
     metrics.count(result)
     completion(result)
   }

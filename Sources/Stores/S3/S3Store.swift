@@ -18,6 +18,7 @@ public final class S3Store: ObjectStore {
   private let site: S3Site
   private let transport: Transport
   private let metrics: StoreMetrics
+  private let worker = WorkerPool(named: "s3-list", threads: 1)
 
   /// Nothing is asked of the bucket yet; `.invalidSource` for a name or URL that cannot be right. The
   /// store owns the transport: its `shutdown` ends it.
@@ -39,7 +40,8 @@ public final class S3Store: ObjectStore {
     _ request: ListRequest, completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
   ) {
     let exchange = S3ListExchange(
-      request, options: options, site: site, metrics: metrics, completion: completion)
+      request, options: options, site: site, metrics: metrics,
+      work: { [worker] in worker.submit($0) }, completion: completion)
     transport.start(exchange, deadline: request.deadline)
   }
 
@@ -57,5 +59,8 @@ public final class S3Store: ObjectStore {
     return transport.start(exchange, deadline: request.deadline)
   }
 
-  public func shutdown() { transport.shutdown() }
+  public func shutdown() {
+    transport.shutdown()
+    worker.shutdown()
+  }
 }

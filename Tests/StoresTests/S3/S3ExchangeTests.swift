@@ -75,19 +75,27 @@ import Transport
     #expect(sink.bytes.withLock { $0.isEmpty })
   }
 
-  private func listed(_ body: String, cursor: String? = nil) throws -> Verdict {
+  /// The verdict on the answer, and what the caller is told where that is success.
+  private func listed(
+    _ body: String, cursor: String? = nil
+  ) throws -> (verdict: Verdict, result: Result<ListPage, StoreError>?) {
+    let told = Lock<Result<ListPage, StoreError>?>(nil)
     let request = ListRequest(folder: ObjectKey("d/"), cursor: cursor, deadline: .distantFuture)
     let exchange = S3ListExchange(
       request, options: S3Options(bucket: "data"), site: try site(), metrics: metrics.store
-    ) { _ in }
+    ) { result in told.withLock { $0 = result } }
     _ = try exchange.makeRequest(attempt: 0)
     let head = HTTPResponseHead(status: 200, headers: [])
-    return exchange.attemptEnded(.response(head, body: Array(body.utf8)))
+    let verdict = exchange.attemptEnded(.response(head, body: Array(body.utf8)))
+    if case .succeeded = verdict { exchange.finish(.success(())) }
+    return (verdict, told.withLock { $0 })
   }
 
   @Test func anErrorAfterA200IsAnError() throws {
     let verdict = try listed("<Error><Code>SlowDown</Code><Message>x</Message></Error>")
-    guard case .retry(_, true, _) = verdict else { return #expect(Bool(false), "\(verdict)") }
+    guard case .retry(_, true, _) = verdict.verdict else {
+      return #expect(Bool(false), "\(verdict)")
+    }
   }
 
   @Test(arguments: [
@@ -96,8 +104,10 @@ import Transport
     "<CommonPrefixes><Prefix>d/</Prefix></CommonPrefixes>", "<IsTruncated>true</IsTruncated>",
   ])
   func listingsThatCannotBeRightAreRefused(inside: String) throws {
-    let verdict = try listed("<ListBucketResult>\(inside)</ListBucketResult>")
-    guard case .failed(let error) = verdict else { return #expect(Bool(false), "\(verdict)") }
+    let answer = try listed("<ListBucketResult>\(inside)</ListBucketResult>")
+    guard case .failure(let error)? = answer.result else {
+      return #expect(Bool(false), "\(answer)")
+    }
     #expect(error.kind == .badReply)
   }
 
@@ -105,9 +115,9 @@ import Transport
     let page =
       "<ListBucketResult><IsTruncated>true</IsTruncated>"
       + "<NextContinuationToken>t</NextContinuationToken></ListBucketResult>"
-    guard case .succeeded = try listed(page) else { return #expect(Bool(false)) }
-    let verdict = try listed(page, cursor: ListCursor(first: "t").text)
-    guard case .failed(let error) = verdict else { return #expect(Bool(false)) }
+    guard case .success? = try listed(page).result else { return #expect(Bool(false)) }
+    let again = try listed(page, cursor: ListCursor(first: "t").text)
+    guard case .failure(let error)? = again.result else { return #expect(Bool(false)) }
     #expect(error.detail.contains("circle"))
   }
 }
