@@ -64,7 +64,7 @@ import Testing
         ] + cache,
         code: 1, saying: "127.0.0.1")
       try expectFailure(["unmount", "\(folder)/mnt"], code: 1, saying: "not a mount point")
-      try expectFailure(["stats", "\(folder)/mnt"], code: 1, saying: "not a mount")
+      try expectFailure(["stats", "\(folder)/mnt"], code: 1, saying: "not on a mount")
       #expect(MountInfo.current().topmost(at: "\(folder)/mnt") == nil)
     }
   }
