@@ -6,6 +6,7 @@ enum S3Date {
   static func iso8601(_ text: String) -> Int64? { iso8601(Array(text.utf8)) }
 
   static func iso8601(_ text: [UInt8]) -> Int64? {
+    if let common = utc(text) { return common }
     var scanner = Scanner(text)
     guard let year = scanner.number(4), scanner.take("-"), let month = scanner.number(2),
       scanner.take("-"), let day = scanner.number(2), scanner.take("T") || scanner.take(" "),
@@ -25,6 +26,27 @@ enum S3Date {
     }
     guard scanner.isAtEnd else { return nil }
     return seconds(year, month, day, hour, minute, second).map { $0 - Int64(offset) }
+  }
+
+  /// What every store writes, "2026-11-23T11:15:00.000Z", in one go.
+  private static func utc(_ text: [UInt8]) -> Int64? {
+    guard text.count == 24 || text.count == 20, text.last == UInt8(ascii: "Z") else { return nil }
+    func number(_ start: Int, _ count: Int) -> Int? {
+      var value = 0
+      for index in start..<start + count {
+        let digit = text[index] &- 48
+        guard digit < 10 else { return nil }
+        value = value * 10 + Int(digit)
+      }
+      return value
+    }
+    guard text[4] == UInt8(ascii: "-"), text[7] == UInt8(ascii: "-"), text[10] == UInt8(ascii: "T"),
+      text[13] == UInt8(ascii: ":"), text[16] == UInt8(ascii: ":"),
+      text.count == 20 || (text[19] == UInt8(ascii: ".") && number(20, 3) != nil),
+      let year = number(0, 4), let month = number(5, 2), let day = number(8, 2),
+      let hour = number(11, 2), let minute = number(14, 2), let second = number(17, 2)
+    else { return nil }
+    return seconds(year, month, day, hour, minute, second)
   }
 
   /// "Mon, 23 Nov 2026 11:15:00 GMT", of the headers Date and Last-Modified.

@@ -101,23 +101,24 @@ struct S3Listing {
       while let event = try reader.next() {
         if case .end = event, reader.depth < level { break }
         guard case .start(let name) = event else { continue }
-        text.removeAll(keepingCapacity: true)
         if reader.isNamed("Key", name) {
           key.removeAll(keepingCapacity: true)
-          try reader.content(into: &key)
+          try read(&reader, into: &key)
         } else if reader.isNamed("Size", name) {
-          try reader.content(into: &text)
+          try readText(&reader)
           size = Self.number(text)
         } else if reader.isNamed("LastModified", name) {
-          try reader.content(into: &text)
+          try readText(&reader)
           modified = S3Date.iso8601(text)
         } else if reader.isNamed("ETag", name) {
           etag.removeAll(keepingCapacity: true)
-          try reader.content(into: &etag)
+          try read(&reader, into: &etag)
           S3ETag.normalize(&etag)
         } else if reader.isNamed("StorageClass", name) {
-          try reader.content(into: &text)
-          isArchived = S3Listing.isArchive(String(decoding: text, as: UTF8.self))
+          try readText(&reader)
+          isArchived =
+            text.first == UInt8(ascii: "G") || text.first == UInt8(ascii: "D")
+            ? S3Listing.isArchive(String(decoding: text, as: UTF8.self)) : false
         } else {
           try reader.skipContent()
         }
@@ -128,6 +129,21 @@ struct S3Listing {
         etag.withUnsafeBytes {
           page.add(key: key, etag: $0, size: size, modified: modified, isArchived: isArchived)
         }
+      }
+    }
+
+    private mutating func readText(_ reader: inout XMLReader) throws(XMLReader.SyntaxError) {
+      text.removeAll(keepingCapacity: true)
+      try read(&reader, into: &text)
+    }
+
+    private func read(
+      _ reader: inout XMLReader, into buffer: inout [UInt8]
+    ) throws(XMLReader.SyntaxError) {
+      if let plain = try reader.plainContent() {
+        buffer.append(contentsOf: plain)
+      } else {
+        try reader.content(into: &buffer)
       }
     }
 

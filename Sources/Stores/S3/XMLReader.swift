@@ -66,9 +66,10 @@ struct XMLReader {
         }
         continue
       }
-      if position + 1 < bytes.count, Self.isLetter(bytes[position + 1]) {
-        return try startTag()
-      } else if starts("<?") {
+      let following = position + 1 < bytes.count ? bytes[position + 1] : 0
+      if following == UInt8(ascii: "/") { return try endTag() }
+      if Self.isLetter(following) { return try startTag() }
+      if starts("<?") {
         try skip(past: "?>")
       } else if starts("<!--") {
         position += 4
@@ -81,8 +82,6 @@ struct XMLReader {
         return .text(Text(start: start, end: position - 3, hasEntities: false))
       } else if starts("<!") {
         throw failure("a document type is not accepted")
-      } else if starts("</") {
-        return try endTag()
       } else {
         return try startTag()
       }
@@ -113,6 +112,25 @@ struct XMLReader {
       default: break
       }
     }
+  }
+
+  /// The content of the element that was just started, as it stands in the input. Nil, and nothing is
+  /// read, if it is more than one text, or has entities: `content` then.
+  mutating func plainContent() throws(SyntaxError) -> UnsafeRawBufferPointer? {
+    guard !endIsPending, depth > 0, position < bytes.count else { return nil }
+    let base = bytes.baseAddress!
+    guard let found = memchr(base + position, CInt(UInt8(ascii: "<")), bytes.count - position)
+    else {
+      return nil
+    }
+    let start = position
+    let end = UnsafeRawPointer(found) - base
+    guard end + 1 < bytes.count, bytes[end + 1] == UInt8(ascii: "/"),
+      memchr(base + start, CInt(UInt8(ascii: "&")), end - start) == nil
+    else { return nil }
+    position = end
+    _ = try endTag()
+    return UnsafeRawBufferPointer(start: base + start, count: end - start)
   }
 
   mutating func content() throws(SyntaxError) -> [UInt8] {
@@ -235,8 +253,11 @@ struct XMLReader {
           collected.append(contentsOf: String(Character(scalar)).utf8)
         }
       } else {
-        collected.append(bytes[position])
-        position += 1
+        let next = memchr(
+          bytes.baseAddress! + position, CInt(UInt8(ascii: "&")), text.end - position)
+        let end = next.map { UnsafeRawPointer($0) - bytes.baseAddress! } ?? text.end
+        collected.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[position..<end]))
+        position = end
       }
     }
   }

@@ -32,6 +32,14 @@ enum StatsTable {
       row("retries", "\(count("store.retries"))"),
       row("asked twice", "\(count("store.hedges"))", hedgesWon(count("store.hedgesWon"))),
       row("errors", "\(count("store.errors"))"), "",
+      "Names",
+      row(
+        "listed", counted(report.fileSystem.listedFolders, "folder"),
+        "\(count("names.listedAhead")) ahead", "\(count("names.listingsFromDisk")) kept from before"
+      ),
+      row(
+        "in the kernel", "\(report.fileSystem.nodes)", "hidden \(count("names.hiddenNames"))",
+        changed(count("names.changedObjects"))), "",
       "Reads",
       row("failed", "\(count("reads.failures"))"), row("timed out", "\(count("reads.timeouts"))"),
       row("files opened", "\(count("reads.filesOpened"))"), "",
@@ -68,6 +76,10 @@ enum StatsTable {
     let latency = "\(rounded(wait * 1000)) ms to the first byte"
     guard let rate = link.bytesPerSecond else { return "\(latency); \(plan)" }
     return "\(latency), then \(Int((rate / 1e6).rounded())) MB/s; \(plan)"
+  }
+
+  private static func changed(_ count: UInt64) -> String {
+    count == 0 ? "" : "\(count) no longer in the store as this mount shows them: see the log"
   }
 
   private static func hedgesWon(_ count: UInt64) -> String {
