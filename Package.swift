@@ -68,7 +68,7 @@ let package = Package(
       ["ObjectStore", "Posix", "Metrics", "CEngineShim", system, crypto, logging, deque]),
     layer(
       "FileSystem",
-      ["ReadEngine", "ObjectStore", "Posix", "Metrics", "CEngineShim", system, logging]),
+      ["ReadEngine", "ObjectStore", "Posix", "Metrics", "CEngineShim", system, logging, deque]),
     layer(
       "FuseFrontEnd",
       [

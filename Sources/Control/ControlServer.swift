@@ -8,6 +8,9 @@ import Posix
 /// Serves a mount's control socket from the tasks of the Swift runtime; nothing of the data path
 /// waits for it.
 public final class ControlServer: Sendable {
+  /// Seconds that a request may take: an update lists a tree, and each of its requests ends by itself.
+  private static let patience = 3600.0
+
   private let path: String
   private let server: HTTPServer
   private let task = Lock<Task<Void, Never>?>(nil)
@@ -54,7 +57,7 @@ public final class ControlServer: Sendable {
       }
     }
     server = HTTPServer(
-      address: .unix(path: path), timeout: 15, logger: .disabled, handler: handler)
+      address: .unix(path: path), timeout: Self.patience, logger: .disabled, handler: handler)
   }
 
   /// The socket appears a moment after this returns. `failed` hears why it cannot be.

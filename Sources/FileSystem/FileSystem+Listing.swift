@@ -85,6 +85,7 @@ extension FileSystem {
     let now = clock()
     let ttl = options.metadataTTL
     guard folder != prefix, ttl > .zero else { return }
+    giveUpAhead(at: now)
     let runs = state.withLock { state -> [ListingRun] in
       // What is listed ahead pushes out what was used longest ago, but not each other.
       let usual = max(1, account.bytes / max(1, state.folders.count))
@@ -100,12 +101,28 @@ extension FileSystem {
         state.folders[key]?.run = run
         state.folders[key]?.isAhead = true
         state.folders[key]?.lastUsed = now
-        state.walk.begin()
+        state.walk.begin(key, at: now)
         return run
       }
     }
     metrics.names.listedAhead.add(runs.count)
     for run in runs { run.start() }
+  }
+
+  /// What nobody has asked for in time no longer counts as ahead; what waits to be asked for is ended.
+  private func giveUpAhead(at now: Instant) {
+    let runs = state.withLock { state in
+      state.walk.takeOld(at: now).compactMap { folder -> ListingRun? in
+        guard state.folders[folder]?.isAhead == true else { return nil }
+        state.folders[folder]?.isAhead = false
+        state.walk.wasted()
+        guard let run = state.folders[folder]?.run, run.isPaused else { return nil }
+        // Whoever comes from now on begins anew.
+        state.abandon(run.generation)
+        return run
+      }
+    }
+    for run in runs { run.cancel(ending()) }
   }
 
   private func ended(
@@ -152,8 +169,12 @@ extension FileSystem {
     let held = account.bytes
     let (dropped, releasing) = state.withLock { state -> ([Generation], [Generation]) in
       let excess = held + state.bytes - limit
+      guard excess > 0, Instant.now >= state.trimsFrom else { return ([], []) }
       // A tenth more than needed, so that the next page does not search again.
-      return excess > 0 ? state.drop(excess: excess + limit / 10, now: now) : ([], [])
+      let (dropped, releasing) = state.drop(excess: excess + limit / 10, now: now)
+      // All that could go is gone or asked for: the next page need not look through everything again.
+      if dropped.isEmpty { state.trimsFrom = .now + .milliseconds(100) }
+      return (dropped, releasing)
     }
     // Their memory goes at the end of this, outside the lock.
     metrics.names.listedFolders.add(-Int64(dropped.count))

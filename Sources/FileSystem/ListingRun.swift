@@ -63,6 +63,9 @@ final class ListingRun: Sendable {
     for next in paused { fetch(next) }
   }
 
+  /// Nobody wants it, and it asks for nothing until somebody does.
+  var isPaused: Bool { state.withLock { $0.isAhead && !$0.paused.isEmpty } }
+
   /// Calls `follower` when it has ended and the file system goes by it, or at once.
   func whenEnded(_ follower: @escaping @Sendable (Result<Int, StoreError>) -> Void) {
     let outcome = state.withLock { state in

@@ -16,6 +16,8 @@ struct NameState {
   /// What earlier mounts listed, until it is asked for.
   var saved: SavedListings?
   var savedAt = Instant(nanoseconds: 0)
+  /// On the real clock: until then there is nothing more to drop.
+  var trimsFrom = Instant(nanoseconds: 0)
   /// Objects of a fixed tree that the store no longer has as they were.
   var changed: Set<ObjectKey> = []
   var isShutDown = false

@@ -1,4 +1,6 @@
+import DequeModule
 import ObjectStore
+import Posix
 
 /// How many folders may be listed before anybody asks for them.
 ///
@@ -16,14 +18,29 @@ struct WalkAhead {
   /// Folders opened without profit since the last free one.
   private var misses = 0
   private(set) var unused = 0
+  /// What was begun, oldest first, be it used by now or not.
+  private var begun: Deque<(folder: ObjectKey, at: Instant)> = []
 
   /// Listings that may be begun now.
   var allowance: Int { min(credit, Self.limit - unused) }
 
-  mutating func begin() {
+  mutating func begin(_ folder: ObjectKey, at now: Instant) {
     credit -= 1
     unused += 1
+    begun.append((folder, now))
   }
+
+  /// Those that were begun longer ago than anybody who walks takes to come to them.
+  mutating func takeOld(at now: Instant) -> [ObjectKey] {
+    var old: [ObjectKey] = []
+    while let first = begun.first, now >= first.at + Self.patience {
+      old.append(first.folder)
+      begun.removeFirst()
+    }
+    return old
+  }
+
+  static let patience = Duration.seconds(30)
 
   /// One more page of a folder that is being listed ahead; false: not now.
   mutating func takePage() -> Bool {

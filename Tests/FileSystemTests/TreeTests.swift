@@ -84,6 +84,28 @@ import Testing
     #expect(store.lists == 1 + 1 + 500)
   }
 
+  @Test func whatNobodyCameForIsForgottenAndTheNextWalkIsAheadAgain() throws {
+    let store = KeyStore(pageSize: 10, listsFromAnyName: false)
+    for folder in 0..<300 { store.put((0..<3).map { "d\(folder + 1000)/f\($0)" }) }
+    // One that would go on for ever.
+    store.put((0..<1000).map { "d1001/g\($0 + 1000)" })
+    let rig = try NamesRig(store, ttl: .seconds(3600))
+    let names = rig.list()!
+    // Each use earns two more; then the walk stops.
+    for name in names.prefix(60) { _ = rig.list(rig.find(name)!.node) }
+    let ahead = rig.files.state.withLock { $0.walk.unused }
+    #expect(ahead > 32)
+    rig.pass(WalkAhead.patience)
+    _ = rig.list(rig.find(names[200])!.node)
+    #expect(rig.files.state.withLock { $0.walk.unused } <= WalkAhead.limit)
+    #expect(rig.files.state.withLock { state in state.folders.values.count { $0.isAhead } } < ahead)
+    let lists = store.lists
+    for name in names.suffix(90) { _ = rig.list(rig.find(name)!.node) }
+    #expect(
+      rig.files.state.withLock { state in state.folders.values.allSatisfy { $0.fetching == nil } })
+    #expect(store.lists <= lists + 100)
+  }
+
   @Test func aListingThatFailsOnItsWayFailsItsReader() throws {
     let store = KeyStore(pageSize: 10, listsFromAnyName: false)
     store.put((0..<100).map { "f\($0 + 100)" })
