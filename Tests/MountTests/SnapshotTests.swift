@@ -135,6 +135,34 @@ extension MountTests {
       }
     }
 
+    @Test func aFolderHasSnapshotsAndManifestsToo() throws {
+      let scratch = try TemporaryFolder("folder-snapshot")
+      let cache = try scratch.folder("cache")
+      try scratch.file("tree/a/one", text: "one")
+      try scratch.file("tree/two", text: "two")
+      let source = "file://" + scratch.path("tree")
+      func run(_ arguments: String...) throws -> CommandResult {
+        try CommandResult.run([Checkout.millrace()] + arguments + ["--cache-dir", cache])
+      }
+      #expect(try run("snapshot", "create", "s", source).status == .exited(0))
+      let same = try run("snapshot", "diff", "s")
+      #expect(same.status == .exited(0) && same.output == "0 added, 0 changed, 0 removed\n")
+      let mount = try MountedMillrace(source, cache: cache, options: ["--snapshot", "s"])
+      #expect(try readText(mount.path + "/a/one") == "one")
+      try writeFile(scratch.path("tree/two"), Array("changed".utf8))
+      #expect(throws: (any Error).self) { try readText(mount.path + "/two") }
+      #expect(try readText(mount.path + "/a/one") == "one")
+      try mount.unmount()
+      #expect(try run("snapshot", "diff", "s").output.hasPrefix("~ two\n"))
+      let list = try scratch.file(
+        "list", text: "path,size,key\na/one,3,\nthree,7,two\nwrong,8,two\n")
+      let listed = try MountedMillrace(source, cache: cache, options: ["--manifest", list])
+      #expect(try readText(listed.path + "/a/one") == "one")
+      #expect(try readText(listed.path + "/three") == "changed")
+      #expect(throws: (any Error).self) { try readText(listed.path + "/wrong") }
+      try listed.unmount()
+    }
+
     @Test(arguments: [
       ("{\"path\":\"a\"}", "line 1: no size"), ("path,size\na,1\na,2", "\"a\" is there twice"),
       ("path,size\n../x,1", "line 2: the path \"../x\""), ("path,size\nx,-1", "line 2: the size"),

@@ -12,20 +12,32 @@ import Posix
 public enum ManifestReader {
   public static let bytesLimit = 4 << 30
 
-  /// `prefix`: what paths are relative to, empty or ending in "/".
-  public static func read(file path: String, prefix: ObjectKey) throws(StoreError) -> Catalog {
-    try parse(try load(path), name: path, prefix: prefix)
+  /// `prefix`: what paths are relative to, empty or ending in "/". `quotesETags`: the store's etags have
+  /// quotes, which people leave out.
+  public static func read(
+    file path: String, prefix: ObjectKey, quotesETags: Bool
+  ) throws(StoreError) -> Catalog {
+    try parse(try load(path), path, Rules(prefix: prefix, quotesETags: quotesETags))
   }
 
-  static func parse(_ text: [UInt8], name: String, prefix: ObjectKey) throws(StoreError) -> Catalog
-  {
+  /// What an entry is taken by.
+  struct Rules {
+    var prefix: ObjectKey
+    var quotesETags = false
+    /// A snapshot has what its store has, names that no path reaches included: the mount hides them.
+    var isOurs = false
+  }
+
+  private static func parse(
+    _ text: [UInt8], _ name: String, _ rules: Rules
+  ) throws(StoreError) -> Catalog {
     var builder = CatalogBuilder()
     let first = text.first { ![32, 10, 13, 9, 0xEF, 0xBB, 0xBF].contains($0) }
     do throws(HTTPManifest.Malformed) {
       if first == UInt8(ascii: "{") {
-        try readJSONLines(text, prefix, &builder)
+        try readJSONLines(text, rules, &builder)
       } else {
-        try readCSV(text, prefix, &builder)
+        try readCSV(text, rules, &builder)
       }
     } catch {
       throw refusal(name, "line \(error.line): \(error.reason)")
@@ -74,8 +86,7 @@ public enum ManifestReader {
   typealias Field = (name: String, value: [UInt8])
 
   static func readJSONLines(
-    _ text: [UInt8], from first: Int = 0, _ prefix: ObjectKey, _ builder: inout CatalogBuilder,
-    isOurs: Bool = false
+    _ text: [UInt8], from first: Int = 0, _ rules: Rules, _ builder: inout CatalogBuilder
   ) throws(HTTPManifest.Malformed) {
     var line = 0
     var start = first
@@ -97,14 +108,14 @@ public enum ManifestReader {
         } catch {
           throw HTTPManifest.Malformed(line: line, reason: "broken JSON: \(error.reason)")
         }
-        try add(fields, line, prefix, &builder, isOurs: isOurs)
+        try add(fields, line, rules, &builder)
       }
       start = end + 1
     }
   }
 
   private static func readCSV(
-    _ text: [UInt8], _ prefix: ObjectKey, _ builder: inout CatalogBuilder
+    _ text: [UInt8], _ rules: Rules, _ builder: inout CatalogBuilder
   ) throws(HTTPManifest.Malformed) {
     var reader = CSVReader(text)
     var columns: [String]?
@@ -124,13 +135,12 @@ public enum ManifestReader {
         throw HTTPManifest.Malformed(
           line: reader.line, reason: "\(row.count) columns where \(columns.count) are named")
       }
-      try add(zip(columns, row).map { ($0, $1) }, reader.line, prefix, &builder, isOurs: false)
+      try add(zip(columns, row).map { ($0, $1) }, reader.line, rules, &builder)
     }
   }
 
   private static func add(
-    _ fields: [Field], _ line: Int, _ prefix: ObjectKey, _ builder: inout CatalogBuilder,
-    isOurs: Bool
+    _ fields: [Field], _ line: Int, _ rules: Rules, _ builder: inout CatalogBuilder
   ) throws(HTTPManifest.Malformed) {
     var path: [UInt8] = []
     var size: UInt64?
@@ -143,7 +153,7 @@ public enum ManifestReader {
     for (name, value) in fields where !value.isEmpty {
       switch name {
       case "path":
-        path = !isOurs && value.starts(with: "./".utf8) ? Array(value.dropFirst(2)) : value
+        path = !rules.isOurs && value.starts(with: "./".utf8) ? Array(value.dropFirst(2)) : value
       case "size":
         let text = String(decoding: value, as: UTF8.self)
         size = UInt64(text)
@@ -158,7 +168,7 @@ public enum ManifestReader {
         }
       case "etag":
         etag = value
-        S3ETag.normalize(&etag)
+        if rules.quotesETags { S3ETag.normalize(&etag) }
       case "key": target = .key(ObjectKey(bytes: value))
       case "url":
         let text = String(decoding: value, as: UTF8.self)
@@ -170,8 +180,7 @@ public enum ManifestReader {
       }
     }
     guard !path.isEmpty else { throw bad("no path") }
-    // A snapshot has what its store has, names that no path reaches included: the mount hides them.
-    guard isOurs || HTTPSite.isPath(path[...]) else {
+    guard rules.isOurs || HTTPSite.isPath(path[...]) else {
       throw bad(
         "the path \"\(ObjectKey(bytes: path))\" is not one of a file under the mount (relative, no "
           + "\"//\", no \".\" or \"..\")")
@@ -180,7 +189,7 @@ public enum ManifestReader {
       throw bad("no size: a tree that asks for no listing has to know it")
     }
     if !builder.add(
-      key: prefix.bytes + path, size: size, modified: modified, etag: etag, target: target)
+      key: rules.prefix.bytes + path, size: size, modified: modified, etag: etag, target: target)
     {
       throw bad("the etag is too long")
     }

@@ -100,7 +100,7 @@ public struct Snapshot: Sendable, Equatable {
     var builder = CatalogBuilder()
     do throws(HTTPManifest.Malformed) {
       try ManifestReader.readJSONLines(
-        text, from: end + 1, snapshot.prefix, &builder, isOurs: true)
+        text, from: end + 1, ManifestReader.Rules(prefix: snapshot.prefix, isOurs: true), &builder)
     } catch {
       throw failure(name, "the file \(path), line \(error.line + 1): \(error.reason)")
     }

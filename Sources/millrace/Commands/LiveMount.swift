@@ -41,7 +41,11 @@ struct LiveMount {
 
   /// A path whose parent is not there any more either.
   private static func absolute(_ path: String) -> String? {
-    path.hasPrefix("/") && !path.split(separator: "/").contains("..")
-      ? "/" + path.split(separator: "/").joined(separator: "/") : nil
+    var parts = path.split(separator: "/").filter { $0 != "." }
+    if !path.hasPrefix("/") {
+      guard let here = realPath(".") else { return nil }
+      parts = here.split(separator: "/") + parts
+    }
+    return parts.contains("..") ? nil : "/" + parts.joined(separator: "/")
   }
 }

@@ -28,6 +28,11 @@ struct SnapshotCommand: ParsableCommand {
     return cache
   }
 
+  /// What any room throws becomes a line of ours.
+  static func telling(_ body: () throws -> Void) throws {
+    do { try body() } catch let code as ExitCode { throw code } catch { throw Failure(error) }
+  }
+
   /// Everything below a source, listed now.
   static func list(_ source: String, _ options: SharedOptions) throws -> (
     mounted: StoreFactory.Mounted, catalog: Catalog, requests: Int
@@ -52,7 +57,9 @@ struct SnapshotCommand: ParsableCommand {
     @Flag(help: "In place of a snapshot of this name.") var replace = false
     @OptionGroup var options: SharedOptions
 
-    func run() throws {
+    func run() throws { try SnapshotCommand.telling(work) }
+
+    private func work() throws {
       guard Snapshot.isName(name) else {
         throw Failure.usage(
           "snapshot name '\(oneLine(name))': 1 to 64 letters, digits, '.', '_' or '-', not a '.' first"
@@ -84,7 +91,9 @@ struct SnapshotCommand: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Show the snapshots there are.")
     @OptionGroup var options: SharedOptions
 
-    func run() throws {
+    func run() throws { try SnapshotCommand.telling(work) }
+
+    private func work() throws {
       let all = Snapshot.all(in: try SnapshotCommand.cache(options))
       for snapshot in all {
         print(
@@ -103,7 +112,9 @@ struct SnapshotCommand: ParsableCommand {
     @Argument var name: String
     @OptionGroup var options: SharedOptions
 
-    func run() throws {
+    func run() throws { try SnapshotCommand.telling(work) }
+
+    private func work() throws {
       let cache = try SnapshotCommand.cache(options)
       guard Snapshot.isName(name), try Snapshot.remove(name, in: cache) else {
         throw Failure("there is no snapshot \(oneLine(name)); see millrace snapshot list")
@@ -124,7 +135,9 @@ struct SnapshotCommand: ParsableCommand {
     @Argument(help: "A later snapshot, in place of the store as it is now.") var other: String?
     @OptionGroup var options: SharedOptions
 
-    func run() throws {
+    func run() throws { try SnapshotCommand.telling(work) }
+
+    private func work() throws {
       let cache = try SnapshotCommand.cache(options)
       let (old, before) = try Snapshot.load(name, in: cache)
       let after: Catalog

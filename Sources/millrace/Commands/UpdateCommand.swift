@@ -34,7 +34,8 @@ struct UpdateCommand: ParsableCommand {
     } catch {
       throw Failure("\(error)")
     }
-    if !json { show(report, seconds: (Instant.now - began).seconds) }
+    let isRefused = report.folders == 0 && !report.failures.isEmpty
+    if !json && !isRefused { show(report, seconds: (Instant.now - began).seconds) }
     let failed = warm ? warmUp(report, below: mount.mountPoint) : 0
     fflush(nil)
     for failure in report.failures { Millrace.complain(failure) }

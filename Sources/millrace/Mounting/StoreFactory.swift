@@ -57,7 +57,8 @@ enum StoreFactory {
       guard !manifest.contains("://") else {
         throw Failure.usage("--manifest: for this kind of source a file on this machine")
       }
-      catalog = try ManifestReader.read(file: manifest, prefix: mounted.prefix)
+      catalog = try ManifestReader.read(
+        file: manifest, prefix: mounted.prefix, quotesETags: mounted.origin != nil)
       name = "manifest \(manifest)"
       frozen.frozenBy = name
     } else {
