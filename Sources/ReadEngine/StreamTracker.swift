@@ -15,10 +15,14 @@ struct StreamTracker {
     /// sequence of page faults too.
     var proof: UInt64 = 384 << 10
     /// Bytes ahead for each that was read, for a sequence that began at the object's start, which is
-    /// how whole files are read; and at least what the line brings in one wait for a first byte...
+    /// how whole files are read...
     var growthFromStart: UInt64 = 8
     /// ... and for one that began elsewhere.
     var growth: UInt64 = 1
+    /// From this far on, bytes, a sequence from the start has at least what the line brings in one wait
+    /// for a first byte. Further than the kernel goes for a program that reads 100 KB of a file's head
+    /// (416 KiB): one that looks at heads must not fetch a far line's worth for each.
+    var pipeProof: UInt64 = 1 << 20
   }
 
   private struct Stream {
@@ -58,8 +62,8 @@ struct StreamTracker {
     guard isProven(stream) else { return Outlook(ahead: 0, planned: 0) }
     let left = size - min(size, range.upperBound)
     let run = stream.next - stream.start
-    let ahead =
-      stream.start == 0 ? max(run * limits.growthFromStart, pipe) : run * limits.growth
+    var ahead = run * (stream.start == 0 ? limits.growthFromStart : limits.growth)
+    if stream.start == 0, run >= limits.pipeProof { ahead = max(ahead, pipe) }
     return Outlook(ahead: min(ahead, maxWindow, left), planned: stream.planned)
   }
 

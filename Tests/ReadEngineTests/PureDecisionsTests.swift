@@ -21,6 +21,21 @@ struct PureDecisionsTests {
     }
   }
 
+  @Test func aHeadIsNoReasonToFetchWhatAFarLineHolds() {
+    var tracker = StreamTracker()
+    let size: UInt64 = 5 << 30
+    let pipe: UInt64 = 64 << 20
+    // What the kernel asks for when a program reads 100,000 bytes in pieces of 8 KiB.
+    var ahead: UInt64 = 0
+    for (start, end) in [(0, 32), (32, 160), (160, 416)] as [(UInt64, UInt64)] {
+      ahead =
+        tracker.note(start << 10..<end << 10, size: size, maxWindow: pipe, pipe: pipe).ahead
+    }
+    #expect(ahead <= 8 * 416 << 10)
+    ahead = tracker.note(416 << 10..<1440 << 10, size: size, maxWindow: pipe, pipe: pipe).ahead
+    #expect(ahead == pipe)
+  }
+
   @Test func overtakingReadsStayInTheirStream() {
     var tracker = StreamTracker()
     let size: UInt64 = 1 << 40
