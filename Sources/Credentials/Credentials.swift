@@ -28,11 +28,27 @@ extension Credentials: CustomStringConvertible, CustomDebugStringConvertible {
   public var debugDescription: String { description }
 }
 
-/// Gives the keys of this moment. Asked on the transport's thread: it must not block; a provider that
-/// renews does so on a thread of its own.
+/// The keys of this moment.
+public enum CredentialsNow: Sendable, Equatable {
+  /// Requests go out unsigned.
+  case unsigned
+  case keys(Credentials)
+  /// There are none until a renewal that is under way has ended; what it waits for, for messages.
+  case renewing(String)
+}
+
+/// Gives the keys of this moment. Asked on the transport's thread as each request leaves: nothing here
+/// may block; a provider that renews does so on a thread of its own.
 public protocol CredentialsProvider: Sendable {
-  /// `nil`: requests go out unsigned.
-  func current() throws(StoreError) -> Credentials?
+  /// Throws `.badCredentials` if there are no keys and the last try to get some failed.
+  func current() throws(StoreError) -> CredentialsNow
+
+  /// The store refused these keys as expired or unknown. True: others are there or on their way, so
+  /// that it is worth asking again.
+  func renew(insteadOf refused: Credentials) -> Bool
+
+  /// Ends its threads. Nothing is asked afterwards.
+  func shutdown()
 }
 
 /// Keys that never change, or none.
@@ -41,5 +57,11 @@ public struct FixedCredentials: CredentialsProvider {
 
   public init(_ credentials: Credentials?) { self.credentials = credentials }
 
-  public func current() throws(StoreError) -> Credentials? { credentials }
+  public func current() throws(StoreError) -> CredentialsNow {
+    credentials.map { .keys($0) } ?? .unsigned
+  }
+
+  public func renew(insteadOf refused: Credentials) -> Bool { false }
+
+  public func shutdown() {}
 }

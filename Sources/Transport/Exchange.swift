@@ -13,6 +13,10 @@ public protocol Exchange: AnyObject, Sendable {
   /// Somebody waits for it now: what is only fetched ahead is not worth a second request.
   var isAwaited: Bool { get }
 
+  /// Why there can be no request now, such as keys that are being renewed: it is asked again soon, until
+  /// the deadline.
+  var hindrance: StoreError? { get }
+
   /// The request of this attempt (0, 1, ...). A thrown error ends the exchange.
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest
 
@@ -35,6 +39,7 @@ public protocol Exchange: AnyObject, Sendable {
 extension Exchange {
   public var mayBeHedged: Bool { false }
   public var isAwaited: Bool { true }
+  public var hindrance: StoreError? { nil }
 }
 
 public enum BodyDisposition: Sendable {

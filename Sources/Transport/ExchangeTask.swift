@@ -11,6 +11,8 @@ final class ExchangeTask: FetchTicket, @unchecked Sendable {
     case backingOff
     /// Its back-off is over; waits for the retry budget.
     case awaitingBudget
+    /// Cannot be sent yet, for this reason.
+    case heldUp(StoreError)
     case running(Transfer, ProgressWatch)
     case ended
   }

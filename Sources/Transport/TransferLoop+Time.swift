@@ -43,6 +43,10 @@ extension TransferLoop {
       if finding == .fine { hedgeIfSlow(task, transfer, now: now) }
       setAlarm(nextLook(at: task, transfer, watch, now: now), of: task)
       giveUp(task, transfer, finding)
+    case .heldUp:
+      task.phase = .queued
+      setAlarm(.distantFuture, of: task)
+      ready.append(task)
     case .queued, .awaitingBudget, .ended:
       setAlarm(.distantFuture, of: task)
     }
@@ -71,6 +75,8 @@ extension TransferLoop {
       endHedge(of: task)
       release(transfer)
       task.phase = .queued
+    } else if case .heldUp(let cause) = task.phase {
+      return end(task, .failure(cause))
     } else if let cause = task.ledger.causeAtDeadline {
       return end(task, .failure(cause))
     } else {

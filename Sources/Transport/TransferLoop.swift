@@ -182,11 +182,14 @@ final class TransferLoop: @unchecked Sendable {
     guard let exchange = task.exchange else { return }
     let now = Instant.now
     guard now < task.deadline else { return expire(task) }
+    if let hindrance = exchange.hindrance { return holdUp(task, hindrance, now: now) }
     task.winner = nil
     let transfer: Transfer
     switch send(task, exchange) {
     case .sent(let sent): transfer = sent
-    case .refused(let error): return end(task, .failure(error))
+    case .refused(let error):
+      if let hindrance = exchange.hindrance { return holdUp(task, hindrance, now: now) }
+      return end(task, .failure(error))
     case .failed(let failure):
       return attemptEnded(
         task, .transferFailed(failure, wasStreaming: false), madeProgress: false)
@@ -197,6 +200,14 @@ final class TransferLoop: @unchecked Sendable {
     task.phase = .running(transfer, watch)
     setAlarm(nextLook(at: task, transfer, watch, now: now), of: task)
   }
+
+  private func holdUp(_ task: ExchangeTask, _ cause: StoreError, now: Instant) {
+    task.phase = .heldUp(cause)
+    setAlarm(now + Self.heldUpInterval, of: task)
+  }
+
+  /// How often one that is held up is looked at again.
+  static let heldUpInterval: Duration = .milliseconds(20)
 
   enum Sending {
     case sent(Transfer)

@@ -32,6 +32,8 @@ final class S3FetchExchange: Exchange {
   var mayBeHedged: Bool { true }
   var isAwaited: Bool { sink.isAwaited }
 
+  var hindrance: StoreError? { site.hindrance(key) }
+
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     metrics.getRequests.add()
     var (attempt, headers) = state.withLock { state in

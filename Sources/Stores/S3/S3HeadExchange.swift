@@ -28,6 +28,8 @@ final class S3HeadExchange: Exchange {
 
   var mayBeHedged: Bool { true }
 
+  var hindrance: StoreError? { site.hindrance(key) }
+
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     metrics.headRequests.add()
     var attempt = state.withLock { $0.attempt }

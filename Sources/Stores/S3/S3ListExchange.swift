@@ -41,6 +41,8 @@ final class S3ListExchange: Exchange {
     self.completion = completion
   }
 
+  var hindrance: StoreError? { site.hindrance(request.folder) }
+
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     if request.cursor != nil, cursor == nil {
       throw site.error(.badReply, key: request.folder, "the listing's cursor is not one of ours")

@@ -7,6 +7,8 @@ enum S3Reaction: Equatable {
   /// The bucket is in this region (checked for form).
   case learnRegion(String)
   case correctClock(serverTime: Int64)
+  /// The keys are worth nothing any more; the words are for a provider that has no others.
+  case renewKeys(String, advice: String)
 
   enum Subject { case object, listing }
 
@@ -57,20 +59,20 @@ enum S3Reaction: Equatable {
     case "AccessDenied", "AllAccessDisabled", "AccountProblem":
       return denied(failure, isSigned: isSigned)
     case "InvalidAccessKeyId":
-      return .fail(
-        .badCredentials, "the store does not know the access key (\(failure.words))",
+      return .renewKeys(
+        "the store does not know the access key (\(failure.words))",
         advice: "check the keys and whether they belong to this store (--profile, --endpoint-url)")
     case "SignatureDoesNotMatch":
       return .fail(
         .badCredentials, "the secret key does not fit the access key (\(failure.words))",
         advice: "check the secret key and --region")
     case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
-      return .fail(
-        .badCredentials, "the session's keys have expired (\(failure.words))",
+      return .renewKeys(
+        "the session's keys have expired (\(failure.words))",
         advice: "get new ones and mount again")
     case "InvalidToken", "InvalidSecurity":
-      return .fail(
-        .badCredentials, "the store refuses the session token (\(failure.words))",
+      return .renewKeys(
+        "the store refuses the session token (\(failure.words))",
         advice: "check AWS_SESSION_TOKEN: it belongs to one pair of keys")
     case "AuthorizationHeaderMalformed":
       return .fail(
@@ -113,8 +115,8 @@ enum S3Reaction: Equatable {
         .noSuchStore, "the bucket lives\(place) (\(failure.words))",
         advice: isAWS ? "name its --region" : "check --endpoint-url and --region")
     case 400 where failure.code.isEmpty && isSigned:
-      return .fail(
-        .badCredentials, "the store refuses the request (\(failure.words))",
+      return .renewKeys(
+        "the store refuses the request (\(failure.words))",
         advice: "the keys may have expired or belong to another region")
     case 405, 501:
       return .fail(

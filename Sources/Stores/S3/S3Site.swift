@@ -33,7 +33,9 @@ final class S3Site: Sendable {
   /// What one exchange remembers of its requests, so that each lesson is drawn once.
   struct Attempt {
     fileprivate var region = ""
-    fileprivate var isSigned = false
+    /// What the last request was signed with.
+    fileprivate var keys: Credentials?
+    fileprivate var renewals = 0
     fileprivate var redirects = 0
     fileprivate var clockCorrections = 0
   }
@@ -54,30 +56,48 @@ final class S3Site: Sendable {
     }
     attempt.region = endpoint.region
     var request = HTTPRequest(method: method, url: url, headers: headers)
-    if let keys = try credentials.current() {
-      attempt.isSigned = true
+    attempt.keys = nil
+    switch try credentials.current() {
+    case .unsigned: break
+    case .renewing(let what):
+      throw error(.badCredentials, key: key, "waiting for keys: \(what)")
+    case .keys(let keys):
+      attempt.keys = keys
       let input = SigningInput(
         method: method.rawValue, host: endpoint.host, path: path, query: pairs,
         time: Int64(time(nil)) + offset)
       request.headers += signer.headers(for: input, credentials: keys, region: endpoint.region)
-    } else {
-      attempt.isSigned = false
     }
     return request
   }
+
+  /// Why no request can be made now: keys are being renewed.
+  func hindrance(_ key: ObjectKey?) -> StoreError? {
+    guard case .renewing(let what)? = try? credentials.current() else { return nil }
+    return error(.badCredentials, key: key, "waiting for keys: \(what)")
+  }
+
+  func endRenewals() { credentials.shutdown() }
 
   /// What to do after an answer that is no success.
   func verdict(
     _ failure: S3Failure, subject: S3Reaction.Subject, key: ObjectKey?, attempt: inout Attempt
   ) -> Verdict {
     let reaction = S3Reaction.to(
-      failure, subject: subject, isSigned: attempt.isSigned, region: attempt.region, isAWS: isAWS)
+      failure, subject: subject, isSigned: attempt.keys != nil, region: attempt.region, isAWS: isAWS
+    )
     switch reaction {
     case .fail(let kind, let detail, let advice):
       return .failed(error(kind, key: key, detail, advice: advice))
     case .retry(let kind, let isThrottle):
       let cause = error(kind, key: key, "the store answers \(failure.words)")
       return .retry(cause: cause, isThrottle: isThrottle, after: failure.retryAfter)
+    case .renewKeys(let detail, let advice):
+      if let keys = attempt.keys, attempt.renewals < 2, credentials.renew(insteadOf: keys) {
+        attempt.renewals += 1
+        return .again
+      }
+      return .failed(error(.badCredentials, key: key, detail, advice: advice))
     case .learnRegion(let region):
       guard attempt.redirects < 1 else {
         return .failed(

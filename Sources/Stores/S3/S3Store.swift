@@ -61,6 +61,7 @@ public final class S3Store: ObjectStore {
 
   public func shutdown() {
     transport.shutdown()
+    site.endRenewals()
     worker.shutdown()
   }
 }
