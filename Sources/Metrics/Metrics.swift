@@ -63,6 +63,10 @@ public final class StoreMetrics: Sendable {
   public let hedges = Counter()
   public let hedgesWon = Counter()
   public let inFlight = Gauge()
+  /// Objects whose content was held against a checksum that the store has of it.
+  public let objectsVerified = Counter()
+  /// Objects whose content did not fit the checksum that the store has of it; each was asked for again.
+  public let checksumMismatches = Counter()
 }
 
 public final class CacheMetrics: Sendable {

@@ -106,6 +106,10 @@ public protocol FetchSink: AnyObject, Sendable {
   /// the memory is the store's.
   func receive(_ bytes: UnsafeRawBufferPointer)
 
+  /// The range comes from its start, and none of its bytes counts before a successful end: the store
+  /// verifies them as a whole. May come again, where they did not stand the test; what came is void then.
+  func beginVerified()
+
   /// A reader waits for its bytes now: what is only fetched ahead may take its time. From any thread.
   var isAwaited: Bool { get }
 
@@ -114,6 +118,7 @@ public protocol FetchSink: AnyObject, Sendable {
 }
 
 extension FetchSink {
+  public func beginVerified() {}
   public var isAwaited: Bool { true }
 }
 

@@ -27,6 +27,8 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
   private var firstByteAt: Instant?
   private var position: UInt64
   private var end: UInt64
+  /// Nothing has arrived before all of it was verified.
+  private var isVerified = false
   /// The least position at which a reader may have become ready.
   private var wakeAt = UInt64.max
 
@@ -109,6 +111,11 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
 
   var isAwaited: Bool { object.state.withLock { _ in wakeAt != .max } }
 
+  func beginVerified() {
+    isVerified = true
+    position = bytes.lowerBound
+  }
+
   func receive(_ bytes: UnsafeRawBufferPointer) {
     // More than was asked for would be a store's defect; it must not become ours.
     var rest = UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(end - position)))
@@ -118,18 +125,20 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
     while !rest.isEmpty {
       let piece = Int(position / pieceSize)
       let offset = Int(position % pieceSize)
-      if offset == 0 { blocks.append(object.services.pool.take()) }
+      // It has them already where its content is sent again.
+      if piece - pieces.lowerBound == blocks.count { blocks.append(object.services.pool.take()) }
       let count = min(rest.count, Geometry.pieceSize - offset)
       let block = object.services.pool.address(of: blocks[piece - pieces.lowerBound])
       memcpy(block + offset, rest.baseAddress!, count)
       position += UInt64(count)
       rest = UnsafeRawBufferPointer(rebasing: rest[count...])
     }
-    object.arrived(self, upTo: position)
+    if !isVerified { object.arrived(self, upTo: position) }
   }
 
   func finish(_ result: Result<Void, StoreError>) {
     object.services.pool.takeBack(promised: pieces.count - blocks.count)
+    if isVerified { endVerified(result) }
     let dispatcher = object.services.dispatcher
     if case .success = result, let firstByteAt {
       dispatcher.note(
@@ -139,5 +148,12 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
     }
     object.ended(self, result)
     dispatcher.ended(isDemand: isDemand)
+  }
+
+  /// All has arrived at once, or nothing has.
+  private func endVerified(_ result: Result<Void, StoreError>) {
+    if case .success = result { return object.arrived(self, upTo: position) }
+    for block in blocks { object.services.pool.release(block) }
+    blocks = []
   }
 }

@@ -11,8 +11,13 @@ final class S3FetchExchange: Exchange {
     var judgement = S3FetchProgress.Judgement.good
     /// The last head: an error's status is known even where its body cannot be had.
     var head: HTTPResponseHead?
-    var sentTooMuch = false
+    /// Answers that were not what was asked for.
+    var badReplies = 0
   }
+
+  /// A wrong answer may be one server's, so it is asked for again; a store that always answers so is told
+  /// of soon.
+  private static let mostBadReplies = 5
 
   private let site: S3Site
   private let metrics: StoreMetrics
@@ -21,12 +26,18 @@ final class S3FetchExchange: Exchange {
   // The transport calls from one thread: the lock is never waited for, it only shows that to the compiler.
   private let state: Lock<State>
 
-  init(_ request: FetchRequest, site: S3Site, metrics: StoreMetrics, sink: any FetchSink) {
+  init(
+    _ request: FetchRequest, site: S3Site, metrics: StoreMetrics, sink: any FetchSink,
+    verifiesETag: Bool = false
+  ) {
     self.site = site
     self.metrics = metrics
     self.sink = sink
     key = request.version.key
-    state = Lock(State(progress: S3FetchProgress(version: request.version, range: request.range)))
+    state = Lock(
+      State(
+        progress: S3FetchProgress(
+          version: request.version, range: request.range, verifiesETag: verifiesETag)))
   }
 
   var mayBeHedged: Bool { true }
@@ -46,23 +57,22 @@ final class S3FetchExchange: Exchange {
   }
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {
-    state.withLock { state in
+    let (disposition, isVerified): (BodyDisposition, Bool) = state.withLock { state in
       state.head = head
       guard head.status == 200 || head.status == 206 else {
-        return .collect(limit: S3Failure.bodyLimit)
+        return (.collect(limit: S3Failure.bodyLimit), false)
       }
       state.judgement = state.progress.judge(head)
-      return state.judgement == .good ? .stream : .reject
+      if state.judgement != .good { return (.reject, false) }
+      return (.stream, state.progress.begin(head))
     }
+    if isVerified { sink.beginVerified() }
+    return disposition
   }
 
   func receive(body: UnsafeRawBufferPointer) -> Bool {
     metrics.bytesFetched.add(body.count)
-    let fits = state.withLock { state in
-      let fits = state.progress.take(body.count)
-      state.sentTooMuch = !fits
-      return fits
-    }
+    let fits = state.withLock { $0.progress.take(body) }
     if fits { sink.receive(body) }
     return fits
   }
@@ -74,14 +84,14 @@ final class S3FetchExchange: Exchange {
   private func verdict(_ outcome: AttemptOutcome, _ state: inout State) -> Verdict {
     switch outcome {
     case .response(let head, let body):
-      if head.status == 200 || head.status == 206 { return endOfBody(state) }
+      if head.status == 200 || head.status == 206 { return endOfBody(&state) }
       return site.verdict(
         S3Failure(head, body: body), subject: .object, key: key, attempt: &state.attempt)
     case .rejected:
-      return rejection(state)
+      return rejection(&state)
     case .transferFailed(let failure, _):
       // Broken off after the last byte that counts: nothing is missing.
-      if state.progress.isComplete { return .succeeded }
+      if state.progress.isComplete { return endOfBody(&state) }
       if let head = state.head, head.status != 200, head.status != 206 {
         return site.verdict(
           S3Failure(head, body: []), subject: .object, key: key, attempt: &state.attempt)
@@ -90,29 +100,33 @@ final class S3FetchExchange: Exchange {
     }
   }
 
-  private func endOfBody(_ state: State) -> Verdict {
-    if state.progress.isComplete { return .succeeded }
-    return .retry(
-      cause: site.error(
-        .badReply, key: key, "the store sent fewer bytes than it had announced"))
+  private func endOfBody(_ state: inout State) -> Verdict {
+    guard state.progress.isComplete else {
+      return .retry(
+        cause: site.error(
+          .badReply, key: key, "the store sent fewer bytes than it had announced"))
+    }
+    if state.progress.checksum != nil { metrics.objectsVerified.add() }
+    guard case .mismatch(let algorithm) = state.progress.end() else { return .succeeded }
+    metrics.checksumMismatches.add()
+    let cause = site.error(
+      .badReply, key: key, "the content does not fit the \(algorithm) that the store has of it",
+      advice: "the object is damaged in the store or on the way; upload it again if this stays")
+    return state.progress.mismatches < 2 ? .retry(cause: cause) : .failed(cause)
   }
 
-  private func rejection(_ state: State) -> Verdict {
-    if state.sentTooMuch {
-      return .failed(
-        site.error(.badReply, key: key, "the store sent more bytes than were asked for"))
-    }
+  private func rejection(_ state: inout State) -> Verdict {
+    let why: String
     switch state.judgement {
-    case .changed(let why):
+    case .changed(let change):
       return .failed(
-        site.error(.changed, key: key, "the object was changed in the store: \(why)"))
-    case .bad(let why):
-      return .failed(
-        site.error(
-          .badReply, key: key, "the store answers wrongly: \(why)", advice: "check --endpoint-url"))
-    case .good:
-      return .failed(site.error(.badReply, key: key, "the answer was refused"))
+        site.error(.changed, key: key, "the object was changed in the store: \(change)"))
+    case .bad(let what): why = "the store answers wrongly: \(what)"
+    case .good: why = "the store sent more bytes than were asked for"
     }
+    let cause = site.error(.badReply, key: key, why, advice: "check --endpoint-url")
+    state.badReplies += 1
+    return state.badReplies < Self.mostBadReplies ? .retry(cause: cause) : .failed(cause)
   }
 
   func finish(_ result: Result<Void, StoreError>) {

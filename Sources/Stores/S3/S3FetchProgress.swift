@@ -8,19 +8,36 @@ struct S3FetchProgress {
   let range: Range<UInt64>
   /// Bytes handed to the sink, over all attempts.
   private(set) var delivered: UInt64 = 0
+  /// The object's MD5 is taken from its ETag.
+  private let verifiesETag: Bool
+  /// What the store says of the whole object; `nil` where it says nothing or a part is fetched.
+  private(set) var checksum: StoreChecksum?
+  /// Contents that did not fit their checksum.
+  private(set) var mismatches = 0
 
-  init(version: ObjectVersion, range: Range<UInt64>) {
+  /// Objects up to this size are verified as a whole before a byte of them counts. Larger ones come in
+  /// several ranges, of which stores keep no checksums.
+  static let verifiedSize: UInt64 = 1 << 20
+
+  init(version: ObjectVersion, range: Range<UInt64>, verifiesETag: Bool = false) {
     self.version = version
     self.range = range
+    self.verifiesETag = verifiesETag
+  }
+
+  private var isWhole: Bool {
+    range == 0..<version.size && version.size <= Self.verifiedSize
   }
 
   var position: UInt64 { range.lowerBound + delivered }
   var isComplete: Bool { position == range.upperBound }
 
-  /// The range is asked for also where it is the whole object: the Content-Range of the answer then gives
-  /// the object's true size, and a resumed fetch is not another case.
+  /// A small object is asked for without a range: stores give checksums for whole objects alone.
   var headers: [(name: String, value: String)] {
-    var headers = [(name: "range", value: "bytes=\(position)-\(range.upperBound - 1)")]
+    var headers: [(name: String, value: String)] =
+      isWhole && position == 0
+      ? [("x-amz-checksum-mode", "ENABLED")]
+      : [("range", "bytes=\(position)-\(range.upperBound - 1)")]
     // If-Match compares strongly: a weak tag would never match.
     if version.etag.hasPrefix("\"") { headers.append(("if-match", version.etag)) }
     return headers
@@ -77,11 +94,38 @@ struct S3FetchProgress {
     return .good
   }
 
+  /// The body of a good answer comes now. True: it is verified, and counts from its start and as a whole.
+  mutating func begin(_ head: HTTPResponseHead) -> Bool {
+    guard isWhole, position == 0 else { return false }
+    if let stated = StoreChecksum(head, takesETag: verifiesETag) {
+      checksum = stated
+    } else {
+      // After a mismatch what was stated before holds.
+      checksum?.restart()
+    }
+    return checksum != nil
+  }
+
   /// False: more than was asked for.
-  mutating func take(_ count: Int) -> Bool {
-    guard UInt64(count) <= range.upperBound - position else { return false }
-    delivered += UInt64(count)
+  mutating func take(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    guard UInt64(bytes.count) <= range.upperBound - position else { return false }
+    checksum?.update(bytes)
+    delivered += UInt64(bytes.count)
     return true
+  }
+
+  enum End: Equatable {
+    case good
+    /// The content is not what the store says it is.
+    case mismatch(String)
+  }
+
+  /// Every byte has come. After a mismatch the fetch is at its start again.
+  mutating func end() -> End {
+    guard let checksum, !checksum.holds else { return .good }
+    mismatches += 1
+    delivered = 0
+    return .mismatch(checksum.algorithm.rawValue)
   }
 }
 

@@ -14,6 +14,9 @@ public struct S3Options: Sendable {
   /// characters then cannot be listed.
   public var encodesListings = true
 
+  /// An ETag that has the form of an MD5 is taken for the content's.
+  public var verifiesETag = false
+
   public init(
     bucket: String, endpointURL: String? = nil, region: String? = nil, pathStyle: Bool? = nil
   ) {

@@ -65,6 +65,7 @@ final class S3Site: Sendable {
       attempt.keys = keys
       let input = SigningInput(
         method: method.rawValue, host: endpoint.host, path: path, query: pairs,
+        headers: headers.filter { $0.name.hasPrefix("x-amz-") },
         time: Int64(time(nil)) + offset)
       request.headers += signer.headers(for: input, credentials: keys, region: endpoint.region)
     }

@@ -39,9 +39,26 @@ public final class S3Store: ObjectStore {
   public func list(
     _ request: ListRequest, completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
   ) {
+    list(request, tries: Self.mostListings, completion)
+  }
+
+  /// How often a page is asked for whose text cannot be read: the next server may do better.
+  private static let mostListings = 4
+
+  private func list(
+    _ request: ListRequest, tries: Int,
+    _ completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
+  ) {
     let exchange = S3ListExchange(
       request, options: options, site: site, metrics: metrics,
-      work: { [worker] in worker.submit($0) }, completion: completion)
+      work: { [worker] in worker.submit($0) }
+    ) { [weak self] result in
+      if case .failure(let error) = result, error.kind == .badReply, tries > 1, let self {
+        metrics.retries.add()
+        return list(request, tries: tries - 1, completion)
+      }
+      completion(result)
+    }
     transport.start(exchange, deadline: request.deadline)
   }
 
@@ -55,7 +72,8 @@ public final class S3Store: ObjectStore {
 
   @discardableResult
   public func fetch(_ request: FetchRequest, into sink: any FetchSink) -> any FetchTicket {
-    let exchange = S3FetchExchange(request, site: site, metrics: metrics, sink: sink)
+    let exchange = S3FetchExchange(
+      request, site: site, metrics: metrics, sink: sink, verifiesETag: options.verifiesETag)
     return transport.start(exchange, deadline: request.deadline)
   }
 

@@ -31,6 +31,9 @@ enum StatsTable {
       row("a connection", connection(report.engine.link)),
       row("retries", "\(count("store.retries"))"),
       row("asked twice", "\(count("store.hedges"))", hedgesWon(count("store.hedgesWon"))),
+      row(
+        "verified", counted(Int(clamping: count("store.objectsVerified")), "object"),
+        "\(count("store.checksumMismatches")) did not fit"),
       row("errors", "\(count("store.errors"))"), "",
       "Names",
       row(

@@ -120,11 +120,13 @@ enum StoreFactory {
     let transport = transport(
       settings, caBundle: settings.caBundle ?? access.caBundle, metrics, log)
     do {
+      var options = S3Options(
+        bucket: bucket, endpointURL: access.endpointURL, region: access.region,
+        pathStyle: settings.pathStyle ?? access.pathStyle)
+      options.verifiesETag = settings.verifiesETag
       let store = try S3Store(
-        options: S3Options(
-          bucket: bucket, endpointURL: access.endpointURL, region: access.region,
-          pathStyle: settings.pathStyle ?? access.pathStyle),
-        credentials: FixedCredentials(access.credentials), transport: transport, metrics: metrics)
+        options: options, credentials: FixedCredentials(access.credentials), transport: transport,
+        metrics: metrics)
       let folder = prefix.isEmpty ? "" : "/" + prefix.dropLast()
       return Mounted(
         store: store, prefix: ObjectKey(prefix), name: store.displayName + folder,

@@ -12,6 +12,7 @@ struct Settings {
   var noSignRequest: Bool
   var pathStyle: Bool?
   var caBundle: String?
+  var verifiesETag: Bool
   var manifest: String?
   var snapshot: String?
 
@@ -50,6 +51,7 @@ struct Settings {
     noSignRequest = try values.flag("no-sign-request", options.noSignRequest)
     pathStyle = try Settings.pathStyle(options, values)
     caBundle = try values.file("ca-bundle", options.caBundle)
+    verifiesETag = try values.flag("verify-etag", options.verifyETag)
     manifest = values.text("manifest", options.manifest).map {
       $0.contains("://") ? $0 : absolutePath($0)
     }

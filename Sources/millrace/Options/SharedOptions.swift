@@ -11,6 +11,8 @@ struct SharedOptions: ParsableArguments {
   @Flag(help: "The bucket in the path of the URL.") var pathStyle = false
   @Flag(help: "The bucket in the host name.") var virtualHost = false
   @Option(help: "PEM file of certificate authorities.") var caBundle: String?
+  @Flag(name: .customLong("verify-etag"), help: "Take ETags that look like an MD5 for one.")
+  var verifyETag = false
   @Option(help: "List of the files there are: CSV or JSON lines.") var manifest: String?
   @Option(help: "Show the data set as it was: see millrace snapshot.") var snapshot: String?
   @Option(help: "Folder of the cache, or none.") var cacheDir: String?
