@@ -63,6 +63,10 @@ public final class StoreMetrics: Sendable {
   public let hedges = Counter()
   public let hedgesWon = Counter()
   public let inFlight = Gauge()
+  /// Times the store asked for less.
+  public let throttles = Counter()
+  /// Requests that may be under way at once; 0 until one has been answered.
+  public let concurrencyLimit = Gauge()
   /// Objects whose content was held against a checksum that the store has of it.
   public let objectsVerified = Counter()
   /// Objects whose content did not fit the checksum that the store has of it; each was asked for again.

@@ -13,6 +13,9 @@ public protocol Exchange: AnyObject, Sendable {
   /// Somebody waits for it now: what is only fetched ahead is not worth a second request.
   var isAwaited: Bool { get }
 
+  /// Bytes of body that the next request asks for; 0 where that is not known.
+  var expectedBytes: Int { get }
+
   /// Why there can be no request now, such as keys that are being renewed: it is asked again soon, until
   /// the deadline.
   var hindrance: StoreError? { get }
@@ -40,6 +43,7 @@ extension Exchange {
   public var mayBeHedged: Bool { false }
   public var isAwaited: Bool { true }
   public var hindrance: StoreError? { nil }
+  public var expectedBytes: Int { 0 }
 }
 
 public enum BodyDisposition: Sendable {

@@ -28,6 +28,9 @@ final class ExchangeTask: FetchTicket, @unchecked Sendable {
   var alarm = Instant.distantFuture
   /// Where the last request went, for messages.
   var origin = ""
+  /// When its last attempt began, and how much that asked for.
+  var sentAt = Instant(nanoseconds: 0)
+  var size = FirstByteTimes.SizeClass.unknown
   /// The second request of an attempt whose first has had no answer for long.
   var hedge: Transfer?
   /// Whichever of the two was answered first: the other is not listened to any more.

@@ -12,31 +12,18 @@ struct HedgePolicy: Sendable {
   static let most = 8.0
   /// Second requests pause for this long after the store asked for less.
   static let pauseAfterThrottle: Duration = .seconds(10)
-  /// Waits remembered, and how many are needed before anything is called slow.
-  static let window = 256
-  static let leastSamples = 32
   /// Slow is a wait of more than so many times that which 19 of 20 answers stay within...
   static let factor = 2.0
   /// ... and more than this: below it a second request gains nothing.
   static let leastWait: Duration = .milliseconds(20)
 
-  private var waits: [Double] = []
-  private var next = 0
-  private var sinceSorted = 0
   private var budget = 1.0
   private var pausedUntil = Instant(nanoseconds: 0)
-  /// A wait for the first byte that is longer calls for a second request; nil: too little is known.
-  private(set) var slow: Duration?
 
-  /// A request's first byte came after `wait`.
-  mutating func answered(after wait: Duration) {
-    if waits.count < Self.window { waits.append(wait.seconds) } else { waits[next] = wait.seconds }
-    next = (next + 1) % Self.window
-    sinceSorted += 1
-    guard waits.count >= Self.leastSamples, slow == nil || sinceSorted >= 32 else { return }
-    sinceSorted = 0
-    let usual = waits.sorted()[waits.count * 19 / 20]
-    slow = max(Self.leastWait, .nanoseconds(Int64(usual * Self.factor * 1e9)))
+  /// A wait for the first byte that is longer calls for a second request. `usual`: what 19 of 20 waits
+  /// stayed within (`FirstByteTimes`); nil: too little is known.
+  static func slow(_ usual: Duration?) -> Duration? {
+    usual.map { max(leastWait, .nanoseconds(Int64($0.seconds * factor * 1e9))) }
   }
 
   /// A request went out.

@@ -22,8 +22,8 @@ struct ProgressWatch: Sendable {
     var requestStarted: Instant?
   }
 
-  private let firstByteTimeout: Duration
-  private let stallTimeout: Duration
+  let firstByteTimeout: Duration
+  let stallTimeout: Duration
   private var lastCheck: Instant
   private var lastReceived = 0
   private var lastSent = 0

@@ -27,6 +27,9 @@ final class Transfer {
   /// The address it was sent to, where the transport chose it.
   private(set) var address: String?
   private(set) var host: AddressBook.Host?
+  /// Bytes that the limits were charged for it.
+  var charged = 0
+  var status: Int? { head?.status }
   /// Bytes of head and body so far.
   private(set) var received = 0
   /// Bytes that `receive(body:)` took.
@@ -111,6 +114,7 @@ final class Transfer {
     answeredAt = nil
     couldNotConnect = false
     droppedStatus = nil
+    charged = 0
     address = nil
     host = nil
     errorText[0] = 0

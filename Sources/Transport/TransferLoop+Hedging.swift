@@ -11,7 +11,7 @@ extension TransferLoop {
   ) -> Instant {
     let usual = now + watch.interval
     guard configuration.hedges, task.hedge == nil, task.winner == nil,
-      let slow = hedging.slow, task.exchange?.mayBeHedged == true
+      let slow = HedgePolicy.slow(waits.usual(task.size)), task.exchange?.mayBeHedged == true
     else { return usual }
     let due = transfer.startedAt + slow
     if due > now { return min(usual, due) }
@@ -21,9 +21,10 @@ extension TransferLoop {
 
   func hedgeIfSlow(_ task: ExchangeTask, _ transfer: Transfer, now: Instant) {
     guard configuration.hedges, task.hedge == nil, task.winner == nil,
-      let exchange = task.exchange, exchange.mayBeHedged, let slow = hedging.slow,
+      let exchange = task.exchange, exchange.mayBeHedged,
+      let slow = HedgePolicy.slow(waits.usual(task.size)),
       now >= transfer.startedAt + slow, exchange.isAwaited,
-      running < configuration.maxConcurrentTransfers,
+      running < concurrency.limit,
       hedging.take(now: now)
     else { return }
     // What cannot be sent now is no harm: the first request is still under way.
@@ -55,6 +56,7 @@ extension TransferLoop {
     guard let hedge = task.hedge, task.winner !== transfer else { return false }
     if let status = transfer.droppedStatus, status == 429 || status == 503 {
       hedging.throttled(now: .now)
+      concurrency.throttled(running: running, sentAt: transfer.startedAt, now: .now)
     }
     if transfer !== hedge { becomeFirst(hedge, of: task) }
     // It is the hedge now, whichever it was.
@@ -67,9 +69,7 @@ extension TransferLoop {
     guard let hedge = task.hedge, task.winner == nil else { return false }
     becomeFirst(hedge, of: task)
     endHedge(of: task)
-    let watch = ProgressWatch(
-      firstByteTimeout: configuration.firstByteTimeout, stallTimeout: configuration.stallTimeout,
-      now: now)
+    let watch = watch(task, now: now)
     task.phase = .running(hedge, watch)
     setAlarm(now + watch.interval, of: task)
     return true

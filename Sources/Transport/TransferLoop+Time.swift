@@ -8,7 +8,7 @@ extension TransferLoop {
   }
 
   func nextWakeUp() -> Instant {
-    var instant = nextAlarm
+    var instant = min(nextAlarm, nextAdmission)
     if let first = awaitingBudget.first {
       instant = min(instant, budget.available(first.ledger.lastCost))
     }
@@ -42,7 +42,7 @@ extension TransferLoop {
       task.phase = .running(transfer, watch)
       if finding == .fine { hedgeIfSlow(task, transfer, now: now) }
       setAlarm(nextLook(at: task, transfer, watch, now: now), of: task)
-      giveUp(task, transfer, finding)
+      giveUp(task, transfer, watch, finding)
     case .heldUp:
       task.phase = .queued
       setAlarm(.distantFuture, of: task)
@@ -52,15 +52,20 @@ extension TransferLoop {
     }
   }
 
-  func giveUp(_ task: ExchangeTask, _ transfer: Transfer, _ finding: ProgressWatch.Finding) {
+  func giveUp(
+    _ task: ExchangeTask, _ transfer: Transfer, _ watch: ProgressWatch,
+    _ finding: ProgressWatch.Finding
+  ) {
     switch finding {
     case .fine: return
     case .firstByteTimedOut:
       if goesOnWithHedge(task, now: .now) { return }
-      let limit = configuration.firstByteTimeout.seconds
+      // It counts as the wait that it was: where all have become slow, the limit follows.
+      waits.answered(task.size, after: .now - transfer.startedAt)
+      let limit = watch.firstByteTimeout.seconds
       endAttempt(task, transfer, transfer.outcome(.firstByteTimedOut, "no answer for \(limit) s"))
     case .stalled:
-      let limit = configuration.stallTimeout.seconds
+      let limit = watch.stallTimeout.seconds
       endAttempt(
         task, transfer, transfer.outcome(.stalled, "the answer stood still for \(limit) s"))
     }

@@ -31,6 +31,11 @@ final class TransferLoop: @unchecked Sendable {
   var pool: [Transfer] = []
   var running = 0
   var hedging = HedgePolicy()
+  var waits = FirstByteTimes()
+  var concurrency: ConcurrencyLimit
+  var limits: StoreLimits
+  /// When the limits let the next request go.
+  var nextAdmission = Instant.distantFuture
   /// Tasks with two requests under way.
   var hedged: [ExchangeTask] = []
   var addresses = AddressBook()
@@ -49,6 +54,10 @@ final class TransferLoop: @unchecked Sendable {
     self.metrics = metrics
     self.log = log
     budget = RetryBudget(now: .now)
+    concurrency = ConcurrencyLimit(most: configuration.maxConcurrentTransfers)
+    limits = StoreLimits(
+      requestsPerSecond: configuration.maxRequestsPerSecond,
+      bytesPerSecond: configuration.maxBytesPerSecond, now: .now)
     random = SeededGenerator(seed: seed)
     // A proxy has its own idea of where a name leads.
     let proxies: [String] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
@@ -173,9 +182,33 @@ final class TransferLoop: @unchecked Sendable {
   // MARK: Attempts
 
   func admit() {
-    while running < configuration.maxConcurrentTransfers, let task = ready.popFirst() {
-      if case .queued = task.phase { beginAttempt(task) }
+    nextAdmission = .distantFuture
+    while running < concurrency.limit, let task = ready.first {
+      guard case .queued = task.phase, let exchange = task.exchange else {
+        ready.removeFirst()
+        continue
+      }
+      let start = limits.earliest(isAwaited: exchange.isAwaited, now: .now)
+      if start > .now {
+        nextAdmission = start
+        return
+      }
+      ready.removeFirst()
+      beginAttempt(task)
     }
+  }
+
+  /// How long an attempt of the task's may be silent.
+  func watch(_ task: ExchangeTask, now: Instant) -> ProgressWatch {
+    // A limited line is silent for as long as its bytes are not due.
+    let adapts = configuration.adaptsTimeouts && configuration.maxBytesPerSecond == nil
+    func timeout(_ limit: Duration) -> Duration {
+      adapts
+        ? waits.timeout(task.size, failures: task.ledger.failures, limit: limit) : limit
+    }
+    return ProgressWatch(
+      firstByteTimeout: timeout(configuration.firstByteTimeout),
+      stallTimeout: timeout(configuration.stallTimeout), now: now)
   }
 
   func beginAttempt(_ task: ExchangeTask) {
@@ -194,9 +227,8 @@ final class TransferLoop: @unchecked Sendable {
       return attemptEnded(
         task, .transferFailed(failure, wasStreaming: false), madeProgress: false)
     }
-    let watch = ProgressWatch(
-      firstByteTimeout: configuration.firstByteTimeout, stallTimeout: configuration.stallTimeout,
-      now: now)
+    task.sentAt = now
+    let watch = watch(task, now: now)
     task.phase = .running(transfer, watch)
     setAlarm(nextLook(at: task, transfer, watch, now: now), of: task)
   }
@@ -229,6 +261,8 @@ final class TransferLoop: @unchecked Sendable {
       return .refused(error)
     }
     task.origin = request.origin
+    let expected = exchange.expectedBytes
+    task.size = FirstByteTimes.SizeClass(bytes: expected)
     do throws(TransferFailure) {
       try transfer.prepare(request, for: task, exchange: exchange)
     } catch {
@@ -238,6 +272,8 @@ final class TransferLoop: @unchecked Sendable {
     chooseAddress(for: transfer, request, avoiding: slow?.address)
     if slow != nil { transfer.useFreshConnection() }
     hedging.requested()
+    limits.sent(expecting: expected, now: .now)
+    transfer.charged = expected
     running += 1
     metrics.inFlight.add(1)
     multi.add(transfer)
@@ -269,7 +305,7 @@ final class TransferLoop: @unchecked Sendable {
     guard let exchange = task.exchange else { return }
     task.phase = .queued
     let verdict = exchange.attemptEnded(outcome)
-    if case .retry(_, isThrottle: true, _) = verdict { hedging.throttled(now: .now) }
+    if case .retry(_, isThrottle: true, _) = verdict { throttled(task) }
     let next = task.ledger.ended(
       verdict, madeProgress: madeProgress, origin: task.origin, now: .now, random: &random)
     switch next {
@@ -287,9 +323,14 @@ final class TransferLoop: @unchecked Sendable {
 
   func release(_ transfer: Transfer) {
     metrics.connectionsOpened.add(transfer.easy.long(CURLINFO_NUM_CONNECTS))
-    if let answered = transfer.answeredAt {
-      hedging.answered(after: answered - transfer.startedAt)
+    if let answered = transfer.answeredAt, let task = transfer.task {
+      waits.answered(task.size, after: answered - transfer.startedAt)
+      if let status = transfer.status, status < 400 {
+        concurrency.succeeded(running: running)
+        metrics.concurrencyLimit.set(Int64(concurrency.limit))
+      }
     }
+    limits.received(transfer.received, expected: transfer.charged)
     if let address = transfer.address, let host = transfer.host {
       addresses.release(address, of: host, failed: transfer.couldNotConnect, now: .now)
     }
@@ -298,6 +339,13 @@ final class TransferLoop: @unchecked Sendable {
     pool.append(transfer)
     running -= 1
     metrics.inFlight.add(-1)
+  }
+
+  private func throttled(_ task: ExchangeTask) {
+    metrics.throttles.add()
+    hedging.throttled(now: .now)
+    concurrency.throttled(running: running + 1, sentAt: task.sentAt, now: .now)
+    metrics.concurrencyLimit.set(Int64(concurrency.limit))
   }
 
   func describe(_ task: ExchangeTask) -> String {

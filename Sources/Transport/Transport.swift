@@ -69,7 +69,14 @@ public struct TransportConfiguration: Sendable {
   /// Attempts in a row that brought no byte. With 10 a store that is gone for 20 s would be given up
   /// in one of three cases, before any deadline: 16 span 85 s in the mean.
   public var maxAttempts: Int = 16
-  /// Transfers running at once; more wait in the transport's queue.
+  /// Silences are given up sooner than `firstByteTimeout` and `stallTimeout` where answers are mostly
+  /// quick (`FirstByteTimes`).
+  public var adaptsTimeouts = true
+  /// Requests sent a second at most; nil: as many as there are.
+  public var maxRequestsPerSecond: Double? = nil
+  /// Bytes received a second at most.
+  public var maxBytesPerSecond: Int? = nil
+  /// Transfers running at once; fewer while the store throttles (`ConcurrencyLimit`); more wait in the transport's queue.
   public var maxConcurrentTransfers: Int = 128
   /// Exchanges started and not ended; one more fails.
   public var maxLiveExchanges: Int = 16_384

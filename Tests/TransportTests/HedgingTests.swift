@@ -10,7 +10,7 @@ import Testing
 struct HedgingTests {
   /// Requests that are answered at once, until it is known what slow is.
   private func learn(_ transport: Transport, _ server: RawServer) {
-    for _ in 0..<HedgePolicy.leastSamples + 4 {
+    for _ in 0..<FirstByteTimes.leastSamples + 4 {
       let exchange = TestExchange.get("http://127.0.0.1:\(server.port)/fast")
       transport.start(exchange, deadline: soon())
       #expect(exchange.wait() != nil)
@@ -203,7 +203,7 @@ struct HedgingTests {
       }
       for exchange in exchanges { transport.start(exchange, deadline: soon()) }
       for exchange in exchanges { #expect(exchange.wait() != nil) }
-      let requests = 100 + Double(HedgePolicy.leastSamples + 4)
+      let requests = 100 + Double(FirstByteTimes.leastSamples + 4)
       #expect(metrics.hedges.count >= 1)
       #expect(Double(metrics.hedges.count) <= 1 + requests * HedgePolicy.share + 1)
       #expect(waitForIdle(metrics))
@@ -279,15 +279,17 @@ struct HedgingTests {
   }
 
   @Test func slowIsWhatIsFarFromUsual() {
-    var policy = HedgePolicy()
-    for index in 0..<HedgePolicy.leastSamples - 1 {
-      policy.answered(after: .milliseconds(50 + index))
-      #expect(policy.slow == nil)
+    var waits = FirstByteTimes()
+    for index in 0..<FirstByteTimes.leastSamples - 1 {
+      waits.answered(.large, after: .milliseconds(50 + index))
+      #expect(HedgePolicy.slow(waits.usual(.large)) == nil)
     }
-    for _ in 0..<1000 { policy.answered(after: .milliseconds(50)) }
-    #expect(policy.slow == .milliseconds(100))
-    for _ in 0..<1000 { policy.answered(after: .microseconds(300)) }
-    #expect(policy.slow == HedgePolicy.leastWait)
+    for _ in 0..<1000 { waits.answered(.large, after: .milliseconds(50)) }
+    #expect(HedgePolicy.slow(waits.usual(.large)) == .milliseconds(100))
+    for _ in 0..<1000 { waits.answered(.large, after: .microseconds(300)) }
+    #expect(HedgePolicy.slow(waits.usual(.large)) == HedgePolicy.leastWait)
+    // Heads are another matter.
+    #expect(waits.usual(.unknown) == nil)
   }
 
   private func waitForIdle(_ metrics: StoreMetrics) -> Bool {

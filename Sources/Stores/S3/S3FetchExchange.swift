@@ -42,6 +42,7 @@ final class S3FetchExchange: Exchange {
 
   var mayBeHedged: Bool { true }
   var isAwaited: Bool { sink.isAwaited }
+  var expectedBytes: Int { state.withLock { Int($0.progress.remaining) } }
 
   var hindrance: StoreError? { site.hindrance(key) }
 

@@ -30,6 +30,7 @@ struct S3FetchProgress {
   }
 
   var position: UInt64 { range.lowerBound + delivered }
+  var remaining: UInt64 { range.upperBound - position }
   var isComplete: Bool { position == range.upperBound }
 
   /// A small object is asked for without a range: stores give checksums for whole objects alone.

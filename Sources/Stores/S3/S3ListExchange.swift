@@ -41,6 +41,8 @@ final class S3ListExchange: Exchange {
     self.completion = completion
   }
 
+  var mayBeHedged: Bool { true }
+
   var hindrance: StoreError? { site.hindrance(request.folder) }
 
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
