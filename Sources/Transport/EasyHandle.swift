@@ -78,6 +78,10 @@ struct EasyHandle {
   private func setTrust(_ configuration: TransportConfiguration) {
     set(CURLOPT_SSL_VERIFYPEER, 1)
     set(CURLOPT_SSL_VERIFYHOST, 2)
+    if let certificate = configuration.clientCertificate {
+      set(CURLOPT_SSLCERT, certificate)
+      set(CURLOPT_SSLKEY, configuration.clientKey ?? certificate)
+    }
     guard let bundle = configuration.caBundle else { return }
     set(CURLOPT_CAINFO, bundle)
     // Else the system's folder of authorities would still be trusted beside it.

@@ -84,6 +84,9 @@ public struct TransportConfiguration: Sendable {
   public var maxIdleConnections: Int = 64
   /// PEM file that replaces the system's certificate authorities.
   public var caBundle: String? = nil
+  /// PEM files of what is shown to a server that asks; the key may lie in the certificate's.
+  public var clientCertificate: String? = nil
+  public var clientKey: String? = nil
   public var userAgent: String = "millrace"
   /// Asks a slow request a second time, within a budget of 2 %.
   public var hedges = true

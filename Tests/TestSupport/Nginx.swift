@@ -9,17 +9,24 @@ public final class Nginx: Sendable {
   public let url: String
   /// The certificate to trust, a PEM file; `nil` without TLS.
   public let certificate: String?
+  /// Its key: the certificate is also what a client shows to a server that wants one.
+  public let key: String?
   private let server: NginxProcess
 
   /// `rate`: bytes a second for each response; 0 for no limit. `extra`: more lines for the server
   /// block.
   public static func start(
-    root: String, autoindex: Listing = .json, tls: Bool = false, rate: Int = 0, extra: String = ""
+    root: String, autoindex: Listing = .json, tls: Bool = false, wantsCertificate: Bool = false,
+    rate: Int = 0, extra: String = ""
   ) throws -> Nginx {
-    try Nginx(root: root, autoindex: autoindex, tls: tls, rate: rate, extra: extra)
+    try Nginx(
+      root: root, autoindex: autoindex, tls: tls, wantsCertificate: wantsCertificate, rate: rate,
+      extra: extra)
   }
 
-  private init(root: String, autoindex: Listing, tls: Bool, rate: Int, extra: String) throws {
+  private init(
+    root: String, autoindex: Listing, tls: Bool, wantsCertificate: Bool, rate: Int, extra: String
+  ) throws {
     let index: String =
       switch autoindex {
       case .none: "autoindex off;"
@@ -28,11 +35,16 @@ public final class Nginx: Sendable {
       }
     let folder = try TemporaryFolder("nginx")
     certificate = tls ? try Self.makeCertificate(in: folder) : nil
+    key = tls ? folder.path("key.pem") : nil
+    let clients =
+      wantsCertificate
+      ? "ssl_client_certificate \(folder.path("certificate.pem")); ssl_verify_client on;" : ""
     server = try NginxProcess(
       in: folder, tls: tls,
       body: """
         merge_slashes off;
         limit_rate \(rate);
+        \(clients)
         location / { root \(root); \(index) \(extra) }
         """)
     url = tls ? "https://localhost:\(server.port)" : "http://127.0.0.1:\(server.port)"
@@ -52,6 +64,27 @@ public final class Nginx: Sendable {
     ])
     return folder.path("certificate.pem")
   }
+}
+
+/// nginx as a forward proxy for plain HTTP, as `http_proxy` names one.
+public final class ForwardProxy: Sendable {
+  public let url: String
+  private let server: NginxProcess
+
+  public init() throws {
+    let folder = try TemporaryFolder("proxy")
+    server = try NginxProcess(
+      in: folder, tls: false,
+      body: """
+        location / {
+          proxy_pass http://$http_host$request_uri; proxy_http_version 1.1;
+          proxy_set_header Host $http_host; proxy_buffering off;
+        }
+        """)
+    url = "http://127.0.0.1:\(server.port)"
+  }
+
+  public var requests: [RequestLog.Entry] { server.requests }
 }
 
 /// nginx before another server, which it passes every request on to unchanged (path and Host

@@ -29,6 +29,7 @@ enum StatsTable {
         "\(count("store.headRequests")) HEAD"),
       row("fetched", ByteSize.show(count("store.bytesFetched"))),
       row("a connection", connection(report.engine.link)),
+      row("at once", atOnce(report), "asked for less \(count("store.throttles")) times"),
       row("retries", "\(count("store.retries"))"),
       row("asked twice", "\(count("store.hedges"))", hedgesWon(count("store.hedgesWon"))),
       row(
@@ -79,6 +80,12 @@ enum StatsTable {
     let latency = "\(rounded(wait * 1000)) ms to the first byte"
     guard let rate = link.bytesPerSecond else { return "\(latency); \(plan)" }
     return "\(latency), then \(Int((rate / 1e6).rounded())) MB/s; \(plan)"
+  }
+
+  private static func atOnce(_ report: StatsReport) -> String {
+    let now = report.gauges["store.inFlight"] ?? 0
+    let most = report.gauges["store.concurrencyLimit"] ?? 0
+    return most == 0 ? "\(now)" : "\(now) of \(most)"
   }
 
   private static func changed(_ count: UInt64) -> String {

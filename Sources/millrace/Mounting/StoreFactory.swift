@@ -143,6 +143,10 @@ enum StoreFactory {
   ) -> Transport {
     var configuration = TransportConfiguration()
     configuration.caBundle = caBundle
+    configuration.clientCertificate = settings.clientCertificate
+    configuration.clientKey = settings.clientKey
+    configuration.maxBytesPerSecond = settings.maxBandwidth
+    configuration.maxRequestsPerSecond = settings.maxRequestsPerSecond
     configuration.userAgent = "millrace/\(Millrace.version)"
     return Transport(configuration: configuration, metrics: metrics, log: log)
   }

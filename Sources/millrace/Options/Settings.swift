@@ -12,6 +12,11 @@ struct Settings {
   var noSignRequest: Bool
   var pathStyle: Bool?
   var caBundle: String?
+  var clientCertificate: String?
+  var clientKey: String?
+  /// Bytes a second; nil: no limit.
+  var maxBandwidth: Int?
+  var maxRequestsPerSecond: Double?
   var verifiesETag: Bool
   var manifest: String?
   var snapshot: String?
@@ -51,6 +56,15 @@ struct Settings {
     noSignRequest = try values.flag("no-sign-request", options.noSignRequest)
     pathStyle = try Settings.pathStyle(options, values)
     caBundle = try values.file("ca-bundle", options.caBundle)
+    clientCertificate = try values.file("client-cert", options.clientCert)
+    clientKey = try values.file("client-key", options.clientKey)
+    if clientKey != nil, clientCertificate == nil {
+      throw .usage("--client-key is the key of a --client-cert, which is missing")
+    }
+    maxBandwidth = try Settings.bandwidth(options, values)
+    maxRequestsPerSecond = try values.number(
+      "max-requests-per-second", options.maxRequestsPerSecond, 1...1_000_000
+    ).map(Double.init)
     verifiesETag = try values.flag("verify-etag", options.verifyETag)
     manifest = values.text("manifest", options.manifest).map {
       $0.contains("://") ? $0 : absolutePath($0)
@@ -100,6 +114,22 @@ struct Settings {
       OptionValues(environment: environment).text("cache-dir", options.cacheDir)
       ?? defaultCache(environment)
     return folder == "none" ? nil : absolutePath(folder)
+  }
+
+  private static func bandwidth(
+    _ options: SharedOptions, _ values: OptionValues
+  ) throws(Failure) -> Int? {
+    switch try values.size("max-bandwidth", options.maxBandwidth) {
+    case nil: return nil
+    case .percent: throw .usage("--max-bandwidth: bytes a second, such as 200MB")
+    case .bytes(let rate):
+      // Less would not bring one block of a file within --io-timeout.
+      guard rate >= 64 << 10 else {
+        throw .usage(
+          "--max-bandwidth: \(ByteSize.show(rate)) a second is too little; at least 64 KiB")
+      }
+      return Int(clamping: rate)
+    }
   }
 
   private static func pathStyle(_ options: SharedOptions, _ values: OptionValues) throws(Failure)

@@ -11,6 +11,10 @@ struct SharedOptions: ParsableArguments {
   @Flag(help: "The bucket in the path of the URL.") var pathStyle = false
   @Flag(help: "The bucket in the host name.") var virtualHost = false
   @Option(help: "PEM file of certificate authorities.") var caBundle: String?
+  @Option(help: "PEM file of the certificate to show to the store.") var clientCert: String?
+  @Option(help: "PEM file of its key, if that lies apart.") var clientKey: String?
+  @Option(help: "Received a second at most: 200MB, 1GiB.") var maxBandwidth: String?
+  @Option(help: "Requests sent a second at most.") var maxRequestsPerSecond: String?
   @Flag(name: .customLong("verify-etag"), help: "Take ETags that look like an MD5 for one.")
   var verifyETag = false
   @Option(help: "List of the files there are: CSV or JSON lines.") var manifest: String?
