@@ -1,4 +1,5 @@
 import CFuseShim
+import Glibc
 import Metrics
 import Posix
 import ReadEngine
@@ -12,11 +13,24 @@ final class ParkedRequest: Sendable {
   private let pending: Atomic<UInt>
   /// Keeps libfuse's session alive for as long as a reply may go through it.
   let connection: Session
+  /// The thread that asked; 0 where it cannot be seen from here.
+  let caller: pid_t
 
   init(_ request: fuse_req_t, _ connection: Session) {
     pending = Atomic(UInt(bitPattern: request))
     self.connection = connection
+    caller = fuse_req_ctx(request)?.pointee.pid ?? 0
   }
+
+  var isPending: Bool { pending.load(ordering: .relaxed) != 0 }
+
+  /// It was not answered at once: from now on its caller may be killed while it waits.
+  func watch() {
+    if isPending { connection.callers.add(self) }
+  }
+
+  /// Its caller is being killed and waits for nothing else.
+  func giveUp() { answer { fuse_reply_err($0, EINTR) } }
 
   deinit {
     guard let request = take() else { return }

@@ -21,6 +21,7 @@ extension Session {
       case .failure(let error): parked.fail(error, during: .open)
       }
     }
+    parked.watch()
   }
 
   /// The hit path: what is in memory or on disk is answered before this returns, without an
@@ -36,7 +37,11 @@ extension Session {
       file.object.read(
         at: UInt64(offset), count: size, scratch: scratch,
         reply: { _ = send($0, to: request) },
-        park: { ParkedRequest(request, self) })
+        park: {
+          let parked = ParkedRequest(request, self)
+          parked.watch()
+          return parked
+        })
     }
   }
 

@@ -14,18 +14,21 @@ extension Session {
       case .failure(let error): parked.fail(error, during: .opendir)
       }
     }
+    parked.watch()
   }
 
   func readdir(
     _ request: fuse_req_t, _ node: NodeID, _ handle: UInt64, size: Int, offset: off_t, plus: Bool
   ) {
     metrics.folderReads.add()
-    let reply = FolderReply(ParkedRequest(request, self), size: size, plus: plus)
+    let parked = ParkedRequest(request, self)
+    let reply = FolderReply(parked, size: size, plus: plus)
     let attributes: OpenFolder.Attributes =
       !plus ? .none : attributePolicy.withLock { $0.givesAll(of: node) } ? .all : .folders
     OpenHandles.folder(handle).read(
       from: UInt64(truncatingIfNeeded: offset), attributes: attributes, add: { reply.add($0) },
       done: { reply.finish($0) })
+    parked.watch()
   }
 
   func releasedir(_ request: fuse_req_t, _ handle: UInt64) {

@@ -31,6 +31,7 @@ extension Session {
       case .failure(let error): parked.fail(error, during: .lookup)
       }
     }
+    parked.watch()
   }
 
   func forget(_ request: fuse_req_t, _ node: NodeID, _ count: UInt64) {
@@ -63,6 +64,7 @@ extension Session {
       case .failure(let error): parked.fail(error, during: .getattr)
       }
     }
+    parked.watch()
   }
 
   /// access(2) and chdir(2) of a mount without default_permissions: only the user who mounted gets
@@ -85,6 +87,7 @@ extension Session {
       case .failure(let error): parked.fail(error, during: .access)
       }
     }
+    parked.watch()
   }
 
   /// A full disk of 1 PiB: how much a bucket holds is not known without listing all of it, and
@@ -108,6 +111,7 @@ extension Session {
       case .failure(let error): parked.fail(error, during: .getxattr)
       }
     }
+    parked.watch()
   }
 
   func listxattr(_ request: fuse_req_t, _ node: NodeID, _ size: Int) {
@@ -120,6 +124,7 @@ extension Session {
       case .failure(let error): parked.fail(error, during: .listxattr)
       }
     }
+    parked.watch()
   }
 
   /// getxattr(2): size 0 asks how much there is.

@@ -18,6 +18,7 @@ final class Session: @unchecked Sendable {
   let metrics: FrontMetrics
   let failures: FailureLog
   let handles = OpenHandles()
+  let callers = CallerWatch()
   let folderCopies = Lock(FolderCopies())
   let attributePolicy = Lock(AttributePolicy())
   let passthroughOutcome: PassthroughHandshake.Outcome
@@ -97,6 +98,7 @@ final class Session: @unchecked Sendable {
       _ = dup2(null.raw, device)
     }
     handles.closeAll()
+    callers.stop()
   }
 
   /// Answers a read. The bytes are copied by the kernel before this returns.

@@ -46,6 +46,24 @@ struct WaitingTests {
     #expect(mount.front.connection.handles.count == 0)
   }
 
+  /// The store never answers: only the kill ends the wait. `dd` reads by itself, `cat` by the kernel's
+  /// read-ahead.
+  @Test(.timeLimit(.minutes(1))) func aReaderThatIsKilledIsGoneThoughTheStoreIsSilent() throws {
+    let mount = try MountFixture(files: ["file": randomBytes(3000, seed: 1)])
+    defer { mount.close() }
+    mount.store.close()
+    let readers = [
+      spawn("cat", mount.mountPoint + "/file"),
+      spawn("dd", "if=" + mount.mountPoint + "/file", "of=/dev/null", "iflag=direct"),
+    ]
+    #expect(mount.store.waitForHeld(1))
+    usleep(200_000)
+    for reader in readers { kill(reader, SIGKILL) }
+    for reader in readers { #expect(exitCode(of: reader) != 0) }
+    mount.store.open()
+    #expect(run("cmp", mount.source + "/file", mount.mountPoint + "/file") == 0)
+  }
+
   @Test(.timeLimit(.minutes(1))) func unmountDoesNotWaitForAReadThatDoes() throws {
     let mount = try MountFixture(files: ["file": randomBytes(3000, seed: 1)])
     defer { mount.close() }
