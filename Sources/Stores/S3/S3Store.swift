@@ -51,14 +51,14 @@ public final class S3Store: ObjectStore {
   ) {
     let exchange = S3ListExchange(
       request, options: options, site: site, metrics: metrics,
-      work: { [worker] in worker.submit($0) }
-    ) { [weak self] result in
-      if case .failure(let error) = result, error.kind == .badReply, tries > 1, let self {
-        metrics.retries.add()
-        return list(request, tries: tries - 1, completion)
-      }
-      completion(result)
-    }
+      work: { [worker] in worker.submit($0) },
+      completion: { [weak self] result in
+        if case .failure(let error) = result, error.kind == .badReply, tries > 1, let self {
+          metrics.retries.add()
+          return list(request, tries: tries - 1, completion)
+        }
+        completion(result)
+      })
     transport.start(exchange, deadline: request.deadline)
   }
 
