@@ -53,7 +53,8 @@ let package = Package(
 
     // Where bytes come from.
     layer("Transport", ["ObjectStore", "Posix", "Metrics", "CCurlShim", logging, deque]),
-    layer("Credentials", ["ObjectStore", "Posix", crypto]),
+    layer(
+      "Credentials", ["Transport", "ObjectStore", "Posix", "Metrics", crypto, logging]),
     layer(
       "Stores",
       [
@@ -107,7 +108,7 @@ let package = Package(
 
     tests("PosixTests", ["Posix", "Metrics"]),
     tests("TransportTests", ["Transport", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
-    tests("CredentialsTests", ["Credentials", "ObjectStore", "Posix", "TestSupport"]),
+    tests("CredentialsTests", ["Credentials", "ObjectStore", "Posix", "TestSupport", logging]),
     tests(
       "StoresTests",
       [

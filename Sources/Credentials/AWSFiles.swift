@@ -3,6 +3,7 @@ import ObjectStore
 
 /// The two files of the AWS tools. A missing file is an empty one; a broken one is an error.
 struct AWSFiles {
+  let home: String
   let credentialsPath: String
   let configPath: String
   let credentials: ProfileFile
@@ -12,7 +13,7 @@ struct AWSFiles {
   private static let sizeLimit = 4 << 20
 
   init(environment: [String: String], store: String) throws(StoreError) {
-    let home = environment["HOME"] ?? Self.homeOfUser()
+    home = environment["HOME"] ?? Self.homeOfUser()
     credentialsPath = Self.path(
       environment["AWS_SHARED_CREDENTIALS_FILE"] ?? "~/.aws/credentials", home)
     configPath = Self.path(environment["AWS_CONFIG_FILE"] ?? "~/.aws/config", home)

@@ -1,7 +1,8 @@
 /// Where keys come from, and how requests are signed with them.
 ///
-/// The command line resolves once (`CredentialsResolver`); a store asks a `CredentialsProvider` as
-/// each request leaves and signs with `SigV4Signer`. Nothing here talks to the network yet.
+/// The command line resolves once (`CredentialsResolver`), which finds a `CredentialsSource`: a file, a
+/// program, a role, a service. A store asks a `CredentialsProvider` as each request leaves and signs with
+/// `SigV4Signer`; `RenewingCredentials` asks the source again ahead of expiry, on a thread of its own.
 public import ObjectStore
 
 /// Keys that a request is signed with.
@@ -11,20 +12,33 @@ public struct Credentials: Sendable, Equatable {
   public var sessionToken: String?
   /// Which place they came from, for `doctor` and messages: "environment", "profile train".
   public var source: String
+  /// Seconds since 1970; `nil`: they hold until somebody takes them back.
+  public var expires: Int64?
 
   public init(
-    accessKeyID: String, secretAccessKey: String, sessionToken: String? = nil, source: String
+    accessKeyID: String, secretAccessKey: String, sessionToken: String? = nil, source: String,
+    expires: Int64? = nil
   ) {
     self.accessKeyID = accessKeyID
     self.secretAccessKey = secretAccessKey
     self.sessionToken = sessionToken
     self.source = source
+    self.expires = expires
+  }
+
+  /// The same keys, whenever and from wherever they came.
+  func areSame(as other: Credentials) -> Bool {
+    accessKeyID == other.accessKeyID && secretAccessKey == other.secretAccessKey
+      && sessionToken == other.sessionToken
   }
 }
 
 /// Messages and logs never show a secret, whoever prints the value.
 extension Credentials: CustomStringConvertible, CustomDebugStringConvertible {
-  public var description: String { "keys \(accessKeyID.prefix(4))… from \(source)" }
+  public var description: String {
+    let until = expires.map { ", until \(AWSTime.text($0))" } ?? ""
+    return "keys \(accessKeyID.prefix(4))… from \(source)\(until)"
+  }
   public var debugDescription: String { description }
 }
 

@@ -116,7 +116,10 @@ public final class SigV4Signer: Sendable {
       ? value.split(separator: " ", omittingEmptySubsequences: true).joined(separator: " ") : value
   }
 
-  private static func hex(_ bytes: some Sequence<UInt8>) -> String {
+  /// Hexadecimal SHA-256 of a body.
+  static func hash(of body: [UInt8]) -> String { hex(SHA256.hash(data: body)) }
+
+  static func hex(_ bytes: some Sequence<UInt8>) -> String {
     let digits = Array("0123456789abcdef".utf8)
     var text: [UInt8] = []
     for byte in bytes {

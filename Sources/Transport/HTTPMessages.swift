@@ -16,16 +16,19 @@ public struct HTTPRequest: Sendable {
   public var body: [UInt8]
   /// A unix socket to connect to instead of the address in `url`.
   public var unixSocketPath: String?
+  /// Goes there itself, whatever proxy the environment names: services of this machine's own.
+  public var bypassesProxy: Bool
 
   public init(
     method: Method = .get, url: String, headers: [(name: String, value: String)] = [],
-    body: [UInt8] = [], unixSocketPath: String? = nil
+    body: [UInt8] = [], unixSocketPath: String? = nil, bypassesProxy: Bool = false
   ) {
     self.method = method
     self.url = url
     self.headers = headers
     self.body = body
     self.unixSocketPath = unixSocketPath
+    self.bypassesProxy = bypassesProxy
   }
 }
 

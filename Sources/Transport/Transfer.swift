@@ -84,6 +84,8 @@ final class Transfer {
     startedAt = .now
     easy.set(CURLOPT_URL, request.url)
     easy.set(CURLOPT_UNIX_SOCKET_PATH, request.unixSocketPath)
+    // nil: no_proxy of the environment says.
+    easy.set(CURLOPT_NOPROXY, request.bypassesProxy ? "*" : nil)
     setMethod(request)
     setHeaders(request)
   }

@@ -15,6 +15,7 @@ import Testing
     [
       "AWS_CONFIG_FILE": try folder.file("config", text: config),
       "AWS_SHARED_CREDENTIALS_FILE": try folder.file("credentials", text: credentials),
+      "AWS_EC2_METADATA_DISABLED": "true",
     ].merging(more) { $1 }
   }
 
@@ -117,31 +118,11 @@ import Testing
     #expect(failure(file)?.detail.contains("aws_secret_access_key") == true)
   }
 
-  @Test(arguments: [
-    "role_arn = arn:aws:iam::1:role/x\nsource_profile = default", "sso_session = corp",
-    "sso_start_url = https://x", "credential_process = /bin/keys",
-    "web_identity_token_file = /token",
-  ])
-  func sourcesThatAreNotBuiltAreNamed(setting: String) throws {
-    let error = try #require(
-      try failure(environment(config: "[default]\n\(setting)\n")))
-    #expect(error.kind == .unsupported)
-    #expect(error.detail.contains(setting.prefix { $0 != " " }))
-    #expect(error.detail.contains("not supported yet"))
-  }
-
-  @Test(arguments: ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI"])
-  func variablesThatAreNotBuiltAreNamed(variable: String) throws {
-    let error = try #require(try failure(environment([variable: "x"])))
-    #expect(error.kind == .unsupported)
-    #expect(error.detail.contains(variable))
-  }
-
   @Test func aRoleIsNeverReplacedByTheKeysBesideIt() throws {
     let variables = try environment(
       config: "[default]\nrole_arn = arn:aws:iam::1:role/x\n",
       credentials: "[default]\n" + Self.keys)
-    #expect(failure(variables)?.kind == .unsupported)
+    #expect(failure(variables)?.detail.contains("neither source_profile nor") == true)
   }
 
   @Test func brokenFileNamesItsLine() throws {

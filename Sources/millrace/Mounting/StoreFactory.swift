@@ -116,16 +116,16 @@ enum StoreFactory {
       profile: settings.profile, region: settings.region, endpointURL: settings.endpointURL,
       noSignRequest: settings.noSignRequest)
     let access = try CredentialsResolver(options: choice, environment: settings.environment)
-      .resolve(for: "s3://\(bucket)")
+      .resolve(for: "s3://\(bucket)", caBundle: settings.caBundle, log: log)
     let transport = transport(
-      settings, caBundle: settings.caBundle ?? access.caBundle, metrics, log)
+      settings, caBundle: access.caBundle, metrics, log)
     do {
       var options = S3Options(
         bucket: bucket, endpointURL: access.endpointURL, region: access.region,
         pathStyle: settings.pathStyle ?? access.pathStyle)
       options.verifiesETag = settings.verifiesETag
       let store = try S3Store(
-        options: options, credentials: FixedCredentials(access.credentials), transport: transport,
+        options: options, credentials: access.provider, transport: transport,
         metrics: metrics)
       let folder = prefix.isEmpty ? "" : "/" + prefix.dropLast()
       return Mounted(

@@ -1,0 +1,111 @@
+import Glibc
+import ObjectStore
+import Posix
+import Transport
+
+/// Keys of an ECS task or an EKS pod (Pod Identity), from the address in the environment.
+struct ContainerSource: CredentialsSource {
+  let url: String
+  let environment: [String: String]
+
+  var name: String { "container" }
+
+  /// `nil`: the environment names none. Throws for an address that secrets must not be asked of.
+  init?(environment: [String: String]) throws(StoreError) {
+    self.environment = environment
+    if let path = environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] {
+      guard path.hasPrefix("/") else {
+        throw Self.wrong("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must begin with '/'")
+      }
+      url = "http://169.254.170.2" + path
+    } else if let full = environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] {
+      guard Self.isAllowed(full) else {
+        throw Self.wrong(
+          "AWS_CONTAINER_CREDENTIALS_FULL_URI must be https, or an address of this machine, ECS or EKS"
+        )
+      }
+      url = full
+    } else {
+      return nil
+    }
+  }
+
+  private static func wrong(_ detail: String) -> StoreError {
+    StoreError(.badCredentials, store: "container", detail: detail)
+  }
+
+  /// https anywhere; http on loopback and at the link-local addresses of ECS and EKS.
+  static func isAllowed(_ url: String) -> Bool {
+    let lower = url.lowercased()
+    if lower.hasPrefix("https://") { return lower.utf8.count > 8 }
+    guard lower.hasPrefix("http://") else { return false }
+    let authority = lower.dropFirst(7).prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+    guard !authority.contains("@") else { return false }
+    var host = authority
+    if host.hasPrefix("[") {
+      guard let close = host.firstIndex(of: "]") else { return false }
+      host = host[host.index(after: host.startIndex)..<close]
+    } else {
+      host = host.prefix { $0 != ":" }
+    }
+    if ["localhost", "169.254.170.2", "169.254.170.23", "fd00:ec2::23", "::1"].contains(host) {
+      return true
+    }
+    var address = in_addr()
+    return inet_pton(AF_INET, String(host), &address) == 1
+      && UInt32(bigEndian: address.s_addr) >> 24 == 127
+  }
+
+  func fetch(deadline: Instant) throws(StoreError) -> Credentials {
+    var headers: [(name: String, value: String)] = [("accept", "application/json")]
+    if let token = try token() { headers.append(("authorization", token)) }
+    let request = HTTPRequest(
+      url: url, headers: headers, bypassesProxy: url.lowercased().hasPrefix("http://"))
+    let reply = try KeysClient(name: name).send(
+      KeysClient.Request(http: request, timeout: .seconds(2), tries: 3), deadline: deadline)
+    guard reply.status == 200 else {
+      throw refused("the container's key service refuses (\(reply.words))")
+    }
+    return try ServiceKeys.read(reply.body, source: name)
+  }
+
+  /// The file is rewritten by the container's agent, so it is read each time.
+  private func token() throws(StoreError) -> String? {
+    guard let file = environment["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] else {
+      let token = environment["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+      if let token, !token.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) {
+        throw refused("AWS_CONTAINER_AUTHORIZATION_TOKEN has a line break or control character")
+      }
+      return token
+    }
+    return try SecretFile.read(
+      file, what: "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", source: name)
+  }
+}
+
+/// A token in a small file.
+enum SecretFile {
+  /// The content, without white space round it.
+  static func read(
+    _ path: String, what: String, source: String
+  ) throws(StoreError) -> String {
+    func refused(_ why: String) -> StoreError {
+      StoreError(
+        .badCredentials, store: source, detail: "cannot read \(path) (\(what)): \(why)")
+    }
+    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard file >= 0 else { throw refused(String(cString: strerror(errno))) }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 64 << 10)
+    let count = Glibc.read(file, &bytes, bytes.count)
+    guard count >= 0 else { throw refused(String(cString: strerror(errno))) }
+    guard count < bytes.count else { throw refused("larger than 64 KiB") }
+    let space: (UInt8) -> Bool = { $0 <= 0x20 }
+    var token = bytes[..<count].drop(while: space)
+    while let last = token.last, space(last) { token.removeLast() }
+    guard !token.isEmpty, token.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else {
+      throw refused(token.isEmpty ? "it is empty" : "it holds a line break or other characters")
+    }
+    return String(decoding: token, as: UTF8.self)
+  }
+}

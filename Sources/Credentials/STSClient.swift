@@ -1,0 +1,107 @@
+import Crypto
+import Glibc
+import ObjectStore
+import Posix
+import Transport
+
+/// The service that turns one identity into another for a while.
+struct STSClient {
+  /// "https://sts.eu-west-1.amazonaws.com".
+  let endpoint: String
+  let region: String
+  var caBundle: String?
+
+  /// `endpoint`: of the environment or profile, in place of the region's own.
+  init(endpoint: String?, region: String?, isLegacy: Bool = false, caBundle: String? = nil) {
+    self.caBundle = caBundle
+    if let endpoint {
+      var text = endpoint
+      while text.hasSuffix("/") { text.removeLast() }
+      self.endpoint = text
+      self.region = region ?? "us-east-1"
+    } else if let region, !isLegacy || region.hasPrefix("cn-") || region.hasPrefix("us-gov-") {
+      let suffix = region.hasPrefix("cn-") ? "amazonaws.com.cn" : "amazonaws.com"
+      self.endpoint = "https://sts.\(region).\(suffix)"
+      self.region = region
+    } else {
+      self.endpoint = "https://sts.amazonaws.com"
+      self.region = "us-east-1"
+    }
+  }
+
+  /// `keys`: what the request is signed with; `nil`: the token in `parameters` speaks for itself.
+  func call(
+    _ action: String, _ parameters: [(name: String, value: String)], signedBy keys: Credentials?,
+    source: String, deadline: Instant
+  ) throws(StoreError) -> Credentials {
+    let form = ([("Action", action), ("Version", "2011-06-15")] + parameters)
+      .map {
+        "\(PercentEncoding.encode($0.0.utf8))=\(PercentEncoding.encode($0.1.utf8))"
+      }.joined(separator: "&")
+    let body = Array(form.utf8)
+    var headers: [(name: String, value: String)] = [
+      ("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+    ]
+    guard let (host, path) = Self.split(endpoint) else {
+      throw StoreError(
+        .badCredentials, store: source, detail: "'\(endpoint)' is no address of an STS service")
+    }
+    if let keys {
+      let input = SigningInput(
+        method: "POST", host: host, path: path, payloadHash: SigV4Signer.hash(of: body),
+        time: Int64(time(nil)))
+      headers += SigV4Signer(service: "sts").headers(for: input, credentials: keys, region: region)
+    }
+    let isLocal = host.hasPrefix("127.") || host.hasPrefix("localhost") || host.hasPrefix("[::1]")
+    let request = HTTPRequest(
+      method: .post, url: endpoint + (path == "/" ? "/" : ""), headers: headers, body: body,
+      bypassesProxy: isLocal)
+    let reply = try KeysClient(name: source, caBundle: caBundle).send(
+      KeysClient.Request(http: request), deadline: deadline)
+    let text = String(decoding: reply.body, as: UTF8.self)
+    guard reply.status == 200 else {
+      let code = Self.element("Code", in: text).map { " \($0)" } ?? ""
+      let message = Self.element("Message", in: text).map { ": \($0.prefix(300))" } ?? ""
+      throw StoreError(
+        .badCredentials, store: source,
+        detail: "\(action) is refused: HTTP \(reply.status)\(code)\(message)")
+    }
+    guard let id = Self.element("AccessKeyId", in: text),
+      let secret = Self.element("SecretAccessKey", in: text),
+      let token = Self.element("SessionToken", in: text),
+      let expires = Self.element("Expiration", in: text).flatMap(AWSTime.parse)
+    else {
+      throw StoreError(
+        .badCredentials, store: source, detail: "\(action): the answer has no keys in it")
+    }
+    return try Credentials(
+      accessKeyID: id, secretAccessKey: secret, sessionToken: token, source: source,
+      expires: expires
+    ).checked()
+  }
+
+  /// Host as in the Host header, and path.
+  private static func split(_ url: String) -> (host: String, path: String)? {
+    for (scheme, port) in [("https://", ":443"), ("http://", ":80")]
+    where url.lowercased().hasPrefix(scheme) {
+      let rest = url.dropFirst(scheme.count)
+      var host = String(rest.prefix { $0 != "/" }).lowercased()
+      let path = String(rest.dropFirst(host.count))
+      if host.hasSuffix(port) { host.removeLast(port.count) }
+      return host.isEmpty ? nil : (host, path.isEmpty ? "/" : path)
+    }
+    return nil
+  }
+
+  /// The text of the first element of that name; keys and times hold no markup.
+  static func element(_ name: String, in text: String) -> String? {
+    guard let start = text.firstRange(of: "<\(name)>"),
+      let end = text[start.upperBound...].firstRange(of: "</\(name)>")
+    else { return nil }
+    let content = text[start.upperBound..<end.lowerBound]
+    let trimmed = content.drop(while: \.isWhitespace)
+    guard let last = trimmed.lastIndex(where: { !$0.isWhitespace }) else { return nil }
+    return String(trimmed[...last])
+      .replacing("&quot;", with: "\"").replacing("&amp;", with: "&")
+  }
+}
