@@ -1,10 +1,10 @@
 import Glibc
 
 /// Times as AWS's services write them.
-enum AWSTime {
+public enum AWSTime {
   /// "2026-11-23T20:00:00Z", also with a fraction, or "+00:00" (or any other offset) in place of "Z". Seconds
   /// since 1970.
-  static func parse(_ text: String) -> Int64? {
+  public static func parse(_ text: String) -> Int64? {
     let bytes = Array(text.utf8)
     guard bytes.count >= 20, bytes[4] == 0x2D, bytes[7] == 0x2D, bytes[13] == 0x3A,
       bytes[16] == 0x3A

@@ -33,6 +33,12 @@ public struct ResolvedAccess: Sendable {
   public var endpointURL: String?
   /// `addressing_style` of the profile's s3 block; `nil`: not said.
   public var pathStyle: Bool?
+  /// Switches of AWS's endpoints; they hold where no endpoint is named.
+  public var usesDualStack = false
+  public var usesFIPS = false
+  public var accelerates = false
+  /// `nil`: not said.
+  public var usesARNRegion: Bool?
   /// PEM file of AWS_CA_BUNDLE or the profile's `ca_bundle`.
   public var caBundle: String?
 }
@@ -79,9 +85,27 @@ public struct CredentialsResolver: Sendable {
     if region == nil, endpointURL == nil, let instance = found?.2 as? InstanceSource {
       region = instance.region(deadline: .now + .seconds(5))
     }
-    return ResolvedAccess(
+    var access = ResolvedAccess(
       credentials: found?.0, provider: found?.1 ?? FixedCredentials(nil), region: region,
       endpointURL: endpointURL, pathStyle: pathStyle(profile), caBundle: bundle)
+    setVariants(of: &access, profile)
+    return access
+  }
+
+  private func setVariants(of access: inout ResolvedAccess, _ profile: ProfileFile.Section) {
+    func isOn(_ variable: String?, _ text: String?) -> Bool? {
+      (variable.flatMap { environment[$0] } ?? text).map { $0.lowercased() == "true" }
+    }
+    let s3 = profile.nested("s3") ?? [:]
+    access.usesARNRegion = isOn("AWS_S3_USE_ARN_REGION", s3["use_arn_region"])
+    guard access.endpointURL == nil else { return }
+    access.usesDualStack =
+      isOn(
+        "AWS_USE_DUALSTACK_ENDPOINT",
+        profile.text("use_dualstack_endpoint") ?? s3["use_dualstack_endpoint"])
+      ?? false
+    access.usesFIPS = isOn("AWS_USE_FIPS_ENDPOINT", profile.text("use_fips_endpoint")) ?? false
+    access.accelerates = isOn(nil, s3["use_accelerate_endpoint"]) ?? false
   }
 
   /// Asks the source once, so that what is wrong is told at the mount.

@@ -58,7 +58,7 @@ public final class SigV4Signer: Sendable {
   ) -> [(name: String, value: String)] {
     let stamp = Self.timestamp(input.time)
     var added: [(name: String, value: String)] = [("x-amz-date", stamp)]
-    if service == "s3" { added.append(("x-amz-content-sha256", input.payloadHash)) }
+    if service.hasPrefix("s3") { added.append(("x-amz-content-sha256", input.payloadHash)) }
     if let token = credentials.sessionToken { added.append(("x-amz-security-token", token)) }
     let canonical = Self.canonicalRequest(input, added)
     let date = String(stamp.prefix(8))

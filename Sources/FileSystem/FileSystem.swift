@@ -148,19 +148,27 @@ public final class FileSystem: Sendable {
       switch result {
       case .failure(let error): reply(.failure(error))
       case .success(nil): reply(.failure(.isDirectory))
+      case .success(let found?) where found.seen.isArchived && found.seen.kind == .file:
+        openArchived(node, found, reply)
       case .success(let found?): reply(open(node, found))
       }
     }
   }
 
+  /// A listing does not tell which of the archived objects have been restored: the store is asked.
+  private func openArchived(_ id: NodeID, _ node: Node, _ reply: @escaping Reply<OpenFile>) {
+    store.head(node.path, deadline: .now + options.ioTimeout) { [self] result in
+      if case .success(let now) = result, !now.isArchived { return reply(open(id, node)) }
+      var failure = StoreError(
+        .archived, store: store.displayName, key: node.path, detail: "the object is archived",
+        advice: "restore it in the store (aws s3api restore-object), then open it again")
+      if case .failure(let error) = result { failure = error }
+      reply(.failure(report(failure, during: "open")))
+    }
+  }
+
   private func open(_ id: NodeID, _ node: Node) -> Result<OpenFile, Errno> {
     if node.seen.kind == .folder { return .failure(.isDirectory) }
-    if node.seen.isArchived {
-      let error = StoreError(
-        .archived, store: store.displayName, key: node.path, detail: "the object is archived",
-        advice: "restore it in the store (S3: restore-object), then open it again")
-      return .failure(report(error, during: "open"))
-    }
     // A node is one version for ever, so the pages that the kernel has of it are always right.
     return .success(
       OpenFile(node: id, object: engine.open(version(of: node)), keepsPageCache: true))
@@ -180,7 +188,12 @@ public final class FileSystem: Sendable {
     guard let found, found.seen.kind == .file else { return reply(.failure(.noData)) }
     switch name {
     case "user.millrace.etag" where !found.seen.etag.isEmpty:
-      reply(.success(Array(found.seen.etag.utf8)))
+      reply(.success(Array(VersionTag(found.seen.etag).etag.utf8)))
+    case "user.millrace.version":
+      guard let version = VersionTag(found.seen.etag).version else {
+        return reply(.failure(.noData))
+      }
+      reply(.success(Array(version.utf8)))
     case "user.millrace.key": reply(.success(found.path.bytes))
     case "user.millrace.state":
       reply(.success(Array(engine.residence(of: version(of: found)).rawValue.utf8)))
@@ -194,7 +207,8 @@ public final class FileSystem: Sendable {
     guard node == Self.root || found != nil else { return reply(.failure(.staleNFSFileHandle)) }
     guard let found, found.seen.kind == .file else { return reply(.success([])) }
     let etag = found.seen.etag.isEmpty ? [] : ["user.millrace.etag"]
-    reply(.success(etag + ["user.millrace.key", "user.millrace.state"]))
+    let version = VersionTag(found.seen.etag).version == nil ? [] : ["user.millrace.version"]
+    reply(.success(etag + version + ["user.millrace.key", "user.millrace.state"]))
   }
 
   private func version(of node: Node) -> ObjectVersion {

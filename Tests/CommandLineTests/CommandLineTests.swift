@@ -59,11 +59,20 @@ import Testing
     #expect(try SourceAddress("s3://b", isFolder: none) == .bucket(name: "b", prefix: ""))
     #expect(try SourceAddress("s3://b/", isFolder: none) == .bucket(name: "b", prefix: ""))
     #expect(try SourceAddress("s3://b/a/c", isFolder: none) == .bucket(name: "b", prefix: "a/c/"))
+    for text in ["accesspoint/ap/a/b", "accesspoint:ap/a/b/"] {
+      #expect(
+        try SourceAddress("s3://arn:aws:s3:r:1:" + text, isFolder: none)
+          == .bucket(name: "arn:aws:s3:r:1:accesspoint/ap", prefix: "a/b/"))
+    }
+    #expect(
+      try SourceAddress("s3://arn:aws:s3-outposts:r:1:outpost/o/accesspoint/n/p", isFolder: none)
+        == .bucket(name: "arn:aws:s3-outposts:r:1:outpost/o/accesspoint/n", prefix: "p/"))
     #expect(try SourceAddress("http://h/p/", isFolder: none) == .site(url: "http://h/p/"))
     #expect(try SourceAddress("file:///d", isFolder: none) == .folder(path: "/d"))
     #expect(try SourceAddress("x", isFolder: { _ in true }) == .folder(path: "x"))
     for bad in [
       "", "s3://", "s3:///x", "s3://b u/", "file://d", "ftp://h/", "http:///p", "nowhere", "s3:b",
+      "s3://arn:aws:s3",
     ] {
       #expect(throws: Failure.self, "\(bad)") { try SourceAddress(bad, isFolder: none) }
     }

@@ -1,3 +1,4 @@
+import Credentials
 import Glibc
 import Metrics
 import ObjectStore
@@ -40,7 +41,7 @@ extension HTTPStore {
     guard path.count == 1 || HTTPSite.isPath(path[1...].dropLast()) else {
       throw invalid("the path has an empty segment, \".\" or \"..\"")
     }
-    let authorization = parsed.userInfo.map { "Basic " + base64($0) }
+    let authorization = parsed.userInfo.map { "Basic " + Base64.encode($0) }
     return HTTPSite(
       base: base, authorization: authorization,
       displayName: shown.utf8.last == UInt8(ascii: "/") ? String(shown.dropLast()) : shown,
@@ -74,7 +75,7 @@ extension HTTPStore {
       throw StoreError(.invalidSource, store: "manifest \(shown)", detail: error.reason)
     }
     // The site's own user and password also open a manifest that lies beside the data.
-    let own = parsed.userInfo.map { "Basic " + base64($0) }
+    let own = parsed.userInfo.map { "Basic " + Base64.encode($0) }
     let borrowed = parsed.url.origin == site.base.origin ? site.authorization : nil
     let place = HTTPSite(
       base: parsed.url, authorization: own ?? borrowed, displayName: "manifest \(shown)",
@@ -131,23 +132,6 @@ extension HTTPStore {
     let end = isAddress ? slash : text.endIndex
     guard let at = text[start..<end].lastIndex(of: "@") else { return text }
     return String(text[..<start] + text[text.index(after: at)...])
-  }
-
-  /// RFC 4648.
-  static func base64(_ bytes: [UInt8]) -> String {
-    let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-    var out: [UInt8] = []
-    for start in stride(from: 0, to: bytes.count, by: 3) {
-      let group = bytes[start..<min(start + 3, bytes.count)]
-      var word: UInt32 = 0
-      for byte in group { word = word << 8 | UInt32(byte) }
-      word <<= UInt32(8 * (3 - group.count))
-      for place in 0..<4 {
-        let digit = alphabet[Int(word >> UInt32(18 - 6 * place) & 63)]
-        out.append(place <= group.count ? digit : UInt8(ascii: "="))
-      }
-    }
-    return String(decoding: out, as: UTF8.self)
   }
 }
 

@@ -7,7 +7,6 @@ enum BucketName {
     if name.isEmpty { return "the bucket's name is missing: s3://BUCKET[/PREFIX]" }
     if name.utf8.count > 255 { return "the bucket's name is longer than 255 characters" }
     if name == "." || name == ".." { return "'\(name)' cannot be a bucket's name" }
-    if name.hasPrefix("arn:") { return "access points (arn:…) are not supported yet" }
     for byte in name.utf8 where !isAllowed(byte) {
       return "'\(name)' cannot be a bucket's name: letters, digits, '.', '-' and '_' are allowed"
     }

@@ -23,6 +23,8 @@ final class S3FetchExchange: Exchange {
   private let metrics: StoreMetrics
   private let sink: any FetchSink
   private let key: ObjectKey
+  /// Of a tree as it was; `nil`: the latest.
+  private let objectVersion: String?
   // The transport calls from one thread: the lock is never waited for, it only shows that to the compiler.
   private let state: Lock<State>
 
@@ -34,10 +36,14 @@ final class S3FetchExchange: Exchange {
     self.metrics = metrics
     self.sink = sink
     key = request.version.key
+    var version = request.version
+    let tag = VersionTag(version.etag)
+    version.etag = tag.etag
+    objectVersion = tag.version
     state = Lock(
       State(
         progress: S3FetchProgress(
-          version: request.version, range: request.range, verifiesETag: verifiesETag)))
+          version: version, range: request.range, verifiesETag: verifiesETag)))
   }
 
   var mayBeHedged: Bool { true }
@@ -54,7 +60,8 @@ final class S3FetchExchange: Exchange {
       return (state.attempt, state.progress.headers)
     }
     defer { state.withLock { $0.attempt = attempt } }
-    return try site.request(.get, key: key, headers: headers, attempt: &attempt)
+    let query = objectVersion.map { [(name: "versionId", value: Array($0.utf8))] } ?? []
+    return try site.request(.get, key: key, query: query, headers: headers, attempt: &attempt)
   }
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {

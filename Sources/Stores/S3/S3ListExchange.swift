@@ -17,6 +17,8 @@ final class S3ListExchange: Exchange {
 
   private let request: ListRequest
   private let cursor: ListCursor?
+  /// The versions of this key alone.
+  private let exactKey: ObjectKey?
   private let options: S3Options
   private let site: S3Site
   private let metrics: StoreMetrics
@@ -25,7 +27,8 @@ final class S3ListExchange: Exchange {
   private let state = Lock(State())
 
   init(
-    _ request: ListRequest, options: S3Options, site: S3Site, metrics: StoreMetrics,
+    _ request: ListRequest, exactKey: ObjectKey? = nil, options: S3Options, site: S3Site,
+    metrics: StoreMetrics,
     work: @escaping Worker = { job in
       job()
       return true
@@ -33,6 +36,7 @@ final class S3ListExchange: Exchange {
     completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
   ) {
     self.request = request
+    self.exactKey = exactKey
     cursor = request.cursor.flatMap(ListCursor.init)
     self.options = options
     self.site = site
@@ -57,10 +61,11 @@ final class S3ListExchange: Exchange {
 
   private var query: [(name: String, value: [UInt8])] {
     var query: [(name: String, value: [UInt8])] = [
-      ("delimiter", Array("/".utf8)),
       ("max-keys", Array(String(max(1, min(request.limit, 1000))).utf8)),
-      ("prefix", request.folder.bytes),
+      ("prefix", (exactKey ?? request.folder).bytes),
     ]
+    if exactKey == nil { query.append(("delimiter", Array("/".utf8))) }
+    if options.at != nil { return query + versionQuery }
     if options.encodesListings { query.append(("encoding-type", Array("url".utf8))) }
     if !options.usesListV1 { query.append(("list-type", [UInt8(ascii: "2")])) }
     if let after = request.after, cursor == nil {
@@ -69,6 +74,17 @@ final class S3ListExchange: Exchange {
     if let cursor {
       let name = options.usesListV1 ? "marker" : "continuation-token"
       query.append((name, Array(cursor.token.utf8)))
+    }
+    return query
+  }
+
+  private var versionQuery: [(name: String, value: [UInt8])] {
+    var query: [(name: String, value: [UInt8])] = [("versions", [])]
+    if options.encodesListings { query.append(("encoding-type", Array("url".utf8))) }
+    if let place = cursor.flatMap({ S3VersionListing.Place(token: $0.token) }) {
+      query.append(("key-marker", place.key))
+      // Without it a listing goes on behind the key.
+      if !place.version.isEmpty { query.append(("version-id-marker", Array(place.version.utf8))) }
     }
     return query
   }
@@ -107,7 +123,34 @@ final class S3ListExchange: Exchange {
     return .succeeded
   }
 
+  private func page(of body: [UInt8], at moment: Int64) throws(StoreError) -> ListPage {
+    let listing: S3VersionListing
+    do throws(S3Listing.Malformed) { listing = try S3VersionListing(body) } catch {
+      throw bad("is no S3 listing of versions: \(error.message)")
+    }
+    if listing.isCutOffWithoutMarker {
+      throw bad("is cut off and does not say where it goes on")
+    }
+    let from = cursor.flatMap { S3VersionListing.Place(token: $0.token) }
+    var (page, next) = listing.page(at: moment, from: from)
+    if let exactKey {
+      page.removeItems { !$0.elementsEqual(exactKey.bytes) }
+      // Other keys begin like it; what follows them is none of its versions.
+      if next?.key != exactKey.bytes || next?.isSettled == true { next = nil }
+    } else if let error = settle(&page) {
+      throw error
+    }
+    if let token = next?.token {
+      guard let next = cursor.map({ $0.next(token) }) ?? ListCursor(first: token) else {
+        throw bad("goes round in a circle: a marker came twice")
+      }
+      page.next = next.text
+    }
+    return page
+  }
+
   private func page(of body: [UInt8]) throws(StoreError) -> ListPage {
+    if let moment = options.at { return try page(of: body, at: moment) }
     let listing: S3Listing
     do throws(S3Listing.Malformed) { listing = try S3Listing(body) } catch {
       throw bad("is no S3 listing: \(error.message)")

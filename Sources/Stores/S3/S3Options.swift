@@ -14,6 +14,15 @@ public struct S3Options: Sendable {
   /// characters then cannot be listed.
   public var encodesListings = true
 
+  public var variants = S3Variants()
+  /// The requester pays for requests and traffic of the bucket.
+  public var requesterPays = false
+  /// The account that the bucket must belong to, else every request is refused.
+  public var expectedOwner: String?
+  /// 32 bytes that objects were encrypted with (SSE-C). A secret.
+  public var customerKey: [UInt8]?
+  /// The tree is shown as it was then, seconds since 1970, by the versions that the bucket keeps.
+  public var at: Int64?
   /// An ETag that has the form of an MD5 is taken for the content's.
   public var verifiesETag = false
 
@@ -25,4 +34,17 @@ public struct S3Options: Sendable {
     self.region = region
     self.pathStyle = pathStyle
   }
+}
+
+/// Which of AWS's endpoints is used.
+public struct S3Variants: Sendable, Equatable {
+  /// IPv6 beside IPv4.
+  public var usesDualStack = false
+  public var usesFIPS = false
+  /// Transfer acceleration, by CloudFront's places.
+  public var accelerates = false
+  /// Whether an access point's ARN may name another region than the one in use; `nil`: not said, yes.
+  public var usesARNRegion: Bool?
+
+  public init() {}
 }

@@ -84,7 +84,8 @@ enum S3Reaction: Equatable {
       )
     case "InvalidObjectState":
       return .fail(
-        .archived, "the object is archived", advice: "restore it first (aws s3api restore-object)")
+        .archived, "the object is archived (\(failure.words))",
+        advice: "restore it first (aws s3api restore-object), then open it again")
     case "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded",
       "TooManyRequests", "BandwidthLimitExceeded", "RequestThrottled":
       return .retry(.throttled, isThrottle: true)

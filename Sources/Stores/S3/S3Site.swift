@@ -1,4 +1,5 @@
 import Credentials
+import Crypto
 import Glibc
 import ObjectStore
 import Posix
@@ -18,8 +19,12 @@ final class S3Site: Sendable {
 
   private let learned: Lock<Learned>
   private let credentials: any CredentialsProvider
-  private let signer = SigV4Signer()
+  private let signer: SigV4Signer
   private let isAWS: Bool
+  /// What every request carries.
+  private let always: [(name: String, value: String)]
+  /// What requests for objects carry besides.
+  private let forObjects: [(name: String, value: String)]
 
   init(options: S3Options, credentials: any CredentialsProvider) throws(StoreError) {
     let endpoint = try BucketAddress(options: options)
@@ -27,7 +32,38 @@ final class S3Site: Sendable {
     identity = endpoint.identity
     isAWS = endpoint.place == .aws
     learned = Lock(Learned(endpoint: endpoint))
+    signer = SigV4Signer(service: endpoint.service)
+    var always: [(name: String, value: String)] = []
+    if options.requesterPays { always.append(("x-amz-request-payer", "requester")) }
+    if let owner = options.expectedOwner {
+      always.append(("x-amz-expected-bucket-owner", owner))
+    }
+    self.always = always
+    forObjects = try Self.encryption(options, endpoint)
     self.credentials = credentials
+  }
+
+  /// The headers of SSE-C. The key goes with each request, so never in the clear over a network.
+  private static func encryption(
+    _ options: S3Options, _ address: BucketAddress
+  ) throws(StoreError) -> [(name: String, value: String)] {
+    guard let key = options.customerKey else { return [] }
+    let store = "s3://\(options.bucket)"
+    guard key.count == 32 else {
+      throw StoreError(
+        .invalidSource, store: store, detail: "a customer key has 32 bytes, this one \(key.count)")
+    }
+    let host = address.host.prefix { $0 != ":" }
+    guard address.scheme == "https" || host == "localhost" || host.hasPrefix("127.") else {
+      throw StoreError(
+        .invalidSource, store: store, detail: "a customer key is not sent without TLS",
+        advice: "give an https --endpoint-url")
+    }
+    let prefix = "x-amz-server-side-encryption-customer-"
+    return [
+      (prefix + "algorithm", "AES256"), (prefix + "key", Base64.encode(key)),
+      (prefix + "key-md5", Base64.encode(Array(Insecure.MD5.hash(data: key)))),
+    ]
   }
 
   /// What one exchange remembers of its requests, so that each lesson is drawn once.
@@ -55,6 +91,7 @@ final class S3Site: Sendable {
       url += "?" + pairs.map { "\($0.name)=\($0.value)" }.joined(separator: "&")
     }
     attempt.region = endpoint.region
+    let headers = headers + always + (key == nil ? [] : forObjects)
     var request = HTTPRequest(method: method, url: url, headers: headers)
     attempt.keys = nil
     switch try credentials.current() {
@@ -67,7 +104,8 @@ final class S3Site: Sendable {
         method: method.rawValue, host: endpoint.host, path: path, query: pairs,
         headers: headers.filter { $0.name.hasPrefix("x-amz-") },
         time: Int64(time(nil)) + offset)
-      request.headers += signer.headers(for: input, credentials: keys, region: endpoint.region)
+      request.headers += signer.headers(
+        for: input, credentials: keys, region: endpoint.signingRegion)
     }
     return request
   }

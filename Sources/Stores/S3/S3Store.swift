@@ -31,7 +31,8 @@ public final class S3Store: ObjectStore {
     self.metrics = metrics
     site = try S3Site(options: options, credentials: credentials)
     // Directory buckets of S3 Express list in no order.
-    traits = StoreTraits(listsFromAnyName: !options.bucket.hasSuffix("--x-s3"))
+    traits = StoreTraits(
+      listsFromAnyName: !options.bucket.hasSuffix("--x-s3") && options.at == nil)
     displayName = site.displayName
     identity = site.identity
   }
@@ -66,7 +67,35 @@ public final class S3Store: ObjectStore {
     _ key: ObjectKey, deadline: Instant,
     completion: @escaping @Sendable (Result<ObjectAttributes, StoreError>) -> Void
   ) {
+    if options.at != nil {
+      return headOfVersion(key, cursor: nil, deadline: deadline, completion: completion)
+    }
     let exchange = S3HeadExchange(key, site: site, metrics: metrics, completion: completion)
+    transport.start(exchange, deadline: deadline)
+  }
+
+  /// The object as it was: what there is of it is known from the listing of its versions alone.
+  private func headOfVersion(
+    _ key: ObjectKey, cursor: String?, deadline: Instant,
+    completion: @escaping @Sendable (Result<ObjectAttributes, StoreError>) -> Void
+  ) {
+    let request = ListRequest(folder: .root, cursor: cursor, deadline: deadline)
+    let exchange = S3ListExchange(
+      request, exactKey: key, options: options, site: site, metrics: metrics,
+      work: { [worker] in worker.submit($0) },
+      completion: { [weak self] result in
+        switch result {
+        case .failure(let error): completion(.failure(error))
+        case .success(let page):
+          if let found = page.objects.first { return completion(.success(found)) }
+          if let next = page.next, let self {
+            return headOfVersion(key, cursor: next, deadline: deadline, completion: completion)
+          }
+          let error = StoreError(
+            .notFound, store: self?.displayName ?? "", key: key, detail: "no such object then")
+          completion(.failure(error))
+        }
+      })
     transport.start(exchange, deadline: deadline)
   }
 

@@ -1,4 +1,5 @@
 import CEngineShim
+import Credentials
 import Crypto
 import Transport
 
@@ -125,40 +126,5 @@ struct StoreChecksum {
       }
     }
     return sum
-  }
-}
-
-/// Base64 as headers carry it (RFC 4648, padded).
-enum Base64 {
-  /// `nil` for anything else than whole, padded groups of four.
-  static func decode(_ text: String) -> [UInt8]? {
-    let digits = Array(text.utf8)
-    guard !digits.isEmpty, digits.count.isMultiple(of: 4) else { return nil }
-    let padding = digits.suffix(2).filter { $0 == UInt8(ascii: "=") }.count
-    var bytes: [UInt8] = []
-    for group in stride(from: 0, to: digits.count, by: 4) {
-      var word: UInt32 = 0
-      for (place, digit) in digits[group..<group + 4].enumerated() {
-        let isPadding = group + place >= digits.count - padding
-        guard let value = isPadding ? (digit == UInt8(ascii: "=") ? 0 : nil) : value(digit) else {
-          return nil
-        }
-        word = word << 6 | value
-      }
-      bytes += [UInt8(word >> 16 & 0xFF), UInt8(word >> 8 & 0xFF), UInt8(word & 0xFF)]
-    }
-    bytes.removeLast(padding)
-    return bytes
-  }
-
-  private static func value(_ digit: UInt8) -> UInt32? {
-    switch digit {
-    case UInt8(ascii: "A")...UInt8(ascii: "Z"): UInt32(digit - UInt8(ascii: "A"))
-    case UInt8(ascii: "a")...UInt8(ascii: "z"): UInt32(digit - UInt8(ascii: "a")) + 26
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt32(digit - UInt8(ascii: "0")) + 52
-    case UInt8(ascii: "+"): 62
-    case UInt8(ascii: "/"): 63
-    default: nil
-    }
   }
 }

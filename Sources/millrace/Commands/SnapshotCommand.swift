@@ -1,4 +1,5 @@
 import ArgumentParser
+import Credentials
 import Glibc
 import Logging
 import Metrics
@@ -171,6 +172,11 @@ struct SnapshotCommand: ParsableCommand {
 
 /// "2026-11-23 18:00:05 UTC".
 enum UTCTime {
+  /// "2026-11-20", or with a time: "2026-11-20T10:00:00Z", "2026-11-20T10:00:00+01:00". Seconds since 1970.
+  static func parse(_ text: String) -> Int64? {
+    AWSTime.parse(text.utf8.count == 10 ? text + "T00:00:00Z" : text)
+  }
+
   static func text(_ seconds: Int64) -> String {
     var time = time_t(seconds)
     var parts = tm()

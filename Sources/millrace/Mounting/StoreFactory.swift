@@ -124,6 +124,11 @@ enum StoreFactory {
         bucket: bucket, endpointURL: access.endpointURL, region: access.region,
         pathStyle: settings.pathStyle ?? access.pathStyle)
       options.verifiesETag = settings.verifiesETag
+      options.variants = variants(settings, access)
+      options.requesterPays = settings.requesterPays
+      options.expectedOwner = settings.expectedBucketOwner
+      options.customerKey = settings.customerKey
+      options.at = settings.at
       let store = try S3Store(
         options: options, credentials: access.provider, transport: transport,
         metrics: metrics)
@@ -131,11 +136,21 @@ enum StoreFactory {
       return Mounted(
         store: store, prefix: ObjectKey(prefix), name: store.displayName + folder,
         access: access.credentials.map { "\($0)" } ?? "none, requests are not signed",
-        origin: access.endpointURL ?? "https://s3.\(access.region ?? "us-east-1").amazonaws.com")
+        origin: access.endpointURL ?? "https://s3.\(access.region ?? "us-east-1").amazonaws.com",
+        frozenBy: settings.at.map { "the bucket as it was at \(UTCTime.text($0))" })
     } catch {
       transport.shutdown()
       throw error
     }
+  }
+
+  private static func variants(_ settings: Settings, _ access: ResolvedAccess) -> S3Variants {
+    var variants = S3Variants()
+    variants.usesDualStack = settings.usesDualStack || access.usesDualStack
+    variants.usesFIPS = settings.usesFIPS || access.usesFIPS
+    variants.accelerates = settings.accelerates || access.accelerates
+    variants.usesARNRegion = access.usesARNRegion
+    return variants
   }
 
   private static func transport(

@@ -55,6 +55,24 @@ struct OptionValues {
     }
   }
 
+  /// A moment in the past, seconds since 1970: a date, a time of UTC, a number, or how long ago.
+  func moment(_ name: String, _ option: String?) throws(Failure) -> Int64? {
+    let now = Int64(time(nil))
+    return try read(
+      name, option, "a moment in the past, such as 2026-11-20, 2026-11-20T10:00:00Z or 3h (ago)"
+    ) { text in
+      let moment: Int64?
+      if text.utf8.count > 9, text.utf8.allSatisfy({ $0 > 47 && $0 < 58 }) {
+        moment = Int64(text)
+      } else if text.contains("-") {
+        moment = UTCTime.parse(text)
+      } else {
+        moment = TimeText.parse(text).map { now - Int64($0.components.seconds) }
+      }
+      return moment.flatMap { $0 > 0 && $0 <= now ? $0 : nil }
+    }
+  }
+
   /// A file that can be read.
   func file(_ name: String, _ option: String?) throws(Failure) -> String? {
     try read(name, option, "a file that can be read") { access($0, R_OK) == 0 ? realPath($0) : nil }

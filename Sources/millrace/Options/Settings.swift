@@ -1,3 +1,4 @@
+import Credentials
 import Glibc
 import Logging
 
@@ -12,6 +13,15 @@ struct Settings {
   var noSignRequest: Bool
   var pathStyle: Bool?
   var caBundle: String?
+  var usesDualStack: Bool
+  var usesFIPS: Bool
+  var accelerates: Bool
+  var requesterPays: Bool
+  var expectedBucketOwner: String?
+  /// 32 bytes; a secret.
+  var customerKey: [UInt8]?
+  /// Seconds since 1970.
+  var at: Int64?
   var clientCertificate: String?
   var clientKey: String?
   /// Bytes a second; nil: no limit.
@@ -56,6 +66,18 @@ struct Settings {
     noSignRequest = try values.flag("no-sign-request", options.noSignRequest)
     pathStyle = try Settings.pathStyle(options, values)
     caBundle = try values.file("ca-bundle", options.caBundle)
+    usesDualStack = try values.flag("dualstack", options.dualstack)
+    usesFIPS = try values.flag("fips", options.fips)
+    accelerates = try values.flag("accelerate", options.accelerate)
+    requesterPays = try values.flag("requester-pays", options.requesterPays)
+    expectedBucketOwner = values.text("expected-bucket-owner", options.expectedBucketOwner)
+    if let owner = expectedBucketOwner,
+      owner.utf8.count != 12 || !owner.utf8.allSatisfy({ $0 > 47 && $0 < 58 })
+    {
+      throw .usage("--expected-bucket-owner '\(oneLine(owner))': an account has twelve digits")
+    }
+    customerKey = try Settings.customerKey(options, values)
+    at = try values.moment("at", options.at)
     clientCertificate = try values.file("client-cert", options.clientCert)
     clientKey = try values.file("client-key", options.clientKey)
     if clientKey != nil, clientCertificate == nil {
@@ -71,6 +93,12 @@ struct Settings {
     }
     snapshot = values.text("snapshot", options.snapshot)
     cacheFolder = try Settings.cacheFolder(options, environment)
+    if at != nil {
+      guard case .bucket = source else { throw .usage("--at: only buckets keep versions") }
+      if snapshot != nil || manifest != nil {
+        throw .usage("--at excludes --snapshot and --manifest: each says what there is")
+      }
+    }
     if snapshot != nil, manifest != nil {
       throw .usage("--snapshot and --manifest exclude each other: each says what there is")
     }
@@ -114,6 +142,18 @@ struct Settings {
       OptionValues(environment: environment).text("cache-dir", options.cacheDir)
       ?? defaultCache(environment)
     return folder == "none" ? nil : absolutePath(folder)
+  }
+
+  private static func customerKey(
+    _ options: SharedOptions, _ values: OptionValues
+  ) throws(Failure) -> [UInt8]? {
+    guard let path = try values.file("sse-customer-key-file", options.sseCustomerKeyFile) else {
+      return nil
+    }
+    guard let key = CustomerKeyFile.read(path) else {
+      throw .usage("--sse-customer-key-file \(path): expected 32 bytes, plain or in base64")
+    }
+    return key
   }
 
   private static func bandwidth(

@@ -10,6 +10,15 @@ struct SharedOptions: ParsableArguments {
   @Flag(help: "Send requests unsigned, for public buckets.") var noSignRequest = false
   @Flag(help: "The bucket in the path of the URL.") var pathStyle = false
   @Flag(help: "The bucket in the host name.") var virtualHost = false
+  @Flag(help: "AWS's endpoints with IPv6.") var dualstack = false
+  @Flag(help: "AWS's endpoints that keep to FIPS 140.") var fips = false
+  @Flag(help: "AWS's transfer acceleration.") var accelerate = false
+  @Flag(help: "The requester pays for the bucket's requests and traffic.") var requesterPays = false
+  @Option(help: "Account that the bucket must belong to.") var expectedBucketOwner: String?
+  @Option(help: "File with the 32 bytes that objects were encrypted with (SSE-C).")
+  var sseCustomerKeyFile: String?
+  @Option(help: "The tree of a versioned bucket as it was then: 2026-11-20T10:00:00Z, 3h.")
+  var at: String?
   @Option(help: "PEM file of certificate authorities.") var caBundle: String?
   @Option(help: "PEM file of the certificate to show to the store.") var clientCert: String?
   @Option(help: "PEM file of its key, if that lies apart.") var clientKey: String?

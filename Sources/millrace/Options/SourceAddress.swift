@@ -33,6 +33,7 @@ enum SourceAddress: Equatable {
   }
 
   private static func parseBucket(_ text: String, _ rest: String) throws(Failure) -> SourceAddress {
+    if rest.hasPrefix("arn:") { return try parseAccessPoint(text, rest) }
     let parts = rest.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     let name = String(parts[0])
     let allowed = name.utf8.allSatisfy { byte in
@@ -44,6 +45,31 @@ enum SourceAddress: Equatable {
     }
     var prefix = parts.count > 1 ? String(parts[1]) : ""
     if !prefix.isEmpty, !prefix.hasSuffix("/") { prefix += "/" }
+    return .bucket(name: name, prefix: prefix)
+  }
+
+  /// `arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME[/PREFIX]`; on an Outpost `...:outpost/ID/accesspoint/NAME`.
+  /// What stands behind the name is the prefix. The store checks the rest.
+  private static func parseAccessPoint(_ text: String, _ rest: String) throws(Failure)
+    -> SourceAddress
+  {
+    let parts = rest.split(separator: ":", maxSplits: 5, omittingEmptySubsequences: false)
+    guard parts.count == 6 else {
+      throw bad(text, "an access point is arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME")
+    }
+    // Both separators are in use up to the name.
+    var words: [Substring] = []
+    var left = parts[5]
+    let count = left.hasPrefix("outpost") ? 4 : 2
+    while words.count < count - 1, let mark = left.firstIndex(where: { $0 == "/" || $0 == ":" }) {
+      words.append(left[..<mark])
+      left = left[left.index(after: mark)...]
+    }
+    words.append(left.prefix { $0 != "/" })
+    var prefix = String(left.drop { $0 != "/" }.dropFirst())
+    if !prefix.isEmpty, !prefix.hasSuffix("/") { prefix += "/" }
+    let name = (parts[..<5].map(String.init) + [words.joined(separator: "/")]).joined(
+      separator: ":")
     return .bucket(name: name, prefix: prefix)
   }
 

@@ -1,0 +1,69 @@
+import Credentials
+import ObjectStore
+import Testing
+import Transport
+
+@testable import Stores
+
+/// What reading options put into requests.
+@Suite struct ReadingOptionTests {
+  private func request(_ options: S3Options, key: String? = "k") throws -> HTTPRequest {
+    let keys = Credentials(accessKeyID: "K", secretAccessKey: "s", source: "t")
+    let site = try S3Site(options: options, credentials: FixedCredentials(keys))
+    var attempt = S3Site.Attempt()
+    return try site.request(.get, key: key.map { ObjectKey($0) }, attempt: &attempt)
+  }
+
+  private func value(_ name: String, in request: HTTPRequest) -> String? {
+    request.headers.first { $0.name == name }?.value
+  }
+
+  @Test func whatTheUserSaidIsSentAndSigned() throws {
+    var options = S3Options(bucket: "data")
+    options.requesterPays = true
+    options.expectedOwner = "123456789012"
+    options.customerKey = Array(0..<32)
+    let object = try request(options)
+    #expect(value("x-amz-request-payer", in: object) == "requester")
+    #expect(value("x-amz-expected-bucket-owner", in: object) == "123456789012")
+    let prefix = "x-amz-server-side-encryption-customer-"
+    #expect(value(prefix + "algorithm", in: object) == "AES256")
+    #expect(
+      value(prefix + "key", in: object) == "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+    #expect(value(prefix + "key-md5", in: object) == "tP/LI3N87DFaSk0aoqYgzg==")
+    let signature = try #require(value("authorization", in: object))
+    for name in ["x-amz-request-payer", "x-amz-expected-bucket-owner", prefix + "key"] {
+      #expect(signature.contains(name))
+    }
+    // The key is of objects and not of listings.
+    #expect(value(prefix + "key", in: try request(options, key: nil)) == nil)
+  }
+
+  @Test func aCustomerKeyIsNotSentInTheClear() {
+    var options = S3Options(bucket: "data", endpointURL: "http://store.example")
+    options.customerKey = Array(0..<32)
+    #expect(throws: StoreError.self) { try request(options) }
+    options.customerKey = Array(0..<31)
+    options.endpointURL = nil
+    #expect(throws: StoreError.self) { try request(options) }
+  }
+
+  @Test func accessPointsAndZonesAreSignedForTheirService() throws {
+    for (bucket, service) in [
+      ("arn:aws:s3-object-lambda:us-east-1:123456789012:accesspoint/ap", "s3-object-lambda"),
+      ("n--use1-az4--x-s3", "s3express"), ("data", "s3"),
+    ] {
+      let signed = try request(S3Options(bucket: bucket, region: "us-east-1"))
+      #expect(
+        value("authorization", in: signed)?.contains("/us-east-1/\(service)/aws4_request") == true)
+      #expect(value("x-amz-content-sha256", in: signed) != nil)
+    }
+  }
+
+  @Test func base64GoesThereAndBack() {
+    for count in 0..<70 {
+      let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 * 37) }
+      #expect(count == 0 || Base64.decode(Base64.encode(bytes)) == bytes)
+    }
+  }
+}
