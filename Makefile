@@ -3,7 +3,7 @@ SWIFT ?= swift
 PREFIX ?= /usr/local
 RELEASE = -c release --static-swift-stdlib
 
-.PHONY: help setup venv build test lint demo bench allocations profile install clean
+.PHONY: help setup venv build test lint demo bench faults allocations profile install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ bench: ## this mount beside others; ARGS=--help says what can be chosen
 	$(SWIFT) build $(RELEASE) --product MillraceBench
 	$(SWIFT) build $(RELEASE) --product MillraceLink
 	@exec .build/release/MillraceBench $(ARGS)
+
+faults: setup venv ## a store in trouble at full size: 2,000 files, 1 GiB, 16 readers, eight faults at once
+	$(SWIFT) build --build-tests
+	MILLRACE_FAULTS=full $(SWIFT) test --skip-build --filter MountTests.Trouble
 
 allocations: setup ## the test that counts allocations on the path of a hit, of an optimized build
 	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path .build/profile

@@ -93,7 +93,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["Posix", "ObjectStore"], path: "Tests/TestSupport",
       swiftSettings: strict),
     .target(
-      name: "LinkServer", dependencies: ["Posix"], path: "Tests/LinkServer",
+      name: "LinkServer", dependencies: ["Posix", "CEngineShim"], path: "Tests/LinkServer",
       swiftSettings: strict),
     .executableTarget(
       name: "MillraceLink", dependencies: ["LinkServer", arguments], swiftSettings: strict),

@@ -5,13 +5,15 @@ struct Answerer {
   let server: LinkServer
   let request: Request
   let conversation: Conversation
-  private let bucket: String
-  private let key: [UInt8]
+  let bucket: String
+  let key: [UInt8]
+  var link: Link
 
   init(server: LinkServer, request: Request, conversation: Conversation) {
     self.server = server
     self.request = request
     self.conversation = conversation
+    link = server.link
     let parts = request.path.split(
       separator: 0x2f, maxSplits: 1, omittingEmptySubsequences: false)
     bucket = String(decoding: parts.first ?? [], as: UTF8.self)
@@ -86,23 +88,27 @@ struct Answerer {
       status = "206 Partial Content"
       place = "Content-Range: bytes \(part.lowerBound)-\(part.upperBound - 1)/\(entry.size)\r\n"
     }
-    let head =
-      "HTTP/1.1 \(status)\r\nContent-Type: application/octet-stream\r\n\(tag)\(place)Content-Length: \(range.count)\r\n\r\n"
-    guard request.method == "GET", !range.isEmpty else { return send(head, notBefore) }
+    var head =
+      "HTTP/1.1 \(status)\r\nContent-Type: application/octet-stream\r\n\(tag)\(place)Content-Length: \(range.count)\r\n"
+    guard request.method == "GET", !range.isEmpty else { return send(head + "\r\n", notBefore) }
     guard let content = server.objects.open(bucket, key, entry) else {
       return error("404 Not Found", "NoSuchKey", notBefore)
     }
     defer { if case .file(let file) = content { close(file) } }
+    if place.isEmpty, server.keepsChecksums {
+      head += Checksum.header(request, server.objects.bytes(content, range))
+    }
+    head += "\r\n"
     guard send(head, notBefore, more: true) else { return false }
     return body(content, range)
   }
 
   private func body(_ content: Objects.Content, _ range: Range<Int>) -> Bool {
-    let isPaced = server.link.rate > 0
-    var pace = Pace(server.link, from: isPaced ? clockSeconds() : 0)
+    let isPaced = link.rate > 0
+    var pace = Pace(link, from: isPaced ? clockSeconds() : 0)
     var position = range.lowerBound
     while position < range.upperBound {
-      let count = min(server.link.burst, range.upperBound - position)
+      let count = min(link.burst, range.upperBound - position)
       guard sendPart(content, position..<position + count) else { return false }
       position += count
       server.tally.sent(count)

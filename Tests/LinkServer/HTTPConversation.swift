@@ -74,6 +74,18 @@ final class Conversation {
     }
   }
 
+  /// Returns when the client has gone, or the server is stopped.
+  func waitForHangUp() {
+    var byte: UInt8 = 0
+    while recv(socket, &byte, 1, 0) > 0 {}
+  }
+
+  /// The connection ends in a reset, and what it still holds is lost.
+  func resetAtClose() {
+    var option = linger(l_onoff: 1, l_linger: 0)
+    setsockopt(socket, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
+  }
+
   /// Up to `count` bytes of a body; none at its end.
   func take(_ count: Int) -> ArraySlice<UInt8> {
     if input.isEmpty, !fill() { return [] }

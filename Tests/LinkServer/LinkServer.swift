@@ -15,15 +15,19 @@ public final class LinkServer: Sendable {
   let objects: Objects
   let link: Link
   let tally = Tally()
+  /// Objects have a CRC32C, for those who ask for it.
+  let keepsChecksums: Bool
   private let listeners: [CInt]
   private let seeds: Lock<SeededGenerator>
   private let open = Lock<Set<CInt>>([])
+  private let plan = Lock<FaultPlan?>(nil)
 
   /// Listens on `port` (0: any that is free) of each of `addresses`. `folder`: its sub-folders are buckets.
   public init(
     folder: String, link: Link, addresses: [String] = ["127.0.0.1"], port: UInt16 = 0,
-    seed: UInt64 = 1
+    seed: UInt64 = 1, keepsChecksums: Bool = false
   ) throws {
+    self.keepsChecksums = keepsChecksums
     // A client that has gone is an error of sendfile, not the end of the process.
     _ = signal(SIGPIPE, SIG_IGN)
     objects = Objects(folder: folder)
@@ -53,6 +57,9 @@ public final class LinkServer: Sendable {
       prefix: Array(prefix.utf8), folders: folders, files: files, nameLength: nameLength)
     try objects.addTree(bucket, tree)
   }
+
+  /// What goes wrong from now on; nil: nothing.
+  public func setFaults(_ faults: FaultPlan?) { plan.withLock { $0 = faults } }
 
   public var statistics: String { tally.json }
 
@@ -125,10 +132,29 @@ public final class LinkServer: Sendable {
       let answerer = Answerer(server: self, request: request, conversation: conversation)
       tally.began { answerer.count(in: &$0) }
       let wait = link.wait(using: &random)
-      let isAnswered = answerer.answer(notBefore: wait > 0 ? clockSeconds() + wait : 0)
+      let fault = plan.withLock({ $0 })?.fault(
+        request.method, String(decoding: answerer.key, as: UTF8.self), request.headers)
+      let isAnswered = answer(answerer, fault, wait)
       tally.ended()
       guard isAnswered else { return }
     }
+  }
+
+  private func answer(_ answerer: Answerer, _ fault: Fault?, _ wait: Double) -> Bool {
+    var answerer = answerer
+    var wait = wait
+    switch fault {
+    case nil: break
+    case .late(let seconds): wait += seconds
+    case .slow(let rate): answerer.link = Link(firstByte: 0, rate: rate)
+    case .some(let fault):
+      let faulty = FaultyAnswer(
+        server: self, request: answerer.request, conversation: answerer.conversation,
+        bucket: answerer.bucket, key: answerer.key)
+      if wait > 0 { sleep(until: clockSeconds() + wait) }
+      if let isUsable = faulty.answer(fault) { return isUsable }
+    }
+    return answerer.answer(notBefore: wait > 0 ? clockSeconds() + wait : 0)
   }
 
   private func answerAboutItself(_ request: Request, _ conversation: Conversation) -> Bool {

@@ -79,6 +79,21 @@ enum Dates {
   static func http(_ seconds: Int) -> String { format(seconds, "%a, %d %b %Y %H:%M:%S GMT") }
   static func iso(_ seconds: Int) -> String { format(seconds, "%Y-%m-%dT%H:%M:%S.000Z") }
 
+  /// "20261123T111500Z".
+  static func parse(_ stamp: String) -> Int? {
+    let digits = stamp.utf8.compactMap { $0 > 47 && $0 < 58 ? Int($0) - 48 : nil }
+    guard digits.count == 14 else { return nil }
+    func number(_ range: Range<Int>) -> CInt { CInt(digits[range].reduce(0) { $0 * 10 + $1 }) }
+    var parts = tm()
+    parts.tm_year = number(0..<4) - 1900
+    parts.tm_mon = number(4..<6) - 1
+    parts.tm_mday = number(6..<8)
+    parts.tm_hour = number(8..<10)
+    parts.tm_min = number(10..<12)
+    parts.tm_sec = number(12..<14)
+    return timegm(&parts)
+  }
+
   private static func format(_ seconds: Int, _ pattern: String) -> String {
     var time = time_t(seconds)
     var parts = tm()

@@ -45,6 +45,24 @@ final class Objects: Sendable {
     }
   }
 
+  /// A range of an object, copied.
+  func bytes(_ content: Content, _ range: Range<Int>) -> [UInt8] {
+    switch content {
+    case .synthetic: return SyntheticBytes.shared.bytes(range)
+    case .file(let file):
+      var bytes = [UInt8](repeating: 0, count: range.count)
+      var filled = 0
+      while filled < bytes.count {
+        let count = bytes.withUnsafeMutableBytes {
+          pread(file, $0.baseAddress! + filled, $0.count - filled, off_t(range.lowerBound + filled))
+        }
+        guard count > 0 else { break }
+        filled += count
+      }
+      return bytes
+    }
+  }
+
   let folder: String
   private let buckets = Lock<[String: Bucket]>([:])
   private let forests = Lock<[String: SyntheticTrees]>([:])

@@ -72,7 +72,7 @@ struct S3FetchProgress {
       guard let text = head["content-range"], let sent = ContentRange(text) else {
         return .bad("a partial answer without a Content-Range")
       }
-      if sent.total != version.size { return .changed("its size is another") }
+      if sent.total != version.size { return otherSize(sent.total) }
       guard sent.first == position, sent.last == range.upperBound - 1 else {
         return .bad(
           "bytes \(sent.first)-\(sent.last) came where \(position)-\(range.upperBound - 1) were "
@@ -82,7 +82,7 @@ struct S3FetchProgress {
     } else {
       // A 200 is the whole object: right only where that is what was asked for.
       if let text = head["content-length"], UInt64(text) != version.size {
-        return .changed("its size is another")
+        return otherSize(UInt64(text))
       }
       guard position == 0, range.upperBound == version.size else {
         return .bad("the store ignores the Range header")
@@ -93,6 +93,15 @@ struct S3FetchProgress {
       return .bad("a Content-Length of \(text) for \(length) bytes")
     }
     return .good
+  }
+
+  /// With the ETag that is right it is no other version, but an answer that contradicts itself.
+  private func otherSize(_ size: UInt64?) -> Judgement {
+    version.etag.isEmpty
+      ? .changed("its size is another")
+      : .bad(
+        "\(size.map(String.init) ?? "an unreadable number of") bytes under the ETag of \(version.size)"
+      )
   }
 
   /// The body of a good answer comes now. True: it is verified, and counts from its start and as a whole.
