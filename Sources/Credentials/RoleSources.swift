@@ -42,7 +42,7 @@ struct WebIdentitySource: CredentialsSource {
 
   /// The token is read each time: Kubernetes replaces it.
   func fetch(deadline: Instant) throws(StoreError) -> Credentials {
-    let token = try SecretFile.read(tokenFile, what: "the web identity token", source: name)
+    let token = try SecretText.read(tokenFile, what: "the web identity token", source: name)
     return try sts.call(
       "AssumeRoleWithWebIdentity",
       [

@@ -104,7 +104,7 @@ extension MountTests {
         first.stop()
       }
       let back = Lock<LinkServer?>(nil)
-      let return_ = Posix.Thread(named: "return") {
+      let comeback = Posix.Thread(named: "return") {
         outage.join()
         sleep(Self.isFull ? 20 : 6)
         for _ in 0..<100 where back.withLock({ $0 == nil }) {
@@ -116,7 +116,7 @@ extension MountTests {
       }
       try Readers.compare(
         scratch.path("buckets/data"), mount.path, readers: 8, within: .seconds(300))
-      return_.join()
+      comeback.join()
       defer { back.withLock { $0?.stop() } }
       #expect(back.withLock { $0 != nil })
       #expect(try mount.stats()["reads.failures"] == 0)

@@ -11,6 +11,8 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
     var url: HTTPURL
     var contentType: String
     var body: [UInt8]
+    /// The Link header.
+    var link: String?
   }
 
   private let site: HTTPSite
@@ -93,7 +95,8 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
         site.failure(.badReply, key, "the server compressed the reply (\(coding)) unasked"))
     }
     document = Document(
-      url: redirects.current, contentType: head["content-type"] ?? "", body: body)
+      url: redirects.current, contentType: head["content-type"] ?? "", body: body,
+      link: head["link"])
     return .succeeded
   }
 

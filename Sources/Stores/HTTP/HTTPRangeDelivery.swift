@@ -32,6 +32,7 @@ struct HTTPRangeDelivery {
   }
 
   var position: UInt64 { range.lowerBound + delivered }
+  var remaining: UInt64 { range.upperBound - min(position, range.upperBound) }
   var isComplete: Bool { position >= range.upperBound }
 
   var requestHeaders: [(name: String, value: String)] {

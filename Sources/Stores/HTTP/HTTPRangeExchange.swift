@@ -16,6 +16,7 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
   private var refusal: HTTPRangeDelivery.Refusal?
   private var isDelivering = false
   private var drained = 0
+  private var restarts = 0
 
   init(
     site: HTTPSite, delivery: HTTPRangeDelivery, sink: any FetchSink,
@@ -29,11 +30,15 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
 
   var mayBeHedged: Bool { true }
   var isAwaited: Bool { sink.isAwaited }
+  var expectedBytes: Int { Int(clamping: delivery.remaining) }
 
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     site.metrics.getRequests.add()
     (head, refusal, isDelivering, drained) = (nil, nil, false, 0)
-    if redirects == nil { redirects = HTTPRedirects(start: try site.url(of: key)) }
+    if redirects == nil {
+      redirects = HTTPRedirects(start: try site.url(of: key))
+      if let place = site.found.place(of: key) { redirects?.begin(at: place) }
+    }
     return site.request(redirects!.current, headers: delivery.requestHeaders)
   }
 
@@ -44,6 +49,7 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
       refusal = error
       return .reject
     }
+    if let place = redirects, place.hasLeft { site.found.remember(key, at: place.current) }
     if delivery.ignoresRanges { onRangesIgnored() }
     isDelivering = true
     return .stream
@@ -88,6 +94,13 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
     case .isFolder: return .failed(site.failure(.notFound, key, "it is a folder now"))
     case .refused(let reason): return .failed(site.failure(.unsupported, key, reason))
     case .notRedirected: break
+    }
+    // A signed address has run out, or what was there has moved on: the site says where it is now.
+    if redirects?.hasLeft == true, [400, 401, 403, 404, 410].contains(head.status), restarts < 2 {
+      restarts += 1
+      site.found.forget(key)
+      redirects?.restart()
+      return .again
     }
     if head.status == 416 {
       return .failed(site.failure(.changed, key, "the file was changed: it is shorter now"))

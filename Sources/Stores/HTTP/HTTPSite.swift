@@ -1,17 +1,19 @@
 import Metrics
 import ObjectStore
+import Posix
 import Transport
 
 /// What every request to one site has in common: where it goes, what it carries, and what an answer
 /// other than success means.
 struct HTTPSite: Sendable {
   /// The folder that is mounted; its target ends in "/".
-  let base: HTTPURL
-  /// The Authorization header of the user and password in the address. A secret.
-  let authorization: String?
+  var base: HTTPURL
+  let authorization: HTTPAuthorization
   /// The address without user and password.
-  let displayName: String
+  var displayName: String
   let metrics: StoreMetrics
+  /// Where files were last found.
+  let found = RedirectMemory()
   /// Keys are what stands behind the origin in an address, query and all, as it was written.
   var keysAreTargets = false
 
@@ -49,8 +51,8 @@ struct HTTPSite: Sendable {
   ) -> HTTPRequest {
     var headers = headers
     headers.append((name: "Accept-Encoding", value: "identity"))
-    if let authorization, url.origin == base.origin {
-      headers.append((name: "Authorization", value: authorization))
+    if url.origin == base.origin, let header = authorization.header {
+      headers.append((name: "Authorization", value: header))
     }
     return HTTPRequest(url: url.text, headers: headers)
   }
@@ -67,10 +69,13 @@ struct HTTPSite: Sendable {
     switch head.status {
     case 404, 410: return .failed(failure(.notFound, key, said))
     case 401:
+      let shown = authorization.header
+      if authorization.reload(insteadOf: shown) { return .again }
       let advice =
-        authorization == nil
-        ? "give user and password in the address: http://USER:PASSWORD@HOST/"
-        : "check the user and password in the address"
+        shown == nil
+        ? "give user and password in the address (http://USER:PASSWORD@HOST/), --netrc or "
+          + "--bearer-token-file"
+        : "check the user and password, or the token"
       return .failed(failure(.accessDenied, key, said, advice: advice))
     case 403, 407, 451:
       return .failed(
@@ -121,6 +126,12 @@ struct HTTPRedirects {
     current = start
   }
 
+  /// Elsewhere than where it was asked first.
+  var hasLeft: Bool { current.origin != start.origin }
+
+  /// Begins where an earlier redirect led.
+  mutating func begin(at url: HTTPURL) { current = url }
+
   enum Step: Equatable {
     case notRedirected
     case follow
@@ -153,4 +164,32 @@ struct HTTPRedirects {
     current = start
     hops = 0
   }
+}
+
+/// Where a site's redirects led to, such as an address that is signed for a while: asking there again spares
+/// a request for each range. Bounded in number and time; a refusal there forgets it.
+final class RedirectMemory: Sendable {
+  private static let limit = 4096
+  private static let lifetime: Duration = .seconds(300)
+
+  private let places = Lock<[ObjectKey: (url: HTTPURL, until: Instant)]>([:])
+
+  func place(of key: ObjectKey) -> HTTPURL? {
+    places.withLock { places in
+      guard let place = places[key] else { return nil }
+      if place.until > .now { return place.url }
+      places[key] = nil
+      return nil
+    }
+  }
+
+  func remember(_ key: ObjectKey, at url: HTTPURL) {
+    places.withLock { places in
+      // All at once, and seldom: they are found again.
+      if places.count >= Self.limit { places = [:] }
+      places[key] = (url, .now + Self.lifetime)
+    }
+  }
+
+  func forget(_ key: ObjectKey) { places.withLock { $0[key] = nil } }
 }

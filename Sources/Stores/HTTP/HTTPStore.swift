@@ -20,6 +20,8 @@ public final class HTTPStore: ObjectStore {
 
   private let site: HTTPSite
   private let manifest: HTTPManifest?
+  /// Of a hub's repository.
+  private let tree: HubTree?
   private let transport: Transport
   /// Where listings are parsed: the transport's thread has bytes to move.
   private let worker = WorkerPool(named: "http", threads: 1)
@@ -37,14 +39,19 @@ public final class HTTPStore: ObjectStore {
     url text: String, options: HTTPStoreOptions = HTTPStoreOptions(), transport: Transport,
     metrics: StoreMetrics
   ) throws(StoreError) {
-    var site = try Self.makeSite(text, metrics)
+    var site = try Self.makeSite(text, options, metrics)
     site.keysAreTargets = options.keysAreTargets
+    var tree: HubTree?
+    if let hub = options.hub {
+      (site, tree) = try Self.pin(hub, at: site, transport, within: options.manifestTimeout)
+    }
     self.site = site
+    self.tree = tree
     self.transport = transport
     displayName = site.displayName
     identity = site.base.text
     manifest = try Self.loadManifest(options, site, transport)
-    listsExactly.store(manifest?.isExact ?? false, ordering: .relaxed)
+    listsExactly.store(manifest?.isExact ?? (tree != nil), ordering: .relaxed)
   }
 
   /// Ranges are taken to work until a server was seen that ignores them; a listing is taken to need
@@ -64,6 +71,7 @@ public final class HTTPStore: ObjectStore {
       }
       return
     }
+    if let tree { return list(request, of: tree, completion) }
     let url: HTTPURL
     do throws(StoreError) { url = try site.url(of: request.folder) } catch {
       work(request.folder, completion) { .failure(error) }
@@ -77,6 +85,61 @@ public final class HTTPStore: ObjectStore {
       case .failure(let error): completion(missing(request.folder, error))
       case .success(let document):
         work(request.folder, completion) { [self] in page(of: request.folder, document) }
+      }
+    }
+    transport.start(exchange, deadline: request.deadline)
+  }
+
+  /// What a hub says of a file stands in the listing of its folder.
+  private func find(
+    _ key: ObjectKey, cursor: String?, deadline: Instant,
+    completion: @escaping @Sendable (Result<ObjectAttributes, StoreError>) -> Void
+  ) {
+    let end = key.bytes.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0
+    let folder = ObjectKey(bytes: Array(key.bytes[..<end]))
+    list(ListRequest(folder: folder, cursor: cursor, deadline: deadline)) { [self] result in
+      switch result {
+      case .failure(let error): completion(.failure(error))
+      case .success(let page):
+        if let found = page.objects.first(where: { $0.key == key }) {
+          completion(.success(found))
+        } else if let next = page.next {
+          find(key, cursor: next, deadline: deadline, completion: completion)
+        } else {
+          completion(.failure(site.failure(.notFound, key, "no such file")))
+        }
+      }
+    }
+  }
+
+  private func list(
+    _ request: ListRequest, of tree: HubTree,
+    _ completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
+  ) {
+    let next = request.cursor.flatMap { try? tree.listing.resolve($0) }
+    // The hub's own addresses alone: a page that leads elsewhere would be given the token's tree.
+    let url = next?.origin == tree.listing.origin ? next! : tree.url(of: request.folder)
+    let exchange = HTTPDocumentExchange(
+      site: site, url: url, key: request.folder, bytesMax: HTTPIndex.bodyBytesMax,
+      failsFast: request.failsFast
+    ) { [self] result in
+      switch result {
+      case .failure(let error): completion(missing(request.folder, error))
+      case .success(let document):
+        work(request.folder, completion) { [self] in
+          do throws(HubTree.Malformed) {
+            var page = try tree.page(document.body, of: request.folder)
+            page.next = HubTree.next(document.link)
+            if let next = page.next, next == request.cursor {
+              throw HubTree.Malformed(reason: "it goes round in a circle")
+            }
+            listsExactly.store(true, ordering: .relaxed)
+            return .success(page)
+          } catch {
+            let detail = "the hub's listing cannot be read: \(error.reason)"
+            return .failure(site.failure(.badReply, request.folder, detail))
+          }
+        }
       }
     }
     transport.start(exchange, deadline: request.deadline)
@@ -97,6 +160,9 @@ public final class HTTPStore: ObjectStore {
         return
       }
     }
+    if tree != nil {
+      return find(key, cursor: nil, deadline: deadline, completion: completion)
+    }
     let exchange = HTTPHeadExchange(site: site, key: key, onRangesIgnored: rangesIgnored) {
       [promised] result in
       completion(result.map { Self.merge($0, promised) })
@@ -108,7 +174,7 @@ public final class HTTPStore: ObjectStore {
   public func fetch(_ request: FetchRequest, into sink: any FetchSink) -> any FetchTicket {
     let delivery = HTTPRangeDelivery(
       version: request.version, range: request.range,
-      comparesTime: manifest == nil && !site.keysAreTargets)
+      comparesTime: manifest == nil && tree == nil && !site.keysAreTargets)
     let exchange = HTTPRangeExchange(
       site: site, delivery: delivery, sink: sink, onRangesIgnored: rangesIgnored)
     return transport.start(exchange, deadline: request.deadline)

@@ -13,6 +13,15 @@ public struct HTTPStoreOptions: Sendable {
   /// How long the manifest at an address may take.
   public var manifestTimeout: Duration = .seconds(60)
 
+  /// A token, or a file that holds one.
+  public var bearerToken: String?
+  public var bearerTokenFile: String?
+  /// Logins by host; `nil`: none are looked for.
+  public var netrcFile: String?
+  public var netrcIsOptional = false
+  /// The address is a hub's, and this the repository of it that is mounted.
+  public var hub: HubAddress?
+
   /// Keys are what stands behind the origin in an address, query and all: only fetched, never listed.
   public var keysAreTargets = false
 
@@ -21,7 +30,9 @@ public struct HTTPStoreOptions: Sendable {
 
 // How a store is set up.
 extension HTTPStore {
-  static func makeSite(_ text: String, _ metrics: StoreMetrics) throws(StoreError) -> HTTPSite {
+  static func makeSite(
+    _ text: String, _ options: HTTPStoreOptions = HTTPStoreOptions(), _ metrics: StoreMetrics
+  ) throws(StoreError) -> HTTPSite {
     let shown = withoutUserInfo(text)
     func invalid(_ reason: String) -> StoreError {
       StoreError(
@@ -41,7 +52,8 @@ extension HTTPStore {
     guard path.count == 1 || HTTPSite.isPath(path[1...].dropLast()) else {
       throw invalid("the path has an empty segment, \".\" or \"..\"")
     }
-    let authorization = parsed.userInfo.map { "Basic " + Base64.encode($0) }
+    let authorization = try HTTPAuthorization.find(
+      userInfo: parsed.userInfo, options: options, host: base.host)
     return HTTPSite(
       base: base, authorization: authorization,
       displayName: shown.utf8.last == UInt8(ascii: "/") ? String(shown.dropLast()) : shown,
@@ -75,20 +87,76 @@ extension HTTPStore {
       throw StoreError(.invalidSource, store: "manifest \(shown)", detail: error.reason)
     }
     // The site's own user and password also open a manifest that lies beside the data.
-    let own = parsed.userInfo.map { "Basic " + Base64.encode($0) }
-    let borrowed = parsed.url.origin == site.base.origin ? site.authorization : nil
+    let isBeside = parsed.url.origin == site.base.origin && parsed.userInfo == nil
+    let own = try HTTPAuthorization.find(
+      userInfo: parsed.userInfo, options: HTTPStoreOptions(), host: parsed.url.host)
     let place = HTTPSite(
-      base: parsed.url, authorization: own ?? borrowed, displayName: "manifest \(shown)",
-      metrics: site.metrics)
+      base: parsed.url, authorization: isBeside ? site.authorization : own,
+      displayName: "manifest \(shown)", metrics: site.metrics)
+    return try document(
+      parsed.url, of: place, bytesMax: HTTPManifest.bytesMax, transport, within: timeout)
+  }
+
+  /// A document, waited for.
+  private static func document(
+    _ url: HTTPURL, of site: HTTPSite, bytesMax: Int, _ transport: Transport,
+    within timeout: Duration
+  ) throws(StoreError) -> [UInt8] {
     let answer = Monitor<Result<[UInt8], StoreError>?>(nil)
     let exchange = HTTPDocumentExchange(
-      site: place, url: parsed.url, key: nil, bytesMax: HTTPManifest.bytesMax, failsFast: true
+      site: site, url: url, key: nil, bytesMax: bytesMax, failsFast: true
     ) { result in
       answer.signal { $0 = result.map { $0.body } }
     }
     transport.start(exchange, deadline: .now + timeout)
     // The transport ends every exchange by its deadline.
     return try answer.wait { $0 }!.get()
+  }
+
+  /// The tree of a repository of a hub's, pinned to the commit that its revision is now: a mount shows one
+  /// commit to its end. `site` is the hub itself; returned is that of the commit's files.
+  static func pin(
+    _ address: HubAddress, at hub: HTTPSite, _ transport: Transport, within timeout: Duration
+  ) throws(StoreError) -> (site: HTTPSite, tree: HubTree) {
+    func url(_ path: String) -> HTTPURL {
+      var url = hub.base
+      url.target += path
+      return url
+    }
+    var named = hub
+    named.displayName = address.text
+    let revision = HTTPPercent.encodePath(Array((address.revision ?? "main").utf8))
+      .replacing("/", with: "%2F")
+    let found: [UInt8]
+    do throws(StoreError) {
+      found = try document(
+        url("\(address.api)/revision/\(revision)"), of: named, bytesMax: 16 << 20, transport,
+        within: timeout)
+    } catch {
+      var error = error
+      switch error.kind {
+      case .notFound:
+        error.kind = .noSuchStore
+        error.advice =
+          "check owner, name and revision; private repositories need a token (HF_TOKEN)"
+      case .accessDenied:
+        error.advice =
+          "the repository is private or gated: accept its terms on the hub, and give a token "
+          + "(HF_TOKEN, --bearer-token-file, or hf auth login)"
+      default: break
+      }
+      throw error
+    }
+    do throws(HubTree.Malformed) {
+      let (sha, modified) = try HubTree.commit(found)
+      named.base = url("\(address.repository)/resolve/\(sha)/")
+      named.displayName = address.text + (address.revision == sha ? "" : " (\(sha.prefix(12)))")
+      return (named, HubTree(listing: url("\(address.api)/tree/\(sha)/"), modified: modified))
+    } catch {
+      throw StoreError(
+        .badReply, store: address.text, detail: "the hub's answer cannot be read: \(error.reason)",
+        advice: "check HF_ENDPOINT")
+    }
   }
 
   private static func readFile(_ path: String) throws(StoreError) -> [UInt8] {

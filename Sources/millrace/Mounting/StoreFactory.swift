@@ -1,4 +1,5 @@
 import Credentials
+import Glibc
 import Logging
 import Metrics
 import ObjectStore
@@ -92,21 +93,59 @@ enum StoreFactory {
       }
       let store = try FolderStore(folder: folder == "/" ? "" : folder, metrics: metrics)
       return Mounted(store: store, prefix: .root, name: store.displayName)
-    case .site(let url):
-      let transport = transport(settings, caBundle: settings.caBundle, metrics, log)
-      do {
-        let store = try HTTPStore(
-          url: url, options: HTTPStoreOptions(manifest: settings.manifest), transport: transport,
-          metrics: metrics)
-        return Mounted(
-          store: store, prefix: .root, name: store.displayName, origin: url, takesManifest: false)
-      } catch {
-        transport.shutdown()
-        throw error
-      }
+    case .site(let url): return try makeSite(url, hub: nil, settings, metrics, log)
+    case .hub(let hub):
+      let endpoint = settings.environment["HF_ENDPOINT"].flatMap { $0.isEmpty ? nil : $0 }
+      return try makeSite(
+        endpoint ?? "https://huggingface.co", hub: hub, settings, metrics, log)
     case .bucket(let bucket, let prefix):
       return try makeBucket(bucket, prefix, settings, metrics, log)
     }
+  }
+
+  private static func makeSite(
+    _ url: String, hub: HubAddress?, _ settings: Settings, _ metrics: StoreMetrics, _ log: Logger
+  ) throws -> Mounted {
+    let transport = transport(settings, caBundle: settings.caBundle, metrics, log)
+    do {
+      var options = HTTPStoreOptions(manifest: hub == nil ? settings.manifest : nil)
+      options.netrcFile = settings.netrcFile
+      options.bearerTokenFile = settings.bearerTokenFile
+      if settings.bearerTokenFile == nil {
+        options.bearerToken = settings.environment["MILLRACE_BEARER_TOKEN"].flatMap {
+          $0.isEmpty ? nil : $0
+        }
+      }
+      if let hub { setToken(hub, &options, settings.environment) }
+      options.hub = hub
+      let store = try HTTPStore(
+        url: url, options: options, transport: transport, metrics: metrics)
+      let folder = hub.map { ObjectKey($0.path) } ?? .root
+      return Mounted(
+        store: store, prefix: folder,
+        name: store.displayName + (folder == .root ? "" : "/" + (hub?.path.dropLast() ?? "")),
+        origin: url, takesManifest: hub != nil)
+    } catch {
+      transport.shutdown()
+      throw error
+    }
+  }
+
+  /// The hub's own places for a token, where the user named none.
+  private static func setToken(
+    _ hub: HubAddress, _ options: inout HTTPStoreOptions, _ environment: [String: String]
+  ) {
+    guard options.bearerToken == nil, options.bearerTokenFile == nil else { return }
+    func variable(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
+    if let token = variable("HF_TOKEN") {
+      options.bearerToken = token
+      return
+    }
+    let home =
+      variable("HF_HOME") ?? (variable("XDG_CACHE_HOME") ?? (environment["HOME"] ?? "") + "/.cache")
+      + "/huggingface"
+    let file = variable("HF_TOKEN_PATH") ?? home + "/token"
+    if access(file, R_OK) == 0 { options.bearerTokenFile = file }
   }
 
   private static func makeBucket(

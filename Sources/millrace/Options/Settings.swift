@@ -22,6 +22,9 @@ struct Settings {
   var customerKey: [UInt8]?
   /// Seconds since 1970.
   var at: Int64?
+  var bearerTokenFile: String?
+  /// nil: not wanted.
+  var netrcFile: String?
   var clientCertificate: String?
   var clientKey: String?
   /// Bytes a second; nil: no limit.
@@ -78,6 +81,11 @@ struct Settings {
     }
     customerKey = try Settings.customerKey(options, values)
     at = try values.moment("at", options.at)
+    bearerTokenFile = try values.file("bearer-token-file", options.bearerTokenFile)
+    netrcFile = try values.file("netrc-file", options.netrcFile)
+    if netrcFile == nil, try values.flag("netrc", options.netrc) {
+      netrcFile = (environment["HOME"] ?? "") + "/.netrc"
+    }
     clientCertificate = try values.file("client-cert", options.clientCert)
     clientKey = try values.file("client-key", options.clientKey)
     if clientKey != nil, clientCertificate == nil {

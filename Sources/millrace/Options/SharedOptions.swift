@@ -22,6 +22,9 @@ struct SharedOptions: ParsableArguments {
   @Option(help: "PEM file of certificate authorities.") var caBundle: String?
   @Option(help: "PEM file of the certificate to show to the store.") var clientCert: String?
   @Option(help: "PEM file of its key, if that lies apart.") var clientKey: String?
+  @Option(help: "File with a bearer token for web sites and the hub.") var bearerTokenFile: String?
+  @Flag(help: "Look for the host's login in ~/.netrc.") var netrc = false
+  @Option(help: "The same in another file.") var netrcFile: String?
   @Option(help: "Received a second at most: 200MB, 1GiB.") var maxBandwidth: String?
   @Option(help: "Requests sent a second at most.") var maxRequestsPerSecond: String?
   @Flag(name: .customLong("verify-etag"), help: "Take ETags that look like an MD5 for one.")

@@ -1,8 +1,11 @@
+import Stores
+
 /// SOURCE, taken apart.
 enum SourceAddress: Equatable {
   /// `prefix` is empty or ends in "/".
   case bucket(name: String, prefix: String)
   case site(url: String)
+  case hub(HubAddress)
   /// As written, without "file://"; made absolute when it is mounted.
   case folder(path: String)
 
@@ -18,6 +21,12 @@ enum SourceAddress: Equatable {
       throw SourceAddress.bad(oneLine(text), "control characters in it")
     }
     switch text[..<mark.lowerBound].lowercased() {
+    case "hf":
+      guard let hub = HubAddress(text) else {
+        throw SourceAddress.bad(
+          text, "a repository is hf://datasets/OWNER/NAME[@REVISION], hf://OWNER/NAME for a model")
+      }
+      self = .hub(hub)
     case "s3": self = try SourceAddress.parseBucket(text, rest)
     case "http", "https":
       let host = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
@@ -75,7 +84,7 @@ enum SourceAddress: Equatable {
 
   private static func bad(_ text: String, _ reason: String) -> Failure {
     .usage(
-      "source '\(text)': \(reason); a source is s3://BUCKET[/PREFIX], http(s)://HOST/PATH/ or file:///DIR"
+      "source '\(text)': \(reason); a source is s3://BUCKET[/PREFIX], http(s)://HOST/PATH/, hf://datasets/OWNER/NAME or file:///DIR"
     )
   }
 

@@ -8,7 +8,7 @@ import Transport
 
 @Suite struct HTTPURLTests {
   private func site(_ text: String) throws -> HTTPSite {
-    try HTTPStore.makeSite(text, Metrics().store)
+    try HTTPStore.makeSite(text, HTTPStoreOptions(), Metrics().store)
   }
 
   @Test func addressIsTakenApart() throws {
@@ -45,7 +45,7 @@ import Transport
     let secret = try site("http://me:swordfish@host/data/")
     #expect(secret.displayName == "http://host/data")
     #expect(secret.base.text == "http://host/data/")
-    #expect(secret.authorization == "Basic bWU6c3dvcmRmaXNo")
+    #expect(secret.authorization.header == "Basic bWU6c3dvcmRmaXNo")
     for text in [
       "http://me:sword/fish@host/", "http://me:swordfish@ho st/", "http://me:swordfish@host:x/",
     ] {
