@@ -48,9 +48,13 @@ public final class SigV4Signer: Sendable {
   }
 
   private let service: String
+  private let tokenHeader: String
   private let derived = Lock<DerivedKey?>(nil)
 
-  public init(service: String = "s3") { self.service = service }
+  public init(service: String = "s3", tokenHeader: String = "x-amz-security-token") {
+    self.service = service
+    self.tokenHeader = tokenHeader
+  }
 
   /// The headers to add: x-amz-date, x-amz-content-sha256 (S3 alone), x-amz-security-token, authorization.
   public func headers(
@@ -59,7 +63,7 @@ public final class SigV4Signer: Sendable {
     let stamp = Self.timestamp(input.time)
     var added: [(name: String, value: String)] = [("x-amz-date", stamp)]
     if service.hasPrefix("s3") { added.append(("x-amz-content-sha256", input.payloadHash)) }
-    if let token = credentials.sessionToken { added.append(("x-amz-security-token", token)) }
+    if let token = credentials.sessionToken { added.append((tokenHeader, token)) }
     let canonical = Self.canonicalRequest(input, added)
     let date = String(stamp.prefix(8))
     let scope = "\(date)/\(region)/\(service)/aws4_request"

@@ -197,7 +197,7 @@ struct Answerer {
     {
       return error("501 Not Implemented", "NotImplemented", notBefore)
     }
-    let listing = Listing(request: request, bucket: bucket)
+    let listing = Listing(request: request, bucket: bucket, knowsV2: server.knowsListV2)
     guard let head = listing.write(server.objects, into: conversation.page) else {
       return error("404 Not Found", "NoSuchBucket", notBefore)
     }

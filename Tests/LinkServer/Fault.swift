@@ -48,6 +48,8 @@ public struct FaultedRequest: Sendable {
   public var isListing: Bool { key.isEmpty && method == "GET" }
   /// Names in lower case.
   public let headers: [String: String]
+  /// Decoded.
+  public let query: [String: String]
   /// How many of the same method came for the same key before.
   public let number: Int
 }
@@ -83,12 +85,17 @@ public final class FaultPlan: Sendable {
   /// How often something went wrong.
   public var injected: Int { state.withLock { $0.injected } }
 
-  func fault(_ method: String, _ key: String, _ headers: [String: String]) -> Fault? {
+  func fault(_ request: Request, _ key: String) -> Fault? {
+    let method = request.method
     let number = state.withLock { state in
       defer { state.counts["\(method) \(key)", default: 0] += 1 }
       return state.counts["\(method) \(key)", default: 0]
     }
-    let fault = decide(FaultedRequest(method: method, key: key, headers: headers, number: number))
+    let fault = decide(
+      FaultedRequest(
+        method: method, key: key, headers: request.headers,
+        query: Dictionary(request.query.map { ($0.name, $0.value) }) { first, _ in first },
+        number: number))
     if fault != nil { state.withLock { $0.injected += 1 } }
     return fault
   }

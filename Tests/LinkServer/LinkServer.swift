@@ -17,6 +17,8 @@ public final class LinkServer: Sendable {
   let tally = Tally()
   /// Objects have a CRC32C, for those who ask for it.
   let keepsChecksums: Bool
+  /// If not, a listing is one of the first generation, whatever was asked for.
+  let knowsListV2: Bool
   private let listeners: [CInt]
   private let seeds: Lock<SeededGenerator>
   private let open = Lock<Set<CInt>>([])
@@ -25,8 +27,9 @@ public final class LinkServer: Sendable {
   /// Listens on `port` (0: any that is free) of each of `addresses`. `folder`: its sub-folders are buckets.
   public init(
     folder: String, link: Link, addresses: [String] = ["127.0.0.1"], port: UInt16 = 0,
-    seed: UInt64 = 1, keepsChecksums: Bool = false
+    seed: UInt64 = 1, keepsChecksums: Bool = false, knowsListV2: Bool = true
   ) throws {
+    self.knowsListV2 = knowsListV2
     self.keepsChecksums = keepsChecksums
     // A client that has gone is an error of sendfile, not the end of the process.
     _ = signal(SIGPIPE, SIG_IGN)
@@ -133,7 +136,7 @@ public final class LinkServer: Sendable {
       tally.began { answerer.count(in: &$0) }
       let wait = link.wait(using: &random)
       let fault = plan.withLock({ $0 })?.fault(
-        request.method, String(decoding: answerer.key, as: UTF8.self), request.headers)
+        request, String(decoding: answerer.key, as: UTF8.self))
       let isAnswered = answer(answerer, fault, wait)
       tally.ended()
       guard isAnswered else { return }

@@ -9,9 +9,9 @@ struct Listing {
   private let delimiter: String
   private let query: ListQuery
 
-  init(request: Request, bucket: String) {
+  init(request: Request, bucket: String, knowsV2: Bool = true) {
     self.bucket = bucket
-    isV2 = request["list-type"] == "2"
+    isV2 = knowsV2 && request["list-type"] == "2"
     delimiter = request["delimiter"] ?? ""
     let token = request["continuation-token"].map { percentDecoded($0) }
     let start =

@@ -93,6 +93,34 @@ extension MountTests {
       try rig.end()
     }
 
+    /// What a store does not know of listings is found out at the first, and not asked for again.
+    @Test(arguments: ["list-type", "encoding-type", "both"])
+    func listingsAreAskedForInTheWayThatTheStoreKnows(unknown: String) throws {
+      let scratch = try TemporaryFolder("dialect")
+      for index in 0..<2_500 { try scratch.file("buckets/data/d é/\(index)", text: "x") }
+      let server = try LinkServer(
+        folder: scratch.path("buckets"), link: .loopback, knowsListV2: unknown != "list-type")
+      defer { server.stop() }
+      let refused = Lock(0)
+      server.setFaults(
+        FaultPlan { request in
+          let isUnknown =
+            unknown == "both"
+            ? request.query["list-type"] != nil
+            : unknown == "encoding-type" && request.query["encoding-type"] != nil
+          guard request.isListing, isUnknown else { return nil }
+          refused.withLock { $0 += 1 }
+          return .status(501, code: "NotImplemented")
+        })
+      let mount = try MountedMillrace(
+        "s3://data", cache: scratch.path("cache"),
+        options: ["--endpoint-url", "http://127.0.0.1:\(server.port)", "--no-sign-request"])
+      let names = try CommandResult.check(["ls", mount.path + "/d é"]).output
+      #expect(names.split(separator: "\n").count == 2_500)
+      #expect(refused.withLock { $0 } <= 4)
+      try mount.unmount()
+    }
+
     @Test func aClockThatIsWrongIsCorrected() throws {
       let rig = try FaultRig(ioTimeout: 20, isSigned: true) { server in
         server.setFaults(FaultPlan { _ in .skewedClock(by: 86_400 * 3) })

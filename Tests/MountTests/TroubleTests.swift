@@ -33,7 +33,7 @@ extension MountTests {
       for index in 1..<Self.largeMiB {
         let file = open(large, O_WRONLY | O_APPEND)
         defer { close(file) }
-        let turned = noise[(index * 4099)...] + noise[..<(index * 4099)]
+        let turned = noise[(index * 1021)...] + noise[..<(index * 1021)]
         try #require(
           Array(turned).withUnsafeBytes { write(file, $0.baseAddress, $0.count) } == noise.count)
       }

@@ -125,6 +125,16 @@ class Services(http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
         roles = "/latest/meta-data/iam/security-credentials/"
+        if url.path == "/" and url.query == "session=":
+            # S3 Express: the session's token names who opened it.
+            asker = self.headers.get("authorization", "").partition("Credential=")[2].partition("/")[0]
+            if "/s3express/aws4_request" not in self.headers.get("authorization", ""):
+                return self.refuse("AccessDenied", "signed for another service")
+            key, hidden, token = keys("session", asker, str(time.time_ns()))
+            return self.answer(
+                200, f"<CreateSessionResult><Credentials><SessionToken>{token}</SessionToken>"
+                f"<SecretAccessKey>{hidden}</SecretAccessKey><AccessKeyId>{key}</AccessKeyId>"
+                f"<Expiration>{stamp()}</Expiration></Credentials></CreateSessionResult>", "text/xml")
         if url.path.startswith("/latest/"):
             if self.headers.get("x-aws-ec2-metadata-token") != "metadata-token":
                 return self.answer(401, "no", "text/plain")

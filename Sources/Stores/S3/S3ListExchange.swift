@@ -8,6 +8,8 @@ import Transport
 final class S3ListExchange: Exchange {
   private struct State {
     var attempt = S3Site.Attempt()
+    /// How the last request was put.
+    var dialect: S3Site.ListingDialect
     /// A listing that came whole, to be read when the exchange is over.
     var body: [UInt8]?
   }
@@ -24,7 +26,7 @@ final class S3ListExchange: Exchange {
   private let metrics: StoreMetrics
   private let work: Worker
   private let completion: @Sendable (Result<ListPage, StoreError>) -> Void
-  private let state = Lock(State())
+  private let state: Lock<State>
 
   init(
     _ request: ListRequest, exactKey: ObjectKey? = nil, options: S3Options, site: S3Site,
@@ -43,6 +45,7 @@ final class S3ListExchange: Exchange {
     self.metrics = metrics
     self.work = work
     self.completion = completion
+    state = Lock(State(dialect: site.dialect))
   }
 
   var mayBeHedged: Bool { true }
@@ -54,33 +57,39 @@ final class S3ListExchange: Exchange {
       throw site.error(.badReply, key: request.folder, "the listing's cursor is not one of ours")
     }
     metrics.listRequests.add()
-    var attempt = state.withLock { $0.attempt }
+    let dialect = site.dialect
+    var attempt = state.withLock { state in
+      state.dialect = dialect
+      return state.attempt
+    }
     defer { state.withLock { $0.attempt = attempt } }
-    return try site.request(.get, key: nil, query: query, attempt: &attempt)
+    return try site.request(.get, key: nil, query: query(dialect), attempt: &attempt)
   }
 
-  private var query: [(name: String, value: [UInt8])] {
+  private func query(_ dialect: S3Site.ListingDialect) -> [(name: String, value: [UInt8])] {
     var query: [(name: String, value: [UInt8])] = [
       ("max-keys", Array(String(max(1, min(request.limit, 1000))).utf8)),
       ("prefix", (exactKey ?? request.folder).bytes),
     ]
     if exactKey == nil { query.append(("delimiter", Array("/".utf8))) }
-    if options.at != nil { return query + versionQuery }
-    if options.encodesListings { query.append(("encoding-type", Array("url".utf8))) }
-    if !options.usesListV1 { query.append(("list-type", [UInt8(ascii: "2")])) }
+    if options.at != nil { return query + versionQuery(dialect) }
+    if dialect.encodes { query.append(("encoding-type", Array("url".utf8))) }
+    if !dialect.usesV1 { query.append(("list-type", [UInt8(ascii: "2")])) }
     if let after = request.after, cursor == nil {
-      query.append((options.usesListV1 ? "marker" : "start-after", after.bytes))
+      query.append((dialect.usesV1 ? "marker" : "start-after", after.bytes))
     }
     if let cursor {
-      let name = options.usesListV1 ? "marker" : "continuation-token"
+      let name = dialect.usesV1 ? "marker" : "continuation-token"
       query.append((name, Array(cursor.token.utf8)))
     }
     return query
   }
 
-  private var versionQuery: [(name: String, value: [UInt8])] {
+  private func versionQuery(
+    _ dialect: S3Site.ListingDialect
+  ) -> [(name: String, value: [UInt8])] {
     var query: [(name: String, value: [UInt8])] = [("versions", [])]
-    if options.encodesListings { query.append(("encoding-type", Array("url".utf8))) }
+    if dialect.encodes { query.append(("encoding-type", Array("url".utf8))) }
     if let place = cursor.flatMap({ S3VersionListing.Place(token: $0.token) }) {
       query.append(("key-marker", place.key))
       // Without it a listing goes on behind the key.
@@ -111,6 +120,8 @@ final class S3ListExchange: Exchange {
     _ head: HTTPResponseHead, _ body: [UInt8], _ state: inout State
   ) -> Verdict {
     guard head.status == 200 else {
+      let failure = S3Failure(head, body: body)
+      if Self.isAboutItsForm(failure), site.simplifyListings(after: state.dialect) { return .again }
       return site.verdict(
         S3Failure(head, body: body), subject: .listing, key: request.folder,
         attempt: &state.attempt)
@@ -121,6 +132,14 @@ final class S3ListExchange: Exchange {
     }
     state.body = body
     return .succeeded
+  }
+
+  /// A parameter that the store does not know, and not what it says of bucket or keys.
+  private static func isAboutItsForm(_ failure: S3Failure) -> Bool {
+    switch failure.code {
+    case "InvalidArgument", "NotImplemented", "InvalidRequest", "UnsupportedParameter": true
+    default: failure.status == 501 && failure.code.isEmpty
+    }
   }
 
   private func page(of body: [UInt8], at moment: Int64) throws(StoreError) -> ListPage {
@@ -159,6 +178,8 @@ final class S3ListExchange: Exchange {
     if let error = settle(&page) { throw error }
     if listing.isTruncated {
       guard let token = token(of: listing) else {
+        // Asked again, by `S3Store`, in the way of the first generation.
+        if cursor == nil { site.learnListV1() }
         throw bad("is cut off and does not say where it goes on")
       }
       guard let next = cursor.map({ $0.next(token) }) ?? ListCursor(first: token) else {
@@ -171,7 +192,9 @@ final class S3ListExchange: Exchange {
 
   /// Version 1 gives a marker only with a delimiter, and some stores never: it is the last name then.
   private func token(of listing: S3Listing) -> String? {
-    if !options.usesListV1 { return listing.nextToken.flatMap { $0.isEmpty ? nil : $0 } }
+    if !state.withLock({ $0.dialect.usesV1 }) {
+      return listing.nextToken.flatMap { $0.isEmpty ? nil : $0 }
+    }
     let last =
       listing.nextMarker
       ?? (listing.objects.map(\.key) + listing.folders).max()

@@ -23,6 +23,10 @@ public struct S3Options: Sendable {
   public var customerKey: [UInt8]?
   /// The tree is shown as it was then, seconds since 1970, by the versions that the bucket keeps.
   public var at: Int64?
+  /// Directory buckets of S3 Express are read by sessions; if not, each request is signed with the keys.
+  public var usesSessions = true
+  /// PEM file for the requests that open sessions.
+  public var caBundle: String?
   /// An ETag that has the form of an MD5 is taken for the content's.
   public var verifiesETag = false
 

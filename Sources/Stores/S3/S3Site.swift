@@ -1,6 +1,7 @@
 import Credentials
 import Crypto
 import Glibc
+import Logging
 import ObjectStore
 import Posix
 import Transport
@@ -11,8 +12,15 @@ final class S3Site: Sendable {
   let displayName: String
   let identity: String
 
+  /// How the store wants to be asked for listings: found out where it answers wrongly.
+  struct ListingDialect {
+    var usesV1: Bool
+    var encodes: Bool
+  }
+
   private struct Learned {
     var endpoint: BucketAddress
+    var dialect: ListingDialect
     /// Seconds that the store's clock is ahead of ours.
     var clockOffset: Int64 = 0
   }
@@ -26,13 +34,28 @@ final class S3Site: Sendable {
   /// What requests for objects carry besides.
   private let forObjects: [(name: String, value: String)]
 
-  init(options: S3Options, credentials: any CredentialsProvider) throws(StoreError) {
+  init(
+    options: S3Options, credentials: any CredentialsProvider,
+    log: Logger = Logger(label: "s3", factory: { _ in SwiftLogNoOpLogHandler() })
+  ) throws(StoreError) {
     let endpoint = try BucketAddress(options: options)
     displayName = "s3://\(options.bucket)"
     identity = endpoint.identity
     isAWS = endpoint.place == .aws
-    learned = Lock(Learned(endpoint: endpoint))
-    signer = SigV4Signer(service: endpoint.service)
+    learned = Lock(
+      Learned(
+        endpoint: endpoint,
+        dialect: ListingDialect(usesV1: options.usesListV1, encodes: options.encodesListings)))
+    var credentials = credentials
+    var tokenHeader = "x-amz-security-token"
+    if case .zonal = endpoint.kind, options.usesSessions, try credentials.current() != .unsigned {
+      credentials = try BucketSession.open(
+        url: "\(endpoint.scheme)://\(endpoint.host)", host: endpoint.host,
+        region: endpoint.signingRegion, store: displayName, base: credentials,
+        caBundle: options.caBundle, log: log)
+      tokenHeader = BucketSession.tokenHeader
+    }
+    signer = SigV4Signer(service: endpoint.service, tokenHeader: tokenHeader)
     var always: [(name: String, value: String)] = []
     if options.requesterPays { always.append(("x-amz-request-payer", "requester")) }
     if let owner = options.expectedOwner {
@@ -116,15 +139,44 @@ final class S3Site: Sendable {
     return error(.badCredentials, key: key, "waiting for keys: \(what)")
   }
 
+  var dialect: ListingDialect { learned.withLock { $0.dialect } }
+
+  /// The store pages as the first generation does, whatever it was asked for.
+  func learnListV1() { learned.withLock { $0.dialect.usesV1 = true } }
+
+  /// The store refused a listing in the form of `dialect`. False: there is no simpler one.
+  func simplifyListings(after dialect: ListingDialect) -> Bool {
+    learned.withLock { learned in
+      // Another listing may have learnt it meanwhile.
+      if learned.dialect.encodes != dialect.encodes || learned.dialect.usesV1 != dialect.usesV1 {
+        return true
+      }
+      if learned.dialect.encodes {
+        learned.dialect.encodes = false
+      } else if !learned.dialect.usesV1 {
+        learned.dialect = ListingDialect(usesV1: true, encodes: true)
+      } else {
+        return false
+      }
+      return true
+    }
+  }
+
   func endRenewals() { credentials.shutdown() }
 
   /// What to do after an answer that is no success.
   func verdict(
     _ failure: S3Failure, subject: S3Reaction.Subject, key: ObjectKey?, attempt: inout Attempt
   ) -> Verdict {
-    let reaction = S3Reaction.to(
+    var reaction = S3Reaction.to(
       failure, subject: subject, isSigned: attempt.keys != nil, region: attempt.region, isAWS: isAWS
     )
+    // The answer to a HEAD has no body to name the reason: its Date tells.
+    if failure.status == 403, failure.code.isEmpty, attempt.keys != nil,
+      attempt.clockCorrections < 1, let time = failure.serverTime, isFarFromOurs(time)
+    {
+      reaction = .correctClock(serverTime: time)
+    }
     switch reaction {
     case .fail(let kind, let detail, let advice):
       return .failed(error(kind, key: key, detail, advice: advice))
@@ -158,6 +210,14 @@ final class S3Site: Sendable {
       learned.withLock { $0.clockOffset = serverTime - Int64(time(nil)) }
       return .again
     }
+  }
+
+  /// S3 refuses what was signed more than 15 minutes from its own time.
+  private static let skewLimit: UInt64 = 10 * 60
+
+  private func isFarFromOurs(_ serverTime: Int64) -> Bool {
+    let ours = Int64(time(nil)) + learned.withLock { $0.clockOffset }
+    return (ours - serverTime).magnitude > Self.skewLimit
   }
 
   /// What to do after a transfer that gave no answer.

@@ -4,6 +4,7 @@
 /// pure values beside this file: `BucketAddress` (where), `S3Listing` (names), `S3FetchProgress`
 /// (bytes), `S3Reaction` (errors).
 public import Credentials
+public import Logging
 public import Metrics
 public import ObjectStore
 public import Posix
@@ -24,12 +25,13 @@ public final class S3Store: ObjectStore {
   /// store owns the transport: its `shutdown` ends it.
   public init(
     options: S3Options, credentials: any CredentialsProvider, transport: Transport,
-    metrics: StoreMetrics
+    metrics: StoreMetrics,
+    log: Logger = Logger(label: "s3", factory: { _ in SwiftLogNoOpLogHandler() })
   ) throws(StoreError) {
     self.options = options
     self.transport = transport
     self.metrics = metrics
-    site = try S3Site(options: options, credentials: credentials)
+    site = try S3Site(options: options, credentials: credentials, log: log)
     // Directory buckets of S3 Express list in no order.
     traits = StoreTraits(
       listsFromAnyName: !options.bucket.hasSuffix("--x-s3") && options.at == nil)

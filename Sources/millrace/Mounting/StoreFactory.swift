@@ -168,6 +168,9 @@ enum StoreFactory {
       options.expectedOwner = settings.expectedBucketOwner
       options.customerKey = settings.customerKey
       options.at = settings.at
+      options.caBundle = access.caBundle
+      options.usesSessions =
+        settings.environment["AWS_S3_DISABLE_EXPRESS_SESSION_AUTH"]?.lowercased() != "true"
       let store = try S3Store(
         options: options, credentials: access.provider, transport: transport,
         metrics: metrics)

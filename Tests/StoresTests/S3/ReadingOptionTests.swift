@@ -1,5 +1,6 @@
 import Credentials
 import ObjectStore
+import TestSupport
 import Testing
 import Transport
 
@@ -53,11 +54,46 @@ import Transport
       ("arn:aws:s3-object-lambda:us-east-1:123456789012:accesspoint/ap", "s3-object-lambda"),
       ("n--use1-az4--x-s3", "s3express"), ("data", "s3"),
     ] {
-      let signed = try request(S3Options(bucket: bucket, region: "us-east-1"))
+      var options = S3Options(bucket: bucket, region: "us-east-1")
+      options.usesSessions = false
+      let signed = try request(options)
       #expect(
         value("authorization", in: signed)?.contains("/us-east-1/\(service)/aws4_request") == true)
       #expect(value("x-amz-content-sha256", in: signed) != nil)
     }
+  }
+
+  @Test func aDirectoryBucketIsReadBySessions() throws {
+    let folder = try TemporaryFolder("session")
+    let port = try freePorts(1)[0]
+    let services = try ServerProcess(
+      ["python3", Checkout.tools + "/keys.py", "serve", String(port)], port: port,
+      log: folder.path("log"))
+    defer { services.stop() }
+    let keys = Credentials(accessKeyID: "AKIABASE", secretAccessKey: "s", source: "t")
+    var options = S3Options(
+      bucket: "n--use1-az4--x-s3", endpointURL: "http://127.0.0.1:\(port)", region: "us-east-1")
+    let site = try S3Site(options: options, credentials: FixedCredentials(keys))
+    defer { site.endRenewals() }
+    var attempt = S3Site.Attempt()
+    let signed = try site.request(.get, key: ObjectKey("k"), attempt: &attempt)
+    #expect(value("x-amz-s3session-token", in: signed)?.hasPrefix("token-of-ASIA") == true)
+    #expect(value("x-amz-security-token", in: signed) == nil)
+    #expect(value("authorization", in: signed)?.contains("AKIABASE") == false)
+    // An expired session is opened anew, and the request asked again.
+    var failure = S3Failure(status: 400, code: "ExpiredToken")
+    failure.message = "x"
+    guard
+      case .again = site.verdict(
+        failure, subject: .object, key: ObjectKey("k"), attempt: &attempt)
+    else {
+      Issue.record("an expired session is no end")
+      return
+    }
+    options.usesSessions = false
+    let plain = try S3Site(options: options, credentials: FixedCredentials(keys))
+    let direct = try plain.request(.get, key: ObjectKey("k"), attempt: &attempt)
+    #expect(value("authorization", in: direct)?.contains("AKIABASE") == true)
   }
 
   @Test func base64GoesThereAndBack() {
