@@ -3,7 +3,7 @@ SWIFT ?= swift
 PREFIX ?= /usr/local
 RELEASE = -c release --static-swift-stdlib
 
-.PHONY: help setup venv build test lint demo bench faults allocations profile install clean
+.PHONY: help setup venv build test lint demo bench faults fuzz allocations profile install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ bench: ## this mount beside others; ARGS=--help says what can be chosen
 faults: setup venv ## a store in trouble at full size: 2,000 files, 1 GiB, 16 readers, eight faults at once
 	$(SWIFT) build --build-tests
 	MILLRACE_FAULTS=full $(SWIFT) test --skip-build --filter MountTests.Trouble
+
+FUZZ_SECONDS ?= 30
+fuzz: setup ## libFuzzer over every parser of what strangers write, FUZZ_SECONDS each
+	MILLRACE_FUZZ_BUILD=1 $(SWIFT) build --sanitize fuzzer -c release -Xswiftc -enable-testing \
+	  --scratch-path .build/fuzz --product MillraceFuzz
+	@.ci/fuzz $(FUZZ_SECONDS)
 
 allocations: setup ## the test that counts allocations on the path of a hit, of an optimized build
 	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path .build/profile

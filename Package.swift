@@ -130,6 +130,21 @@ let package = Package(
     tests("CommandLineTests", ["millrace", "TestSupport", "Posix", arguments]),
     tests("MillraceBenchTests", ["MillraceBench", "TestSupport", "Posix"]),
     tests("LinkServerTests", ["LinkServer", "TestSupport", "Posix"]),
+    .testTarget(
+      name: "FuzzTests",
+      dependencies: [
+        "Stores", "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "TestSupport",
+      ], swiftSettings: strict),
     tests("MountTests", ["TestSupport", "LinkServer", "Posix", "CEngineShim"]),
   ]
 )
+
+// libFuzzer brings its own main, so this is a target only where `make fuzz` wants it.
+if Context.environment["MILLRACE_FUZZ_BUILD"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "MillraceFuzz",
+      dependencies: ["Stores", "Transport", "Credentials", "ObjectStore", "Posix", "Metrics"],
+      path: "Tests/Fuzz", exclude: ["corpus"],
+      swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+}

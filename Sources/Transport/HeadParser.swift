@@ -61,6 +61,7 @@ struct HeadParser: Sendable {
     }
     guard let colon = text.firstIndex(of: 0x3a) else { return }
     let name = Self.trimmed(text[..<colon])
+    if name.isEmpty { return }
     let value = Self.trimmed(text[(colon + 1)...])
     headers.append((Self.lowercased(name), String(decoding: value, as: UTF8.self)))
   }

@@ -26,6 +26,9 @@ public final class HTTPStore: ObjectStore {
   /// Where listings are parsed: the transport's thread has bytes to move.
   private let worker = WorkerPool(named: "http", threads: 1)
   private let ignoresRanges = Atomic(false)
+  /// Made when a server is seen to ignore ranges.
+  private let madeSpool = Lock<HTTPSpool?>(nil)
+  private let spoolFolder: String
   private let listsExactly = Atomic(false)
 
   static let manifestAdvice = "give a list of the files with --manifest"
@@ -47,6 +50,7 @@ public final class HTTPStore: ObjectStore {
     }
     self.site = site
     self.tree = tree
+    spoolFolder = options.spoolFolder
     self.transport = transport
     displayName = site.displayName
     identity = site.base.text
@@ -172,6 +176,16 @@ public final class HTTPStore: ObjectStore {
 
   @discardableResult
   public func fetch(_ request: FetchRequest, into sink: any FetchSink) -> any FetchTicket {
+    let isWhole = request.range == 0..<request.version.size
+    if ignoresRanges.load(ordering: .relaxed), !isWhole {
+      return spool.fetch(request, into: sink)
+    }
+    return transfer(request, into: sink)
+  }
+
+  private func transfer(
+    _ request: FetchRequest, into sink: any FetchSink
+  ) -> any FetchTicket {
     let delivery = HTTPRangeDelivery(
       version: request.version, range: request.range,
       comparesTime: manifest == nil && tree == nil && !site.keysAreTargets)
@@ -181,6 +195,7 @@ public final class HTTPStore: ObjectStore {
   }
 
   public func shutdown() {
+    madeSpool.withLock { $0 }?.shutdown()
     transport.shutdown()
     worker.shutdown()
   }
@@ -227,6 +242,22 @@ public final class HTTPStore: ObjectStore {
   ) {
     if !worker.submit({ completion(body()) }) {
       completion(.failure(site.failure(.cancelled, key, "shutting down")))
+    }
+  }
+
+  private var spool: HTTPSpool {
+    madeSpool.withLock { made in
+      if let made { return made }
+      let spool = HTTPSpool(folder: spoolFolder, name: displayName) {
+        [unowned self] version, sink in
+        // It ends by standing still or by a refusal, and not by its size.
+        transfer(
+          FetchRequest(
+            version: version, range: 0..<version.size, deadline: .now + .seconds(86_400)),
+          into: sink)
+      }
+      made = spool
+      return spool
     }
   }
 

@@ -19,6 +19,8 @@ public struct HTTPStoreOptions: Sendable {
   /// Logins by host; `nil`: none are looked for.
   public var netrcFile: String?
   public var netrcIsOptional = false
+  /// Where files of servers without ranges are kept while they are read.
+  public var spoolFolder = "/tmp"
   /// The address is a hub's, and this the repository of it that is mounted.
   public var hub: HubAddress?
 

@@ -109,6 +109,7 @@ enum StoreFactory {
     let transport = transport(settings, caBundle: settings.caBundle, metrics, log)
     do {
       var options = HTTPStoreOptions(manifest: hub == nil ? settings.manifest : nil)
+      options.spoolFolder = settings.spoolFolder
       options.netrcFile = settings.netrcFile
       options.bearerTokenFile = settings.bearerTokenFile
       if settings.bearerTokenFile == nil {

@@ -180,6 +180,12 @@ struct Settings {
     }
   }
 
+  /// The cache folder where there is one, else the system's for what is large and short-lived.
+  var spoolFolder: String {
+    if let cacheFolder, FileStatus(of: cacheFolder)?.isFolder == true { return cacheFolder }
+    return environment["TMPDIR"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "/var/tmp"
+  }
+
   private static func pathStyle(_ options: SharedOptions, _ values: OptionValues) throws(Failure)
     -> Bool?
   {

@@ -1,0 +1,266 @@
+import Glibc
+import ObjectStore
+import Posix
+
+/// Large files of a server that ignores ranges: each is downloaded once, into a file without a name, and
+/// every range of it is given from there as soon as it has come.
+///
+/// Bounded: so many files at once, and what nobody asked for lately goes. A range waits until its deadline.
+final class HTTPSpool: Sendable {
+  /// Starts the download of a whole version into a sink.
+  typealias Download = @Sendable (ObjectVersion, any FetchSink) -> any FetchTicket
+
+  private struct Waiter {
+    var request: FetchRequest
+    var sink: any FetchSink
+    var ticket: Ticket
+  }
+
+  /// Closed when the last who reads or writes it lets go.
+  private final class File: Sendable {
+    let raw: CInt
+    init(_ raw: CInt) { self.raw = raw }
+    deinit { close(raw) }
+  }
+
+  private struct Entry {
+    var file: File
+    var received: UInt64 = 0
+    var failure: StoreError?
+    var ticket: (any FetchTicket)?
+    var waiters: [Waiter] = []
+    var usedAt: Instant
+  }
+
+  private struct State {
+    var entries: [ObjectVersion: Entry] = [:]
+    var isStopping = false
+    var hasEnded = false
+  }
+
+  /// Files held at once. One more is refused, not queued: its reader would wait for a whole other file.
+  private static let mostFiles = 8
+  private static let idle: Duration = .seconds(30)
+
+  private let folder: String
+  private let name: String
+  private let download: Download
+  private let state: Monitor<State>
+  private let thread: Thread
+
+  /// `folder`: where the files lie, without names.
+  init(folder: String, name: String, download: @escaping Download) {
+    self.folder = folder
+    self.name = name
+    self.download = download
+    let state = Monitor(State())
+    self.state = state
+    thread = Thread(named: "http-spool") { Self.run(state, name) }
+  }
+
+  func fetch(_ request: FetchRequest, into sink: any FetchSink) -> any FetchTicket {
+    let ticket = Ticket()
+    let waiter = Waiter(request: request, sink: sink, ticket: ticket)
+    let version = request.version
+    enum Start {
+      case joined, begin
+      case refused(String)
+    }
+    let start: Start = state.signal(all: true) { state in
+      if state.isStopping { return .refused("shutting down") }
+      if state.entries[version] != nil {
+        state.entries[version]!.waiters.append(waiter)
+        state.entries[version]!.usedAt = .now
+        return .joined
+      }
+      Self.makeRoom(&state)
+      guard state.entries.count < Self.mostFiles else {
+        return .refused("more than \(Self.mostFiles) files are downloaded whole at once")
+      }
+      guard let file = Self.open(folder) else {
+        return .refused(
+          "no file in \(folder) for the download: \(String(cString: strerror(errno)))")
+      }
+      state.entries[version] = Entry(file: file, waiters: [waiter], usedAt: .now)
+      return .begin
+    }
+    switch start {
+    case .joined: break
+    case .refused(let why):
+      sink.finish(
+        .failure(
+          StoreError(
+            .unsupported, store: name, key: version.key,
+            detail: "the server gives files only as a whole, and \(why)")))
+    case .begin:
+      let transfer = download(version, Sink(version: version, state: state))
+      state.withLock { $0.entries[version]?.ticket = transfer }
+    }
+    return ticket
+  }
+
+  func shutdown() {
+    let tickets = state.signal(all: true) { state in
+      state.isStopping = true
+      return state.entries.values.compactMap(\.ticket)
+    }
+    for ticket in tickets { ticket.cancel() }
+    thread.join()
+  }
+
+  private static func makeRoom(_ state: inout State) {
+    guard state.entries.count >= mostFiles else { return }
+    let idle = state.entries.filter { $0.value.waiters.isEmpty && $0.value.ticket == nil }
+    if let oldest = idle.min(by: { $0.value.usedAt < $1.value.usedAt }) {
+      state.entries[oldest.key] = nil
+    }
+  }
+
+  private static func open(_ folder: String) -> File? {
+    // O_TMPFILE does not reach Swift; a file that is unlinked at once has no name either.
+    var path = Array("\(folder)/.millrace-spool-XXXXXX".utf8CString)
+    let file = mkstemp(&path)
+    guard file >= 0 else { return nil }
+    _ = fcntl(file, F_SETFD, FD_CLOEXEC)
+    unlink(path)
+    return File(file)
+  }
+
+  /// The download's bytes, on the transport's thread.
+  private final class Sink: FetchSink {
+    private let version: ObjectVersion
+    private let state: Monitor<State>
+
+    init(version: ObjectVersion, state: Monitor<State>) {
+      self.version = version
+      self.state = state
+    }
+
+    func receive(_ bytes: UnsafeRawBufferPointer) {
+      guard let entry = state.withLock({ $0.entries[version] }) else { return }
+      let (file, position) = (entry.file, entry.received)
+      var written = 0
+      while written < bytes.count {
+        let count = pwrite(
+          file.raw, bytes.baseAddress! + written, bytes.count - written,
+          off_t(position) + off_t(written))
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { break }
+        written += count
+      }
+      let code = errno
+      state.signal(all: true) { state in
+        state.entries[version]?.received += UInt64(written)
+        if written < bytes.count, state.entries[version]?.failure == nil {
+          state.entries[version]?.failure = StoreError(
+            .unsupported, store: "", key: version.key,
+            detail: "the download cannot be kept: \(String(cString: strerror(code)))")
+        }
+      }
+    }
+
+    func finish(_ result: Result<Void, StoreError>) {
+      state.signal(all: true) { state in
+        state.entries[version]?.ticket = nil
+        if case .failure(let error) = result { state.entries[version]?.failure = error }
+      }
+    }
+  }
+
+  // MARK: The thread that gives
+
+  private enum Turn {
+    case give(Waiter, File)
+    case fail(Waiter, StoreError)
+    case stop([Waiter])
+  }
+
+  private static func run(_ state: Monitor<State>, _ name: String) {
+    while true {
+      let wake = state.withLock { nextDeadline($0) }
+      guard let turn = state.wait(until: wake, for: { nextTurn(&$0, name) }) else { continue }
+      switch turn {
+      case .give(let waiter, let file): give(waiter, file, name)
+      case .fail(let waiter, let error): waiter.sink.finish(.failure(error))
+      case .stop(let waiters):
+        for waiter in waiters {
+          waiter.sink.finish(
+            .failure(
+              StoreError(
+                .cancelled, store: name, key: waiter.request.version.key, detail: "shutting down")))
+        }
+        return
+      }
+    }
+  }
+
+  private static func nextDeadline(_ state: State) -> Instant {
+    let deadlines = state.entries.values.flatMap { $0.waiters.map(\.request.deadline) }
+    return min(deadlines.min() ?? .now + idle, .now + .milliseconds(500))
+  }
+
+  private static func nextTurn(_ state: inout State, _ name: String) -> Turn? {
+    if state.isStopping { return .stop(state.entries.values.flatMap(\.waiters)) }
+    let now = Instant.now
+    for (version, entry) in state.entries {
+      for (index, waiter) in entry.waiters.enumerated() {
+        func error(_ kind: StoreError.Kind, _ detail: String) -> StoreError {
+          StoreError(kind, store: name, key: version.key, detail: detail)
+        }
+        let turn: Turn
+        if waiter.ticket.isCancelled {
+          turn = .fail(waiter, error(.cancelled, "the request was given up"))
+        } else if entry.received >= waiter.request.range.upperBound {
+          turn = .give(waiter, entry.file)
+        } else if let failure = entry.failure {
+          var failure = failure
+          if failure.store.isEmpty { failure.store = name }
+          turn = .fail(waiter, failure)
+        } else if now >= waiter.request.deadline {
+          turn = .fail(
+            waiter,
+            error(
+              .timedOut,
+              "the server gives files only as a whole, and this part has not come in time"))
+        } else {
+          continue
+        }
+        state.entries[version]!.waiters.remove(at: index)
+        state.entries[version]!.usedAt = now
+        return turn
+      }
+      // A download that failed is begun anew by the next who asks; one that nobody needs goes.
+      let isOver = entry.ticket == nil && (entry.failure != nil || now > entry.usedAt + idle)
+      if entry.waiters.isEmpty, isOver { state.entries[version] = nil }
+    }
+    return nil
+  }
+
+  private static func give(_ waiter: Waiter, _ file: File, _ name: String) {
+    let range = waiter.request.range
+    var position = range.lowerBound
+    withUnsafeTemporaryAllocation(byteCount: 128 << 10, alignment: 16) { buffer in
+      while position < range.upperBound {
+        let wanted = Int(min(UInt64(buffer.count), range.upperBound - position))
+        let count = pread(file.raw, buffer.baseAddress, wanted, off_t(position))
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { break }
+        waiter.sink.receive(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+        position += UInt64(count)
+      }
+    }
+    if position == range.upperBound { return waiter.sink.finish(.success(())) }
+    waiter.sink.finish(
+      .failure(
+        StoreError(
+          .serverFailure, store: name, key: waiter.request.version.key,
+          detail: "the download cannot be read back")))
+  }
+}
+
+/// A range that waits in the spool.
+private final class Ticket: FetchTicket {
+  private let cancelled = Lock(false)
+  var isCancelled: Bool { cancelled.withLock { $0 } }
+  func cancel() { cancelled.withLock { $0 = true } }
+}
