@@ -15,7 +15,12 @@ final class CallerWatch: Sendable {
 
   private struct Weak {
     weak var request: ParkedRequest?
+    /// Was there at the last look: most requests are answered before a second one.
+    var isOld = false
   }
+
+  /// Callers looked at in one go: each is a file of /proc. The others have their turn at the next.
+  private static let mostLooks = 64
 
   /// A killed caller waits for so long at most.
   static let interval: Duration = .milliseconds(50)
@@ -47,7 +52,12 @@ final class CallerWatch: Sendable {
       // Strong references are let go outside the lock: the last one of a request answers it.
       let requests = state.withLock { state in
         state.waiting.removeAll { $0.request?.isPending != true }
-        return state.waiting.compactMap(\.request)
+        // The old ones stand first; those looked at go behind them.
+        let old = state.waiting.prefix { $0.isOld }
+        let looked = old.prefix(mostLooks)
+        state.waiting = old.dropFirst(mostLooks) + looked + state.waiting.dropFirst(old.count)
+        for index in state.waiting.indices { state.waiting[index].isOld = true }
+        return looked.compactMap(\.request)
       }
       var fates: [pid_t: Bool] = [:]
       for request in requests {

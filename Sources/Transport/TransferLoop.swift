@@ -189,12 +189,24 @@ final class TransferLoop: @unchecked Sendable {
         continue
       }
       let start = limits.earliest(isAwaited: exchange.isAwaited, now: .now)
-      if start > .now {
+      if start <= .now {
+        ready.removeFirst()
+        beginAttempt(task)
+      } else if limits.earliest(isAwaited: true, now: .now) <= .now, let index = firstAwaited() {
+        // What is only fetched ahead must wait; what somebody waits for need not, and stands behind it.
+        let awaited = ready.remove(at: index)
+        beginAttempt(awaited)
+      } else {
         nextAdmission = start
         return
       }
-      ready.removeFirst()
-      beginAttempt(task)
+    }
+  }
+
+  private func firstAwaited() -> Int? {
+    ready.firstIndex { task in
+      guard case .queued = task.phase else { return false }
+      return task.exchange?.isAwaited == true
     }
   }
 

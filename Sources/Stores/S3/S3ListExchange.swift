@@ -121,7 +121,9 @@ final class S3ListExchange: Exchange {
   ) -> Verdict {
     guard head.status == 200 else {
       let failure = S3Failure(head, body: body)
-      if Self.isAboutItsForm(failure), site.simplifyListings(after: state.dialect) { return .again }
+      if cursor == nil, Self.isAboutItsForm(failure), site.simplifyListings(after: state.dialect) {
+        return .again
+      }
       return site.verdict(
         S3Failure(head, body: body), subject: .listing, key: request.folder,
         attempt: &state.attempt)
