@@ -55,7 +55,8 @@ final class CallerWatch: Sendable {
         // The old ones stand first; those looked at go behind them.
         let old = state.waiting.prefix { $0.isOld }
         let looked = old.prefix(mostLooks)
-        state.waiting = old.dropFirst(mostLooks) + looked + state.waiting.dropFirst(old.count)
+        state.waiting = Array(
+          old.dropFirst(mostLooks) + looked + state.waiting.dropFirst(old.count))
         for index in state.waiting.indices { state.waiting[index].isOld = true }
         return looked.compactMap(\.request)
       }
