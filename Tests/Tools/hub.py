@@ -94,9 +94,9 @@ class Hub(Handler):
             return self.answer(200, json.dumps({
                 "id": "owner/name", "sha": COMMIT, "lastModified": "2026-11-01T10:00:00.000Z",
                 "siblings": [{"rfilename": "README.md"}], "private": False}).encode())
-        if found := re.fullmatch(f"/api/datasets/owner/name/tree/{COMMIT}/?(.*)", path):
+        if found := re.fullmatch(f"/api/datasets/owner/name/tree/(?:main|{COMMIT})/?(.*)", path):
             return self.tree(found[1].rstrip("/"), int(query.get("cursor", 0)), url)
-        if found := re.fullmatch(f"/datasets/owner/name/resolve/{COMMIT}/(.+)", path):
+        if found := re.fullmatch(f"/datasets/owner/name/resolve/(?:main|{COMMIT})/(.+)", path):
             return self.resolve(found[1])
         self.answer(404, b'{"error": "no such page"}')
 
