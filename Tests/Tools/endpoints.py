@@ -25,9 +25,11 @@ def source(folder):
     found = glob.glob(folder + "/botocore-*.tar.gz")
     if not found:
         scratch = f"{folder}.{os.getpid()}"
-        subprocess.run(
-            [sys.executable, "-m", "pip", "download", "-q", "--no-binary", ":all:", "--no-deps",
-             "--no-build-isolation", "-d", scratch, "botocore"], check=True, stdout=sys.stderr)
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-binary", ":all:", "--no-deps",
+                   "-d", scratch, "botocore"]
+        # With the setuptools that are there, else with some that pip gets for it.
+        if subprocess.run(command + ["--no-build-isolation"], stdout=sys.stderr).returncode != 0:
+            subprocess.run(command, check=True, stdout=sys.stderr)
         if not os.path.isdir(folder):
             os.rename(scratch, folder)
         found = glob.glob(folder + "/botocore-*.tar.gz")
