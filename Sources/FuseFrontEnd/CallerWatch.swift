@@ -30,7 +30,7 @@ final class CallerWatch: Sendable {
   init() {
     let state = state
     // It holds nothing but its list, so nobody need wait for its end.
-    Thread(named: "fuse-callers") { CallerWatch.run(state) }.detach()
+    Thread(named: "callers") { CallerWatch.run(state) }.detach()
   }
 
   deinit { stop() }

@@ -26,6 +26,8 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
 
   private var redirects: HTTPRedirects
   private var document: Document?
+  /// The Authorization that was sent last.
+  private var shown: String?
   private var head: HTTPResponseHead?
   private var drained = 0
 
@@ -47,9 +49,11 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
     head = nil
     drained = 0
     // Caddy gives JSON to those who ask; the others give what they are set to.
-    return site.request(
+    let request = site.request(
       redirects.current,
       headers: [(name: "Accept", value: "application/json, text/html;q=0.9, */*;q=0.5")])
+    shown = request.headers.first { $0.name == "Authorization" }?.value
+    return request
   }
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {
@@ -88,7 +92,7 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
       return .failed(site.failure(.accessDenied, key, "the server answered 403", advice: advice))
     }
     guard case .response(_, let body) = outcome, head.status == 200 else {
-      return site.verdict(on: head, key)
+      return site.verdict(on: head, key, shown: shown)
     }
     if let coding = head["content-encoding"], coding.lowercased() != "identity" {
       return .failed(

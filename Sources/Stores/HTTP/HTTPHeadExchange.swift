@@ -15,6 +15,8 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
 
   private var redirects: HTTPRedirects?
   private var asksWhole = false
+  /// The Authorization that was sent last.
+  private var shown: String?
   private var head: HTTPResponseHead?
   private var attributes: ObjectAttributes?
   private var received = 0
@@ -39,8 +41,10 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
     head = nil
     received = 0
     if redirects == nil { redirects = HTTPRedirects(start: try site.url(of: key)) }
-    return site.request(
+    let request = site.request(
       redirects!.current, headers: asksWhole ? [] : [(name: "Range", value: "bytes=0-0")])
+    shown = request.headers.first { $0.name == "Authorization" }?.value
+    return request
   }
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {
@@ -92,7 +96,7 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
           site.failure(.unsupported, key, detail, advice: HTTPStore.manifestAdvice))
       }
       return known(size: UInt64(received), head)
-    default: return site.verdict(on: head, key)
+    default: return site.verdict(on: head, key, shown: shown)
     }
   }
 

@@ -12,6 +12,8 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
 
   private var delivery: HTTPRangeDelivery
   private var redirects: HTTPRedirects?
+  /// The Authorization that was sent last.
+  private var shown: String?
   private var head: HTTPResponseHead?
   private var refusal: HTTPRangeDelivery.Refusal?
   private var isDelivering = false
@@ -39,7 +41,9 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
       redirects = HTTPRedirects(start: try site.url(of: key))
       if let place = site.found.place(of: key) { redirects?.begin(at: place) }
     }
-    return site.request(redirects!.current, headers: delivery.requestHeaders)
+    let request = site.request(redirects!.current, headers: delivery.requestHeaders)
+    shown = request.headers.first { $0.name == "Authorization" }?.value
+    return request
   }
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {
@@ -105,7 +109,7 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
     if head.status == 416 {
       return .failed(site.failure(.changed, key, "the file was changed: it is shorter now"))
     }
-    return site.verdict(on: head, key)
+    return site.verdict(on: head, key, shown: shown)
   }
 
   func finish(_ result: Result<Void, StoreError>) { sink.finish(result) }

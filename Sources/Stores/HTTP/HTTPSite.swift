@@ -12,6 +12,11 @@ struct HTTPSite: Sendable {
   /// The address without user and password.
   var displayName: String
   let metrics: StoreMetrics
+  /// A hub lists gated repositories and refuses their files.
+  var isHub = false
+  static let gateAdvice =
+    "the repository is private or gated: accept its terms on the hub, and give a token "
+    + "(HF_TOKEN, --bearer-token-file, or hf auth login)"
   /// Where files were last found.
   let found = RedirectMemory()
   /// Keys are what stands behind the origin in an address, query and all, as it was written.
@@ -64,22 +69,26 @@ struct HTTPSite: Sendable {
   }
 
   /// What an answer that is neither success nor redirect means.
-  func verdict(on head: HTTPResponseHead, _ key: ObjectKey?) -> Verdict {
+  /// `shown`: the Authorization that was sent.
+  func verdict(on head: HTTPResponseHead, _ key: ObjectKey?, shown: String?) -> Verdict {
     let said = "the server answered \(head.status)"
     switch head.status {
     case 404, 410: return .failed(failure(.notFound, key, said))
     case 401:
-      let shown = authorization.header
-      if authorization.reload(insteadOf: shown) { return .again }
+      if shown != nil, authorization.reload(insteadOf: shown) { return .again }
       let advice =
-        shown == nil
-        ? "give user and password in the address (http://USER:PASSWORD@HOST/), --netrc or "
-          + "--bearer-token-file"
-        : "check the user and password, or the token"
+        isHub
+        ? Self.gateAdvice
+        : shown == nil
+          ? "give user and password in the address (http://USER:PASSWORD@HOST/), --netrc or "
+            + "--bearer-token-file"
+          : "check the user and password, or the token"
       return .failed(failure(.accessDenied, key, said, advice: advice))
     case 403, 407, 451:
       return .failed(
-        failure(.accessDenied, key, said, advice: "check the server's access rules for this path"))
+        failure(
+          .accessDenied, key, said,
+          advice: isHub ? Self.gateAdvice : "check the server's access rules for this path"))
     case 412: return .failed(failure(.changed, key, "the file was changed (\(said))"))
     case 429, 503:
       let seconds = head["retry-after"].flatMap { Int64($0) }

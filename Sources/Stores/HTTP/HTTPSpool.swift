@@ -28,75 +28,86 @@ final class HTTPSpool: Sendable {
     var received: UInt64 = 0
     var failure: StoreError?
     var ticket: (any FetchTicket)?
+    var hasEnded = false
     var waiters: [Waiter] = []
     var usedAt: Instant
   }
 
   private struct State {
     var entries: [ObjectVersion: Entry] = [:]
+    /// For whose file there is no room yet.
+    var pending: [Waiter] = []
     var isStopping = false
-    var hasEnded = false
   }
 
-  /// Files held at once. One more is refused, not queued: its reader would wait for a whole other file.
+  /// Files held at once; who wants one more waits, until its deadline.
   private static let mostFiles = 8
   private static let idle: Duration = .seconds(30)
 
-  private let folder: String
   private let name: String
-  private let download: Download
   private let state: Monitor<State>
   private let thread: Thread
 
   /// `folder`: where the files lie, without names.
   init(folder: String, name: String, download: @escaping Download) {
-    self.folder = folder
     self.name = name
-    self.download = download
     let state = Monitor(State())
     self.state = state
-    thread = Thread(named: "http-spool") { Self.run(state, name) }
+    thread = Thread(named: "http-spool") { Self.run(state, folder, name, download) }
   }
 
   func fetch(_ request: FetchRequest, into sink: any FetchSink) -> any FetchTicket {
     let ticket = Ticket()
     let waiter = Waiter(request: request, sink: sink, ticket: ticket)
-    let version = request.version
-    enum Start {
-      case joined, begin
-      case refused(String)
+    let isTaken = state.signal(all: true) { state in
+      if state.isStopping { return false }
+      if state.entries[request.version] != nil {
+        state.entries[request.version]!.waiters.append(waiter)
+        state.entries[request.version]!.usedAt = .now
+      } else {
+        state.pending.append(waiter)
+      }
+      return true
     }
-    let start: Start = state.signal(all: true) { state in
-      if state.isStopping { return .refused("shutting down") }
+    if !isTaken { Self.fail(waiter, .cancelled, "shutting down", name) }
+    return ticket
+  }
+
+  private static func fail(
+    _ waiter: Waiter, _ kind: StoreError.Kind, _ detail: String, _ name: String
+  ) {
+    waiter.sink.finish(
+      .failure(
+        StoreError(kind, store: name, key: waiter.request.version.key, detail: detail)))
+  }
+
+  /// A file for who waited for room, and its download.
+  private static func begin(
+    _ waiter: Waiter, _ state: Monitor<State>, _ folder: String, _ name: String,
+    _ download: Download
+  ) {
+    let version = waiter.request.version
+    guard let file = open(folder) else {
+      let why = String(cString: strerror(errno))
+      return fail(
+        waiter, .unsupported,
+        "the server gives files only as a whole, and there can be none in \(folder): \(why)", name)
+    }
+    let mustBegin = state.withLock { state in
       if state.entries[version] != nil {
         state.entries[version]!.waiters.append(waiter)
-        state.entries[version]!.usedAt = .now
-        return .joined
-      }
-      Self.makeRoom(&state)
-      guard state.entries.count < Self.mostFiles else {
-        return .refused("more than \(Self.mostFiles) files are downloaded whole at once")
-      }
-      guard let file = Self.open(folder) else {
-        return .refused(
-          "no file in \(folder) for the download: \(String(cString: strerror(errno)))")
+        return false
       }
       state.entries[version] = Entry(file: file, waiters: [waiter], usedAt: .now)
-      return .begin
+      return true
     }
-    switch start {
-    case .joined: break
-    case .refused(let why):
-      sink.finish(
-        .failure(
-          StoreError(
-            .unsupported, store: name, key: version.key,
-            detail: "the server gives files only as a whole, and \(why)")))
-    case .begin:
-      let transfer = download(version, Sink(version: version, state: state))
-      state.withLock { $0.entries[version]?.ticket = transfer }
+    guard mustBegin else { return }
+    let transfer = download(version, Sink(version: version, state: state))
+    let isOver = state.withLock { state in
+      if state.entries[version]?.hasEnded == false { state.entries[version]!.ticket = transfer }
+      return state.isStopping
     }
-    return ticket
+    if isOver { transfer.cancel() }
   }
 
   func shutdown() {
@@ -108,12 +119,12 @@ final class HTTPSpool: Sendable {
     thread.join()
   }
 
-  private static func makeRoom(_ state: inout State) {
-    guard state.entries.count >= mostFiles else { return }
-    let idle = state.entries.filter { $0.value.waiters.isEmpty && $0.value.ticket == nil }
-    if let oldest = idle.min(by: { $0.value.usedAt < $1.value.usedAt }) {
-      state.entries[oldest.key] = nil
-    }
+  private static func hasRoom(_ state: inout State) -> Bool {
+    if state.entries.count < mostFiles { return true }
+    let idle = state.entries.filter { $0.value.waiters.isEmpty && $0.value.hasEnded }
+    guard let oldest = idle.min(by: { $0.value.usedAt < $1.value.usedAt }) else { return false }
+    state.entries[oldest.key] = nil
+    return true
   }
 
   private static func open(_ folder: String) -> File? {
@@ -137,7 +148,10 @@ final class HTTPSpool: Sendable {
     }
 
     func receive(_ bytes: UnsafeRawBufferPointer) {
-      guard let entry = state.withLock({ $0.entries[version] }) else { return }
+      // After a write that failed nothing more is taken: it would not lie where it belongs.
+      guard let entry = state.withLock({ $0.entries[version] }), entry.failure == nil else {
+        return
+      }
       let (file, position) = (entry.file, entry.received)
       var written = 0
       while written < bytes.count {
@@ -151,18 +165,22 @@ final class HTTPSpool: Sendable {
       let code = errno
       state.signal(all: true) { state in
         state.entries[version]?.received += UInt64(written)
-        if written < bytes.count, state.entries[version]?.failure == nil {
-          state.entries[version]?.failure = StoreError(
-            .unsupported, store: "", key: version.key,
-            detail: "the download cannot be kept: \(String(cString: strerror(code)))")
-        }
+        guard written < bytes.count else { return }
+        state.entries[version]?.failure = StoreError(
+          .unsupported, store: "", key: version.key,
+          detail: "the download cannot be kept: \(String(cString: strerror(code)))")
+        state.entries[version]?.ticket?.cancel()
       }
     }
 
     func finish(_ result: Result<Void, StoreError>) {
       state.signal(all: true) { state in
         state.entries[version]?.ticket = nil
-        if case .failure(let error) = result { state.entries[version]?.failure = error }
+        state.entries[version]?.hasEnded = true
+        state.entries[version]?.usedAt = .now
+        if case .failure(let error) = result, state.entries[version]?.failure == nil {
+          state.entries[version]?.failure = error
+        }
       }
     }
   }
@@ -170,38 +188,42 @@ final class HTTPSpool: Sendable {
   // MARK: The thread that gives
 
   private enum Turn {
+    case begin(Waiter)
     case give(Waiter, File)
     case fail(Waiter, StoreError)
     case stop([Waiter])
   }
 
-  private static func run(_ state: Monitor<State>, _ name: String) {
+  private static func run(
+    _ state: Monitor<State>, _ folder: String, _ name: String, _ download: Download
+  ) {
     while true {
       let wake = state.withLock { nextDeadline($0) }
       guard let turn = state.wait(until: wake, for: { nextTurn(&$0, name) }) else { continue }
       switch turn {
+      case .begin(let waiter): begin(waiter, state, folder, name, download)
       case .give(let waiter, let file): give(waiter, file, name)
       case .fail(let waiter, let error): waiter.sink.finish(.failure(error))
       case .stop(let waiters):
-        for waiter in waiters {
-          waiter.sink.finish(
-            .failure(
-              StoreError(
-                .cancelled, store: name, key: waiter.request.version.key, detail: "shutting down")))
-        }
+        for waiter in waiters { fail(waiter, .cancelled, "shutting down", name) }
         return
       }
     }
   }
 
   private static func nextDeadline(_ state: State) -> Instant {
-    let deadlines = state.entries.values.flatMap { $0.waiters.map(\.request.deadline) }
-    return min(deadlines.min() ?? .now + idle, .now + .milliseconds(500))
+    let waiters = state.entries.values.flatMap(\.waiters) + state.pending
+    let first = waiters.map(\.request.deadline).min()
+    // What is cancelled is not told of: it is looked for while somebody waits.
+    return min(first ?? .now + idle, .now + (waiters.isEmpty ? idle : .milliseconds(500)))
   }
 
   private static func nextTurn(_ state: inout State, _ name: String) -> Turn? {
-    if state.isStopping { return .stop(state.entries.values.flatMap(\.waiters)) }
+    if state.isStopping {
+      return .stop(state.entries.values.flatMap(\.waiters) + state.pending)
+    }
     let now = Instant.now
+    if let turn = nextPending(&state, name, now) { return turn }
     for (version, entry) in state.entries {
       for (index, waiter) in entry.waiters.enumerated() {
         func error(_ kind: StoreError.Kind, _ detail: String) -> StoreError {
@@ -230,8 +252,28 @@ final class HTTPSpool: Sendable {
         return turn
       }
       // A download that failed is begun anew by the next who asks; one that nobody needs goes.
-      let isOver = entry.ticket == nil && (entry.failure != nil || now > entry.usedAt + idle)
+      let isOver = entry.hasEnded && (entry.failure != nil || now > entry.usedAt + idle)
       if entry.waiters.isEmpty, isOver { state.entries[version] = nil }
+    }
+    return nil
+  }
+
+  private static func nextPending(
+    _ state: inout State, _ name: String, _ now: Instant
+  ) -> Turn? {
+    for (index, waiter) in state.pending.enumerated() {
+      let version = waiter.request.version
+      if waiter.ticket.isCancelled || now >= waiter.request.deadline {
+        state.pending.remove(at: index)
+        let kind: StoreError.Kind = waiter.ticket.isCancelled ? .cancelled : .timedOut
+        let detail =
+          "the server gives files only as a whole, and \(mostFiles) others are being downloaded"
+        return .fail(waiter, StoreError(kind, store: name, key: version.key, detail: detail))
+      }
+      if state.entries[version] != nil || hasRoom(&state) {
+        state.pending.remove(at: index)
+        return .begin(waiter)
+      }
     }
     return nil
   }

@@ -127,6 +127,7 @@ extension HTTPStore {
     }
     var named = hub
     named.displayName = address.text
+    named.isHub = true
     let revision = HTTPPercent.encodePath(Array((address.revision ?? "main").utf8))
       .replacing("/", with: "%2F")
     let found: [UInt8]
@@ -142,9 +143,7 @@ extension HTTPStore {
         error.advice =
           "check owner, name and revision; private repositories need a token (HF_TOKEN)"
       case .accessDenied:
-        error.advice =
-          "the repository is private or gated: accept its terms on the hub, and give a token "
-          + "(HF_TOKEN, --bearer-token-file, or hf auth login)"
+        error.advice = HTTPSite.gateAdvice
       default: break
       }
       throw error

@@ -29,7 +29,8 @@ public struct HubAddress: Equatable, Sendable {
         revision += "/" + rest.prefix(2).joined(separator: "/")
         rest = rest.dropFirst(2)
       }
-      self.revision = revision
+      self.revision =
+        HTTPPercent.decode(revision.utf8).map { String(decoding: $0, as: UTF8.self) } ?? revision
     }
     func isName(_ text: String) -> Bool {
       !text.isEmpty && text != "." && text != ".."

@@ -96,7 +96,7 @@ struct Netrc: Equatable {
     init(_ text: String) { rest = Substring(text).unicodeScalars }
 
     private static func isBlank(_ scalar: Unicode.Scalar) -> Bool {
-      scalar == " " || scalar == "\t" || scalar == "\n" || scalar == "\r" || scalar == ","
+      scalar == " " || scalar == "\t" || scalar == "\n" || scalar == "\r"
     }
 
     private mutating func next() -> Unicode.Scalar? {

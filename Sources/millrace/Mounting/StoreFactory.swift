@@ -111,6 +111,7 @@ enum StoreFactory {
       var options = HTTPStoreOptions(manifest: hub == nil ? settings.manifest : nil)
       options.spoolFolder = settings.spoolFolder
       options.netrcFile = settings.netrcFile
+      options.netrcIsOptional = settings.netrcIsOptional
       options.bearerTokenFile = settings.bearerTokenFile
       if settings.bearerTokenFile == nil {
         options.bearerToken = settings.environment["MILLRACE_BEARER_TOKEN"].flatMap {
@@ -139,7 +140,7 @@ enum StoreFactory {
     guard options.bearerToken == nil, options.bearerTokenFile == nil else { return }
     func variable(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
     if let token = variable("HF_TOKEN") {
-      options.bearerToken = token
+      options.bearerToken = String(token.filter { !$0.isWhitespace })
       return
     }
     let home =

@@ -25,6 +25,8 @@ struct Settings {
   var bearerTokenFile: String?
   /// nil: not wanted.
   var netrcFile: String?
+  /// Its usual place, where there need be none.
+  var netrcIsOptional = false
   var clientCertificate: String?
   var clientKey: String?
   /// Bytes a second; nil: no limit.
@@ -84,7 +86,10 @@ struct Settings {
     bearerTokenFile = try values.file("bearer-token-file", options.bearerTokenFile)
     netrcFile = try values.file("netrc-file", options.netrcFile)
     if netrcFile == nil, try values.flag("netrc", options.netrc) {
-      netrcFile = (environment["HOME"] ?? "") + "/.netrc"
+      netrcFile =
+        environment["NETRC"].flatMap { $0.isEmpty ? nil : $0 } ?? (environment["HOME"] ?? "")
+        + "/.netrc"
+      netrcIsOptional = true
     }
     clientCertificate = try values.file("client-cert", options.clientCert)
     clientKey = try values.file("client-key", options.clientKey)

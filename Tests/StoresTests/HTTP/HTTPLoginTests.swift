@@ -10,6 +10,7 @@ import Testing
   private static let texts = [
     "machine h login me password secret",
     "machine h\n  login me\n  password s3 # no comment\n",
+    "machine h login me password a,b;c\n",
     "# comment\nmachine other login a password b\nmachine h user me password \"two words\"\n",
     "default login anybody password guest\n",
     "machine h login first password 1\nmachine h login second password 2\n",
@@ -99,6 +100,7 @@ import Testing
     #expect(
       HubAddress("hf://datasets/o/n@refs/convert/parquet/x")?.revision == "refs/convert/parquet")
     #expect(HubAddress("hf://datasets/o/n@refs/convert/parquet/x")?.path == "x/")
+    #expect(HubAddress("hf://o/n@feature%2Fx")?.revision == "feature/x")
     for bad in ["hf://", "hf://o", "hf://datasets/o", "hf://o/n@", "hf://o/../x", "hf://o/n/../x"] {
       #expect(HubAddress(bad) == nil, "\(bad)")
     }
