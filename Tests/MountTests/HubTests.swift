@@ -13,7 +13,7 @@ extension MountTests {
       /// The content of data/train-0.bin.
       private(set) var train: [UInt8] = []
 
-      init(token: String? = nil, lifetime: Double = 3600) throws {
+      init(token: String? = nil, lifetime: Double = 3600, damage: Int = 0) throws {
         scratch = try TemporaryFolder("hub")
         var random = SeededGenerator(seed: 9)
         for (name, size) in [
@@ -29,7 +29,8 @@ extension MountTests {
         server = try ServerProcess(
           [
             "python3", Checkout.tools + "/hub.py", "\(ports[0])", "\(ports[1])",
-            scratch.path("repository"), "--lifetime", "\(lifetime)",
+            scratch.path("repository"), "--lifetime", "\(lifetime)", "--damage",
+            "\(damage)",
           ] + (token.map { ["--token", $0] } ?? []), port: ports[0], log: scratch.path("log"))
         url = "http://127.0.0.1:\(ports[0])"
       }
@@ -62,6 +63,20 @@ extension MountTests {
       #expect(try served.asked("resolve") <= 10)
       let source = try CommandResult.check(["findmnt", "-no", "SOURCE", mount.path]).output
       #expect(source.contains("hf://datasets/owner/name"))
+      try mount.unmount()
+    }
+
+    /// The hub says which SHA-256 an LFS file has: damage is fetched again, and never handed out.
+    @Test(arguments: [(1, true), (1_000, false)])
+    func aDamagedFileIsNeverHandedOut(damage: Int, recovers: Bool) throws {
+      let served = try Served(damage: damage)
+      let mount = try served.mount()
+      let compared = try CommandResult.run(
+        ["cmp", served.scratch.path("repository/z"), mount.path + "/z"])
+      #expect(compared.succeeded == recovers, "\(compared)")
+      #expect(compared.errors.contains("Input/output error") == !recovers)
+      #expect(mount.logText.contains("sha256") == !recovers)
+      #expect(try mount.stats().number("store.checksumMismatches") >= 1)
       try mount.unmount()
     }
 

@@ -3,7 +3,8 @@
     hub.py PORT STORAGE_PORT FOLDER [--token TOKEN] [--lifetime SECONDS]
 
 The repository is datasets/owner/name, its only branch main. Files of 1,000 bytes and more are "LFS": their
-address leads to the storage port, signed for LIFETIME seconds, where an Authorization header is an error.
+address leads to the storage port, signed for LIFETIME seconds, where an Authorization header is an error. The first
+DAMAGE answers from there have a flipped bit.
 `GET /-/asked` gives how often the hub resolved an address, and how often the storage gave bytes.
 """
 
@@ -22,6 +23,7 @@ arguments.add_argument("port", type=int)
 arguments.add_argument("storage", type=int)
 arguments.add_argument("folder")
 arguments.add_argument("--token")
+arguments.add_argument("--damage", type=int, default=0)
 arguments.add_argument("--lifetime", type=float, default=3600)
 options = arguments.parse_args()
 
@@ -155,7 +157,11 @@ class Storage(Handler):
         with lock:
             asked["storage"] += 1
         data = content(path)
-        self.bytes(data, ETag='"%s"' % hashlib.md5(data).hexdigest())
+        etag = '"%s"' % hashlib.md5(data).hexdigest()
+        if options.damage > 0:
+            options.damage -= 1
+            data = data[:500] + bytes([data[500] ^ 1]) + data[501:]
+        self.bytes(data, ETag=etag)
 
 
 for port, handler in ((options.storage, Storage), (options.port, Hub)):

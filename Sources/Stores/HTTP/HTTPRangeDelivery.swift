@@ -26,6 +26,12 @@ struct HTTPRangeDelivery {
     if version.etag.hasPrefix("\"") { etag = version.etag }
   }
 
+  /// The whole file is wanted, and nothing of it is there yet.
+  var isAtStartOfWhole: Bool { delivered == 0 && range == 0..<version.size }
+
+  /// What came is void.
+  mutating func restart() { delivered = 0 }
+
   enum Refusal: Error, Equatable {
     case changed(String)
     case badReply(String)

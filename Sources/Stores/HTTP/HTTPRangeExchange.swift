@@ -19,6 +19,10 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
   private var isDelivering = false
   private var drained = 0
   private var restarts = 0
+  /// SHA-256 of the whole file, where the site states it.
+  private var digest: [UInt8]?
+  private var checksum: StoreChecksum?
+  private var mismatches = 0
 
   init(
     site: HTTPSite, delivery: HTTPRangeDelivery, sink: any FetchSink,
@@ -39,7 +43,10 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
     (head, refusal, isDelivering, drained) = (nil, nil, false, 0)
     if redirects == nil {
       redirects = HTTPRedirects(start: try site.url(of: key))
-      if let place = site.found.place(of: key) { redirects?.begin(at: place) }
+      if let place = site.found.place(of: key) {
+        redirects?.begin(at: place.url)
+        digest = place.digest
+      }
     }
     let request = site.request(redirects!.current, headers: delivery.requestHeaders)
     shown = request.headers.first { $0.name == "Authorization" }?.value
@@ -48,12 +55,16 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {
     self.head = head
+    if let linked = head["x-linked-etag"].flatMap(StoreChecksum.sha256(ofETag:)) { digest = linked }
     guard head.status == 200 || head.status == 206 else { return .stream }
     do throws(HTTPRangeDelivery.Refusal) { try delivery.accept(head) } catch {
       refusal = error
       return .reject
     }
-    if let place = redirects, place.hasLeft { site.found.remember(key, at: place.current) }
+    if let place = redirects, place.hasLeft {
+      site.found.remember(key, at: RedirectMemory.Place(url: place.current, digest: digest))
+    }
+    beginChecksum()
     if delivery.ignoresRanges { onRangesIgnored() }
     isDelivering = true
     return .stream
@@ -67,10 +78,35 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
     let taken = delivery.take(body.count)
     if !taken.isEmpty {
       site.metrics.bytesFetched.add(taken.count)
-      sink.receive(UnsafeRawBufferPointer(rebasing: body[taken]))
+      let bytes = UnsafeRawBufferPointer(rebasing: body[taken])
+      checksum?.update(bytes)
+      sink.receive(bytes)
     }
     // The rest of a file that came whole is not waited for.
     return !delivery.isComplete || taken.upperBound == body.count
+  }
+
+  /// A small file whose digest the site states is verified before a byte of it counts.
+  private func beginChecksum() {
+    guard let digest, delivery.isAtStartOfWhole,
+      delivery.version.size <= S3FetchProgress.verifiedSize
+    else { return }
+    checksum = StoreChecksum(.sha256, expected: digest)
+    sink.beginVerified()
+  }
+
+  private func endOfFile() -> Verdict {
+    guard let checksum else { return .succeeded }
+    site.metrics.objectsVerified.add()
+    if checksum.holds { return .succeeded }
+    site.metrics.checksumMismatches.add()
+    mismatches += 1
+    let cause = site.failure(
+      .badReply, key, "the content does not fit the sha256 that the site has of it",
+      advice: "the file is damaged on the way or where it lies")
+    guard mismatches < 2 else { return .failed(cause) }
+    delivery.restart()
+    return .retry(cause: cause)
   }
 
   func attemptEnded(_ outcome: AttemptOutcome) -> Verdict {
@@ -80,7 +116,7 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
   }
 
   private func decide(_ outcome: AttemptOutcome) -> Verdict {
-    if delivery.isComplete { return .succeeded }
+    if delivery.isComplete { return endOfFile() }
     switch refusal {
     case .changed(let detail): return .failed(site.failure(.changed, key, detail))
     case .badReply(let detail): return .failed(site.failure(.badReply, key, detail))

@@ -181,22 +181,34 @@ final class RedirectMemory: Sendable {
   private static let limit = 4096
   private static let lifetime: Duration = .seconds(300)
 
-  private let places = Lock<[ObjectKey: (url: HTTPURL, until: Instant)]>([:])
+  struct Place {
+    var url: HTTPURL
+    /// SHA-256 of the file, where the site states it with the redirect (X-Linked-ETag of a hub).
+    var digest: [UInt8]?
+    fileprivate var until = Instant.now + RedirectMemory.lifetime
 
-  func place(of key: ObjectKey) -> HTTPURL? {
+    init(url: HTTPURL, digest: [UInt8]?) {
+      self.url = url
+      self.digest = digest
+    }
+  }
+
+  private let places = Lock<[ObjectKey: Place]>([:])
+
+  func place(of key: ObjectKey) -> Place? {
     places.withLock { places in
       guard let place = places[key] else { return nil }
-      if place.until > .now { return place.url }
+      if place.until > .now { return place }
       places[key] = nil
       return nil
     }
   }
 
-  func remember(_ key: ObjectKey, at url: HTTPURL) {
+  func remember(_ key: ObjectKey, at place: Place) {
     places.withLock { places in
       // All at once, and seldom: they are found again.
       if places.count >= Self.limit { places = [:] }
-      places[key] = (url, .now + Self.lifetime)
+      places[key] = place
     }
   }
 

@@ -111,12 +111,19 @@ struct StoreChecksum {
       return nil
     }
     if head["x-amz-server-side-encryption-customer-algorithm"] != nil { return nil }
-    guard let etag = head["etag"], etag.utf8.count == 34, etag.hasPrefix("\""), etag.hasSuffix("\"")
-    else { return nil }
-    let digits = etag.utf8.dropFirst().dropLast()
+    return head["etag"].flatMap { digest(ofETag: $0, length: 16) }
+  }
+
+  /// Of an ETag that is a digest in hexadecimal.
+  static func sha256(ofETag etag: String) -> [UInt8]? { digest(ofETag: etag, length: 32) }
+
+  private static func digest(ofETag etag: String, length: Int) -> [UInt8]? {
+    guard etag.utf8.count == 2 * length + 2, etag.hasPrefix("\""), etag.hasSuffix("\"") else {
+      return nil
+    }
     var sum: [UInt8] = []
     var high: UInt8?
-    for digit in digits {
+    for digit in etag.utf8.dropFirst().dropLast() {
       guard let value = Character(Unicode.Scalar(digit)).hexDigitValue else { return nil }
       if let known = high {
         sum.append(known << 4 | UInt8(value))
