@@ -70,6 +70,7 @@ let package = Package(
     layer(
       "FileSystem",
       ["ReadEngine", "ObjectStore", "Posix", "Metrics", "CEngineShim", system, logging, deque]),
+    layer("Prefetch", ["FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", system, logging]),
     layer(
       "FuseFrontEnd",
       [
@@ -84,7 +85,7 @@ let package = Package(
     .executableTarget(
       name: "millrace",
       dependencies: [
-        "Control", "FuseFrontEnd", "FileSystem", "ReadEngine", "Stores", "Credentials", "Transport",
+        "Control", "Prefetch", "FuseFrontEnd", "FileSystem", "ReadEngine", "Stores", "Credentials", "Transport",
         "ObjectStore", "Posix", "Metrics", arguments, logging, system,
       ], swiftSettings: strict),
 

@@ -75,7 +75,7 @@ int millrace_backing_open(fuse_req_t request, int device, int file) {
 }
 
 int millrace_reply_passed_through(fuse_req_t request, uint64_t handle, int id) {
-  struct fuse_file_info info = {.fh = handle, .backing_id = id};
+  struct fuse_file_info info = {.fh = handle, .backing_id = id, .noflush = 1};
   return fuse_reply_open(request, &info);
 }
 
@@ -105,12 +105,12 @@ int millrace_backing_open(fuse_req_t request, int device, int file) {
 }
 
 int millrace_reply_passed_through(fuse_req_t request, uint64_t handle, int id) {
-  // struct fuse_open_out with FOPEN_PASSTHROUGH.
+  // struct fuse_open_out with FOPEN_PASSTHROUGH and FOPEN_NOFLUSH.
   struct {
     uint64_t handle;
     uint32_t flags;
     int32_t id;
-  } reply = {.handle = handle, .flags = 1 << 7, .id = id};
+  } reply = {.handle = handle, .flags = 1 << 7 | 1 << 5, .id = id};
   return fuse_reply_buf(request, (const char *)&reply, sizeof reply);
 }
 

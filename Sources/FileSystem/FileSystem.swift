@@ -35,6 +35,7 @@ public final class FileSystem: Sendable {
   let account = ByteAccount()
   let state = Lock(NameState())
   let notifier = WorkerPool(named: "invalidate", threads: 1)
+  let openHandler = Lock<(@Sendable (OpenedFile) -> Void)?>(nil)
   let invalidationHandler = Lock<(@Sendable (Invalidation) -> Bool)?>(nil)
 
   /// `prefix` is empty or ends in "/": the folder of the store that is the root of the mount.
@@ -169,9 +170,11 @@ public final class FileSystem: Sendable {
 
   private func open(_ id: NodeID, _ node: Node) -> Result<OpenFile, Errno> {
     if node.seen.kind == .folder { return .failure(.isDirectory) }
+    let version = version(of: node)
+    let object = engine.open(version)
+    tellOpened(node, version, object)
     // A node is one version for ever, so the pages that the kernel has of it are always right.
-    return .success(
-      OpenFile(node: id, object: engine.open(version(of: node)), keepsPageCache: true))
+    return .success(OpenFile(node: id, object: object, keepsPageCache: true))
   }
 
   /// `user.millrace.etag`, `.key` and `.state`; ENODATA for other names of users, and for folders.

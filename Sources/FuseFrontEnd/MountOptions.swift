@@ -10,6 +10,8 @@ public struct MountOptions: Sendable {
   public var fileMode: UInt32 = 0o444
   public var folderMode: UInt32 = 0o555
   public var threads = 2
+  /// What the folder `.millrace` does; nil: there is none.
+  public var controlFiles: ControlFiles?
   /// File systems stacked on each other below the cache folder, 1 on a plain one and 2 on overlayfs; 0:
   /// no kernel passthrough is asked for.
   public var passthroughDepth: UInt32 = 0

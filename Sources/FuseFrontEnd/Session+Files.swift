@@ -77,6 +77,7 @@ extension ParkedRequest {
     var info = fuse_file_info()
     info.fh = handle
     info.keep_cache = keepsPages ? 1 : 0
+    info.noflush = 1
     return fuse_reply_open(request, &info)
   }
 }

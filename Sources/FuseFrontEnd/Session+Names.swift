@@ -13,6 +13,7 @@ extension Session {
       _ = fuse_reply_err(request, ENAMETOOLONG)
       return
     }
+    if controlLookup(request, parent, bytes) { return }
     let parked = ParkedRequest(request, self)
     fileSystem.lookup(parent: parent, name: bytes) { result in
       switch result {
@@ -47,6 +48,7 @@ extension Session {
   }
 
   private func giveBack(_ node: NodeID, _ count: UInt64) {
+    if ControlFolder.has(node) { return }
     folderCopies.withLock { $0.forget(node) }
     passthrough?.forget(node)
     fileSystem.forget(node, count: count)

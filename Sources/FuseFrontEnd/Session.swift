@@ -19,6 +19,8 @@ final class Session: @unchecked Sendable {
   let failures: FailureLog
   let handles = OpenHandles()
   let callers = CallerWatch()
+  /// nil: this mount has no control folder.
+  let control: ControlFolder?
   let folderCopies = Lock(FolderCopies())
   let attributePolicy = Lock(AttributePolicy())
   let passthroughOutcome: PassthroughHandshake.Outcome
@@ -37,6 +39,7 @@ final class Session: @unchecked Sendable {
     view = NodeView(options)
     self.metrics = metrics
     failures = FailureLog(metrics: metrics, log: log)
+    control = options.controlFiles.map { ControlFolder($0) }
     passthroughOutcome = PassthroughHandshake.Outcome(
       stackDepth: options.passthroughDepth)
     raw = OpaquePointer(bitPattern: 1)!

@@ -13,7 +13,28 @@ public final class Metrics: Sendable {
   /// Names and attributes.
   public let names = NameMetrics()
 
+  /// What was fetched for those who will read.
+  public let prefetch = PrefetchMetrics()
+
   public init() {}
+}
+
+public final class PrefetchMetrics: Sendable {
+  /// Folders and trees that were recognised as a data set being walked.
+  public let fillTargets = Counter()
+  /// What was fetched of them before anybody asked.
+  public let filledFiles = Counter()
+  public let filledBytes = Counter()
+  /// Orders taken, and what was fetched by them.
+  public let orders = Counter()
+  public let orderedFiles = Counter()
+  public let orderedBytes = Counter()
+  /// Of files in an order: opened before they had been fetched.
+  public let orderedLate = Counter()
+  /// Paths of orders that nothing is known of.
+  public let orderUnknown = Counter()
+  public let warmedFiles = Counter()
+  public let warmedBytes = Counter()
 }
 
 public final class FrontMetrics: Sendable {
@@ -80,6 +101,8 @@ public final class CacheMetrics: Sendable {
   public let bytesWritten = Counter()
   public let evictedFiles = Counter()
   public let evictedBytes = Counter()
+  /// Files that were read and not kept, because what the disk holds is worth more.
+  public let filesReadPast = Counter()
   /// Pieces whose CRC32C did not hold when read from disk; each was fetched again.
   public let corruptPieces = Counter()
   /// Trouble with the cache folder (full, read-only, broken): a miss each, never a read error.

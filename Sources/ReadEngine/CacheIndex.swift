@@ -1,37 +1,79 @@
 /// What the disk tier holds and what goes first when space is short. Pure: it touches no file.
 ///
-/// Files that are open are never chosen. Among the others the one unused for longest of a random
-/// sample goes: nearly as good as a full order of use, at no cost a read.
-struct CacheIndex {
-  struct Victim: Equatable {
-    var id: FileID
-    var bytes: UInt64
+/// Files that are open or pinned are never chosen. Among the others a random sample is looked at: nearly
+/// as good as a full order, at no cost a read. Time is counted in opens of files.
+///
+/// The policy `epoch` is made for data that is read again and again in another order each time: of more
+/// than fits, a stable part is kept and the rest is read past the cache, because whatever goes is as
+/// likely to be wanted again as what would come (the least recently used is even the likeliest: with it
+/// nearly nothing would be found). What has not been opened for longer than anything takes to come back
+/// is dead and goes. Where it is known when files are read next, the farthest goes.
+package struct CacheIndex {
+  package struct Victim: Equatable {
+    package var id: FileID
+    package var bytes: UInt64
+  }
+
+  package enum Choice: Equatable {
+    case victims([Victim])
+    /// What is there is worth more than what would come.
+    case keeps
+    /// What could go is held open.
+    case inUse
+  }
+
+  /// What the choice goes by, beside the index itself.
+  package struct Terms {
+    package var policy: EvictionPolicy
+    /// Opens after which a file that was not opened is dead.
+    package var deadAfter: Int64
+    /// Of what would come: files that are read before it, nil if nobody said.
+    package var nextUse: Int?
+    /// Of a file that is there: files that are read before it, `Int.max` if it has been read and comes last
+    /// again, nil if nobody said.
+    package var nextUseOf: (FileID) -> Int?
+
+    package init(
+      policy: EvictionPolicy, deadAfter: Int64, nextUse: Int? = nil,
+      nextUseOf: @escaping (FileID) -> Int? = { _ in nil }
+    ) {
+      self.policy = policy
+      self.deadAfter = deadAfter
+      self.nextUse = nextUse
+      self.nextUseOf = nextUseOf
+    }
   }
 
   private struct Entry {
     var id: FileID
     /// Bytes on disk (st_blocks), the sidecar included.
     var bytes: UInt64
-    /// Seconds on a clock that the caller gives.
+    /// In opens; negative for files of earlier mounts: seconds before this one.
     var lastUse: Int64
     var opens: Int32
     /// Chosen for eviction, not unlinked yet: must not be opened any more.
-    var isDying: Bool
+    var isDying = false
+    var isPinned = false
   }
 
   private static let sampleSize = 32
 
-  private(set) var usedBytes: UInt64 = 0
+  package private(set) var usedBytes: UInt64 = 0
   private var entries: [Entry] = []
   private var slots: [FileID: Int] = [:]
+  /// Opens so far.
+  private var now: Int64 = 0
+  /// Pinned, be they here or not.
+  private var pins: Set<FileID> = []
 
-  var count: Int { entries.count }
+  package init() {}
 
-  /// Takes note of an open. False: the file is about to be unlinked, the disk is not for this open.
-  mutating func open(_ id: FileID, now: Int64) -> Bool {
+  package var count: Int { entries.count }
+
+  /// Takes note that a file is in use. False: it is about to be unlinked, the disk is not for this use.
+  package mutating func open(_ id: FileID) -> Bool {
     guard let slot = slots[id] else {
-      slots[id] = entries.count
-      entries.append(Entry(id: id, bytes: 0, lastUse: now, opens: 1, isDying: false))
+      add(Entry(id: id, bytes: 0, lastUse: now, opens: 1))
       return true
     }
     guard !entries[slot].isDying else { return false }
@@ -41,51 +83,91 @@ struct CacheIndex {
   }
 
   /// Ends an open. An entry without a byte is forgotten.
-  mutating func close(_ id: FileID, now: Int64) {
+  package mutating func close(_ id: FileID) {
     guard let slot = slots[id] else { return }
     entries[slot].opens -= 1
-    entries[slot].lastUse = now
     if entries[slot].opens == 0, entries[slot].bytes == 0 { forget(id) }
   }
 
+  /// A reader has opened it: a tick of the clock.
+  package mutating func used(_ id: FileID) {
+    now += 1
+    if let slot = slots[id] { entries[slot].lastUse = now }
+  }
+
   /// The file takes up `bytes` now.
-  mutating func set(_ id: FileID, bytes: UInt64) {
+  package mutating func set(_ id: FileID, bytes: UInt64) {
     guard let slot = slots[id] else { return }
     usedBytes = usedBytes - entries[slot].bytes + bytes
     entries[slot].bytes = bytes
   }
 
   /// The file grows by `bytes`.
-  mutating func grow(_ id: FileID, by bytes: UInt64) {
+  package mutating func grow(_ id: FileID, by bytes: UInt64) {
     guard let slot = slots[id] else { return }
     usedBytes += bytes
     entries[slot].bytes += bytes
   }
 
-  /// A file found in the folder that nobody has opened yet.
-  mutating func discover(_ id: FileID, bytes: UInt64, lastUse: Int64) {
+  /// A file found in the folder that nobody has opened yet, last used so many seconds before this mount.
+  package mutating func discover(_ id: FileID, bytes: UInt64, secondsBefore: Int64) {
     if slots[id] != nil { return }
-    slots[id] = entries.count
-    entries.append(Entry(id: id, bytes: bytes, lastUse: lastUse, opens: 0, isDying: false))
+    add(Entry(id: id, bytes: bytes, lastUse: -max(1, secondsBefore), opens: 0))
     usedBytes += bytes
   }
 
-  /// Chooses files that free at least `bytes` together, or as many as can go, and marks them.
+  private mutating func add(_ entry: Entry) {
+    slots[entry.id] = entries.count
+    entries.append(entry)
+    entries[entries.count - 1].isPinned = pins.contains(entry.id)
+  }
+
+  /// Bytes of it on disk, 0 if there is nothing; nil while it is being evicted.
+  package func bytes(of id: FileID) -> UInt64? {
+    guard let slot = slots[id] else { return 0 }
+    return entries[slot].isDying ? nil : entries[slot].bytes
+  }
+
+  // MARK: Pins
+
+  package mutating func pin(_ id: FileID, _ isPinned: Bool) -> Bool {
+    if let slot = slots[id] { entries[slot].isPinned = isPinned }
+    return isPinned ? pins.insert(id).inserted : pins.remove(id) != nil
+  }
+
+  package func isPinned(_ id: FileID) -> Bool { pins.contains(id) }
+  package var pinned: Set<FileID> { pins }
+
+  // MARK: Eviction
+
+  /// A file that somebody wants gone: marked, `forget` follows once it is unlinked. Nil: it is open, pinned
+  /// or not there.
+  package mutating func takeOut(_ id: FileID) -> Victim? {
+    guard let slot = slots[id], canGo(entries[slot]) else { return nil }
+    entries[slot].isDying = true
+    return Victim(id: id, bytes: entries[slot].bytes)
+  }
+
+  /// Chooses files that free at least `bytes` together, or as many as should go, and marks them.
   /// `forget` follows for each once it is unlinked.
-  mutating func chooseVictims(
-    freeing bytes: UInt64, using generator: inout some RandomNumberGenerator
-  ) -> [Victim] {
+  package mutating func chooseVictims(
+    freeing bytes: UInt64, _ terms: Terms, using generator: inout some RandomNumberGenerator
+  ) -> Choice {
     var victims: [Victim] = []
     var freed: UInt64 = 0
-    while freed < bytes, let slot = oldestOfSample(using: &generator) {
+    var heldOpen = false
+    while freed < bytes,
+      let slot = worstOfSample(terms, heldOpen: &heldOpen, using: &generator)
+    {
       entries[slot].isDying = true
       freed += entries[slot].bytes
       victims.append(Victim(id: entries[slot].id, bytes: entries[slot].bytes))
     }
-    return victims
+    if !victims.isEmpty { return .victims(victims) }
+    return heldOpen ? .inUse : .keeps
   }
 
-  mutating func forget(_ id: FileID) {
+  package mutating func forget(_ id: FileID) {
     guard let slot = slots.removeValue(forKey: id) else { return }
     usedBytes -= entries[slot].bytes
     let last = entries.removeLast()
@@ -95,21 +177,48 @@ struct CacheIndex {
     }
   }
 
-  private func oldestOfSample(using generator: inout some RandomNumberGenerator) -> Int? {
-    func canGo(_ entry: Entry) -> Bool { entry.opens == 0 && !entry.isDying && entry.bytes > 0 }
-    var best: Int?
+  private func canGo(_ entry: Entry) -> Bool {
+    entry.opens == 0 && !entry.isDying && !entry.isPinned && entry.bytes > 0
+  }
+
+  /// How many files are read before one is again, at a guess; nil if it must stay.
+  private func distance(_ entry: Entry, _ terms: Terms, deadAfter: Int64) -> Int? {
+    if terms.policy == .lru { return .max }
+    if let known = terms.nextUseOf(entry.id) {
+      return terms.nextUse.map { known > $0 } == true ? known : nil
+    }
+    if now - max(0, entry.lastUse) > deadAfter { return .max }
+    guard let ours = terms.nextUse, Int64(ours) < deadAfter else { return nil }
+    return Int(clamping: deadAfter)
+  }
+
+  private func worstOfSample(
+    _ terms: Terms, heldOpen: inout Bool, using generator: inout some RandomNumberGenerator
+  ) -> Int? {
+    // Before anything came back, what was not opened while four times as many files were is as good as dead.
+    let deadAfter = max(terms.deadAfter, 4 * Int64(entries.count))
+    var best: (slot: Int, distance: Int)?
+    var open = 0
     func consider(_ slot: Int) {
-      guard canGo(entries[slot]) else { return }
-      if let chosen = best, entries[chosen].lastUse <= entries[slot].lastUse { return }
-      best = slot
+      let entry = entries[slot]
+      if entry.isDying || entry.isPinned || entry.bytes == 0 { return }
+      guard let distance = distance(entry, terms, deadAfter: deadAfter) else { return }
+      guard entry.opens == 0 else {
+        open += 1
+        return
+      }
+      if let best, best.distance > distance { return }
+      if let best, best.distance == distance, entries[best.slot].lastUse <= entry.lastUse { return }
+      best = (slot, distance)
     }
     if entries.count <= Self.sampleSize {
       for slot in entries.indices { consider(slot) }
-      return best
+    } else {
+      for _ in 0..<Self.sampleSize { consider(Int.random(in: entries.indices, using: &generator)) }
+      // Most of the files are open: look at all before giving up.
+      if best == nil, open > 0 { for slot in entries.indices { consider(slot) } }
     }
-    for _ in 0..<Self.sampleSize { consider(Int.random(in: entries.indices, using: &generator)) }
-    // Most of the files are open: look at all before giving up.
-    if best == nil { for slot in entries.indices { consider(slot) } }
-    return best
+    heldOpen = best == nil && open > 0
+    return best?.slot
   }
 }

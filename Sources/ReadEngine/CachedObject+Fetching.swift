@@ -14,7 +14,7 @@ extension CachedObject {
   func isWanted(_ fetch: ObjectFetch) -> Bool {
     state.withLock { state in
       if state.isStale { return false }
-      return fetch.startsAsDemand || state.opens > 0 || !state.waiters.isEmpty
+      return fetch.rank == .demand || state.opens > 0 || !state.waiters.isEmpty
     }
   }
 

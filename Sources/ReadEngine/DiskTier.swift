@@ -12,12 +12,17 @@ final class DiskTier: Sendable {
   private let floor: UInt64
   private let index = Lock(CacheIndex())
   private let generator = Lock(SystemRandomNumberGenerator())
+  private let policy: EvictionPolicy
+  private let nextUse: Lock<NextUse?> = Lock(nil)
   private let metrics: CacheMetrics
   private let log: Logger
   private let isStopping = Atomic(false)
   private let saidFull = Atomic(false)
   private let census: Lock<Thread?> = Lock(nil)
   private let pressureHandler = Lock<(@Sendable () -> Void)?>(nil)
+
+  /// Of a file, by its hash: see `CacheIndex.Terms`.
+  typealias NextUse = @Sendable (UInt64) -> Int?
 
   /// Files a writer may still make on a file system that counts inodes.
   private static let inodeFloor: UInt64 = 1024
@@ -29,8 +34,10 @@ final class DiskTier: Sendable {
     folder = try CacheFolder(root: root, store: store, log: log)
     limit = configuration.cacheLimit
     floor = configuration.freeSpaceFloor
+    policy = configuration.eviction
     self.metrics = metrics
     self.log = log
+    for pin in PinList.read(folder.path + "/pins") { _ = index.withLock { $0.pin(pin, true) } }
     // What is there from before is counted in the background: mounting does not wait for it.
     census.withLock { $0 = Thread(named: "census") { [self] in countFiles() } }
   }
@@ -53,7 +60,12 @@ final class DiskTier: Sendable {
   // MARK: Opens
 
   /// Takes note that a version is open, so that its file stays. False: do without the disk.
-  func open(_ id: FileID) -> Bool { index.withLock { $0.open(id, now: Self.seconds) } }
+  func open(_ id: FileID) -> Bool { index.withLock { $0.open(id) } }
+
+  /// A reader has opened it.
+  func used(_ id: FileID) { index.withLock { $0.used(id) } }
+
+  func onNextUse(_ handler: @escaping NextUse) { nextUse.withLock { $0 = handler } }
 
   /// The size that an opened file turned out to have.
   func account(_ id: FileID, bytes: UInt64) {
@@ -62,15 +74,54 @@ final class DiskTier: Sendable {
   }
 
   func close(_ id: FileID) {
-    index.withLock { $0.close(id, now: Self.seconds) }
+    index.withLock { $0.close(id) }
     publish()
+  }
+
+  /// Bytes of it on disk; 0: none of it.
+  func bytes(of id: FileID) -> UInt64 { index.withLock { $0.bytes(of: id) ?? 0 } }
+
+  /// What may be written without anything having to go, bytes.
+  var room: UInt64 {
+    let used = index.withLock { $0.usedBytes }
+    let free = freeSpace ?? .max
+    return min(limit > used ? limit - used : 0, free > floor ? free - floor : 0)
+  }
+
+  // MARK: Pins
+
+  /// Takes effect on what is there and on what comes. False: it was so before.
+  func pin(_ id: FileID, _ isPinned: Bool) -> Bool { index.withLock { $0.pin(id, isPinned) } }
+  func isPinned(_ id: FileID) -> Bool { index.withLock { $0.isPinned(id) } }
+
+  /// Keeps the pins for the next mount.
+  func savePins() {
+    let pins = index.withLock { $0.pinned }
+    do throws(Errno) { try PinList.write(pins, to: folder.path + "/pins") } catch {
+      log.warning("\(folder.path)/pins: \(error); pins last as long as this mount")
+    }
+  }
+
+  /// Has what is held open for later use let go of.
+  func letGo() { pressureHandler.withLock { $0 }?() }
+
+  /// Unlinks a file that nobody has open. Returns the bytes that are free then, nil: it is in use, pinned or
+  /// not there.
+  func remove(_ id: FileID) -> UInt64? {
+    guard let victim = index.withLock({ $0.takeOut(id) }) else { return nil }
+    unlink([victim])
+    return victim.bytes
   }
 
   // MARK: Space
 
   /// Makes room for `bytes` more of a file that is open, evicting others if it must. False: there is
   /// no room to be made; what was read stays in memory alone.
-  func reserve(_ bytes: UInt64, for id: FileID) -> Bool {
+  func reserve(_ bytes: UInt64, for id: FileID, deadAfter: Int64) -> Bool {
+    let nextUse = nextUse.withLock { $0 }
+    let terms = CacheIndex.Terms(
+      policy: policy, deadAfter: deadAfter, nextUse: nextUse?(id.low),
+      nextUseOf: { nextUse?($0.low) })
     // Each round frees what was missing when it began; a few settle it against other users of the
     // disk, and then it is not ours to win.
     var hasAsked = false
@@ -81,7 +132,13 @@ final class DiskTier: Sendable {
         publish()
         return true
       }
-      if evict(freeing: missing) { continue }
+      switch evict(freeing: missing, terms) {
+      case .victims: continue
+      case .keeps:
+        metrics.filesReadPast.add()
+        return false
+      case .inUse: break
+      }
       // What is held open for later use goes before new bytes stay out.
       if hasAsked { break }
       hasAsked = true
@@ -99,17 +156,31 @@ final class DiskTier: Sendable {
     let overLimit = used + bytes > limit ? used + bytes - limit : 0
     var status = statvfs()
     guard statvfs(folder.path, &status) == 0 else { return overLimit }
-    let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
+    let free = Self.free(status)
     let underFloor = bytes + floor > free ? bytes + floor - free : 0
     let lacksInodes = status.f_files > 0 && status.f_favail < Self.inodeFloor
     return max(overLimit, underFloor, lacksInodes ? 1 : 0)
   }
 
-  /// Unlinks files that nobody has open. False if there was none to go.
-  private func evict(freeing bytes: UInt64) -> Bool {
-    let victims = index.withLock { index in
-      generator.withLock { index.chooseVictims(freeing: bytes, using: &$0) }
+  private static func free(_ status: statvfs) -> UInt64 {
+    UInt64(status.f_bavail) * UInt64(status.f_frsize)
+  }
+
+  private var freeSpace: UInt64? {
+    var status = statvfs()
+    return statvfs(folder.path, &status) == 0 ? Self.free(status) : nil
+  }
+
+  /// Unlinks files that nobody has open, if any should go.
+  private func evict(freeing bytes: UInt64, _ terms: CacheIndex.Terms) -> CacheIndex.Choice {
+    let choice = index.withLock { index in
+      generator.withLock { index.chooseVictims(freeing: bytes, terms, using: &$0) }
     }
+    if case .victims(let victims) = choice { unlink(victims) }
+    return choice
+  }
+
+  private func unlink(_ victims: [CacheIndex.Victim]) {
     for victim in victims {
       CacheFile.remove(victim.id, in: folder)
       index.withLock { $0.forget(victim.id) }
@@ -117,7 +188,6 @@ final class DiskTier: Sendable {
       metrics.evictedBytes.add(victim.bytes)
     }
     publish()
-    return !victims.isEmpty
   }
 
   private func publish() {
@@ -130,6 +200,7 @@ final class DiskTier: Sendable {
 
   /// Finds the files of earlier mounts, so that they count and can be evicted.
   private func countFiles() {
+    let began = Int64(time(nil))
     for sub in DirectoryReader.names(in: folder.path + "/objects") {
       let path = "\(folder.path)/objects/\(sub)"
       for name in DirectoryReader.names(in: path) {
@@ -145,7 +216,7 @@ final class DiskTier: Sendable {
         index.withLock {
           $0.discover(
             id, bytes: UInt64(status.st_blocks + extra) * 512,
-            lastUse: Int64(max(status.st_atim.tv_sec, status.st_mtim.tv_sec)))
+            secondsBefore: began - Int64(max(status.st_atim.tv_sec, status.st_mtim.tv_sec)))
         }
       }
     }
@@ -155,9 +226,6 @@ final class DiskTier: Sendable {
   /// A sidecar whose mirror is gone.
   private func removeIfOrphan(_ path: String) {
     guard path.hasSuffix(".pieces") else { return }
-    if access(String(path.dropLast(".pieces".count)), F_OK) != 0 { unlink(path) }
+    if access(String(path.dropLast(".pieces".count)), F_OK) != 0 { Glibc.unlink(path) }
   }
-
-  /// Comparable with file times across mounts.
-  private static var seconds: Int64 { Int64(time(nil)) }
 }

@@ -53,7 +53,7 @@ final class DiskWriter: Sendable {
     while let batch = object.takeBatch() {
       let bytes = batch.bytes.reduce(0) { $0 + UInt64($1.count) }
       let head = batch.file == nil ? Self.sidecarHead : 0
-      guard disk.reserve(bytes + head, for: object.id) else {
+      guard reserve(bytes + head, for: object) else {
         object.couldNotWrite(batch.pieces)
         continue
       }
@@ -72,6 +72,12 @@ final class DiskWriter: Sendable {
     object.services.retireIfIdle(object)
   }
 
+  private func reserve(_ bytes: UInt64, for object: CachedObject) -> Bool {
+    // Twice the longest of late: half of the files of a shuffled epoch take longer than an epoch to come back,
+    // and none longer than two.
+    disk.reserve(bytes, for: object.id, deadAfter: 2 * object.services.reuse.withLock { $0.longestReuse })
+  }
+
   private func put(
     _ batch: CachedObject.Batch, of object: CachedObject
   ) throws(Errno) -> CacheFile {
@@ -88,7 +94,7 @@ final class DiskWriter: Sendable {
     }
     for range in batch.coming {
       let bytes = Geometry.bytes(ofPieces: range, size: object.version.size)
-      if disk.reserve(UInt64(bytes.count), for: object.id) { file.allocate(bytes) }
+      if reserve(UInt64(bytes.count), for: object) { file.allocate(bytes) }
     }
     var start = 0
     while start < batch.pieces.count {

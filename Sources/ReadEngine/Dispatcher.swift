@@ -10,6 +10,7 @@ final class Dispatcher: Sendable {
   private struct State {
     var schedule: FetchSchedule<ObjectFetch>
     var estimate: LinkEstimate
+    var pace: FillPace
     /// One thread at a time hands out turns; another that has news leaves it here.
     var isPumping = false
     var pumpAgain = false
@@ -52,7 +53,7 @@ final class Dispatcher: Sendable {
     state = Lock(
       State(
         schedule: FetchSchedule(maxInFlight: maxInFlight, connections: advice.connections),
-        estimate: estimate))
+        estimate: estimate, pace: FillPace(most: maxInFlight)))
   }
 
   /// What a sequence is worth on this line now.
@@ -75,9 +76,14 @@ final class Dispatcher: Sendable {
   }
 
   /// A fetch went well: what it tells of the line.
-  func note(_ sample: LinkEstimate.Sample) {
+  func note(_ sample: LinkEstimate.Sample, as rank: FetchRank) {
     let advice = state.withLock { state in
       state.estimate.note(sample)
+      if rank == .demand {
+        state.pace.noteDemand(
+          firstByte: sample.firstByte.seconds, fillInFlight: state.schedule.inFlight(.fill))
+        state.schedule.fillLimit = state.pace.limit
+      }
       state.schedule.connections = state.estimate.advice.connections
       return state.estimate.advice
     }
@@ -85,6 +91,11 @@ final class Dispatcher: Sendable {
     connections.store(advice.connections, ordering: .relaxed)
     pipe.store(advice.pipe, ordering: .relaxed)
     window.store(min(maxWindow, advice.window), ordering: .relaxed)
+  }
+
+  /// Fill that the schedule would send at once now, and what of it waits or is under way.
+  var fill: (limit: Int, busy: Int) {
+    state.withLock { ($0.schedule.fillLimit, $0.schedule.inFlight(.fill) + $0.schedule.waiting(.fill)) }
   }
 
   var isStopped: Bool { state.withLock { $0.isStopped } }
@@ -98,9 +109,7 @@ final class Dispatcher: Sendable {
       for fetch in promoted { state.schedule.promote(fetch) }
       if state.isStopped { return fetches }
       return fetches.filter { fetch in
-        if !fetch.startsAsDemand { return !state.schedule.addAhead(fetch) }
-        state.schedule.addDemand(fetch)
-        return false
+        !state.schedule.add(fetch, fetch.rank)
       }
     }
     for fetch in refused { fetch.abandon() }
@@ -108,8 +117,8 @@ final class Dispatcher: Sendable {
   }
 
   /// The fetch is over; its turn goes to another.
-  func ended(isDemand: Bool) {
-    state.withLock { $0.schedule.ended(isDemand: isDemand) }
+  func ended(_ turn: FetchSchedule<ObjectFetch>.Turn) {
+    state.withLock { $0.schedule.ended(turn) }
     pump()
   }
 
@@ -126,7 +135,7 @@ final class Dispatcher: Sendable {
     }
     guard isMine else { return }
     repeat {
-      while let turn = state.withLock({ $0.schedule.next() }) {
+      while let turn = state.withLock({ $0.schedule.next { $0.isPart } }) {
         if !start(turn) { break }
       }
     } while state.withLock { state in
@@ -141,27 +150,28 @@ final class Dispatcher: Sendable {
     let fetch = turn.fetch
     guard let pieces = fetch.piecesToFetch() else {
       // Nobody wants it any more.
-      state.withLock { $0.schedule.ended(isDemand: turn.isDemand) }
+      state.withLock { $0.schedule.ended(turn) }
       fetch.abandon()
       return true
     }
-    let spare = turn.isDemand ? 0 : reservedForDemand
+    let isDemand = turn.rank == .demand
+    let spare = isDemand ? 0 : reservedForDemand
     let count = pieces.wanted.count
     let missing = count + spare - pool.available
     // Nothing is dropped for read-ahead that would have no room all the same.
-    if missing > 0, turn.isDemand || memory.count >= missing { memory.evict(missing) }
+    if missing > 0, isDemand || memory.count >= missing { memory.evict(missing) }
     if pool.promise(count, sparing: spare) {
-      fetch.begin(pieces.wanted, turn.isDemand, store, deadline: .now + ioTimeout)
+      fetch.begin(pieces.wanted, turn, store, deadline: .now + ioTimeout)
       return true
     }
-    guard turn.isDemand else {
-      state.withLock { $0.schedule.ended(isDemand: false) }
+    if turn.rank == .ahead {
+      state.withLock { $0.schedule.ended(turn) }
       fetch.abandon()
       return true
     }
     // What the reader waits for, without what was added to it.
-    if pool.promise(pieces.needed.count) {
-      fetch.begin(pieces.needed, true, store, deadline: .now + ioTimeout)
+    if isDemand, pool.promise(pieces.needed.count) {
+      fetch.begin(pieces.needed, turn, store, deadline: .now + ioTimeout)
       return true
     }
     state.withLock { $0.schedule.putBack(turn) }

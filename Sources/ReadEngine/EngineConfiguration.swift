@@ -6,6 +6,8 @@ public struct EngineConfiguration: Sendable {
   public var cacheFolder: String?
   /// What the cache files of this folder may occupy (st_blocks).
   public var cacheLimit: UInt64
+  /// What goes when the disk tier is full.
+  public var eviction: EvictionPolicy
   /// The disk keeps at least this much free, whatever `cacheLimit` allows.
   public var freeSpaceFloor: UInt64
   /// A read that waits longer fails with EIO.
@@ -15,13 +17,21 @@ public struct EngineConfiguration: Sendable {
 
   public init(
     memoryLimit: Int = 512 << 20, cacheFolder: String? = nil, cacheLimit: UInt64 = .max,
+    eviction: EvictionPolicy = .epoch,
     freeSpaceFloor: UInt64 = 1 << 30, ioTimeout: Duration = .seconds(60), maxFetches: Int = 64
   ) {
     self.memoryLimit = memoryLimit
     self.cacheFolder = cacheFolder
     self.cacheLimit = cacheLimit
+    self.eviction = eviction
     self.freeSpaceFloor = freeSpaceFloor
     self.ioTimeout = ioTimeout
     self.maxFetches = maxFetches
   }
 }
+
+/// What goes first when the disk tier is full.
+///
+/// `epoch`: keeps a stable part of data that is read again and again, and lets go of what no longer comes
+/// back. `lru`: the least recently used.
+public enum EvictionPolicy: String, Sendable, Codable, CaseIterable { case epoch, lru }

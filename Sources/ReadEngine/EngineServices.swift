@@ -18,6 +18,7 @@ final class EngineServices: Sendable {
   let scratch = ScratchBuffers()
   let metrics: Metrics
   let log: Logger
+  let reuse = Lock(ReuseMeter())
 
   private let objects = Lock<[ObjectVersion: CachedObject]>([:])
   private let changeHandler = Lock<(@Sendable (ObjectVersion) -> Void)?>(nil)
@@ -51,8 +52,8 @@ final class EngineServices: Sendable {
 
   // MARK: Objects in use
 
-  /// The object of a version, with one more open.
-  func open(_ version: ObjectVersion) -> CachedObject {
+  /// The object of a version, with one more open. `isUse`: by a reader.
+  func open(_ version: ObjectVersion, isUse: Bool = false) -> CachedObject {
     let object = objects.withLock { objects in
       let object = objects[version] ?? CachedObject(version, services: self)
       objects[version] = object
@@ -60,6 +61,10 @@ final class EngineServices: Sendable {
       return object
     }
     object.prepare()
+    if isUse {
+      disk?.used(object.id)
+      reuse.withLock { $0.opened(object.id.low, bytes: version.size) }
+    }
     return object
   }
 
@@ -84,6 +89,7 @@ final class EngineServices: Sendable {
     if wasCounted { disk?.close(object.id) }
   }
 
+  func inUse(_ version: ObjectVersion) -> CachedObject? { objects.withLock { $0[version] } }
   var inUse: [CachedObject] { objects.withLock { Array($0.values) } }
   var countInUse: Int { objects.withLock { $0.count } }
 

@@ -2,93 +2,121 @@ import DequeModule
 
 /// Which fetch goes next. Pure: it holds the fetches that wait and counts those under way.
 ///
-/// Demand (a reader waits) goes before read-ahead, always.
+/// Demand (a reader waits) goes before read-ahead, read-ahead before what is planned, and that before
+/// fill, always.
 struct FetchSchedule<Fetch: AnyObject> {
   let maxInFlight: Int
   /// Connections that a sequence may have: read-ahead keeps to one less, which is left to the demand
   /// that comes next. Where demand alone takes more, read-ahead goes on with half of them.
   var connections: Int
+  /// Fill that may be in flight at once: what it is found to cost those who wait bounds it.
+  var fillLimit: Int
   /// Read-ahead that waits is bounded: the newest is refused, its reader will ask when it gets there.
   let maxAheadWaiting: Int
 
-  private(set) var demandInFlight = 0
-  private(set) var aheadInFlight = 0
-  private var demand: Deque<Fetch> = []
-  private var ahead: Deque<Fetch> = []
+  private var flying = [Int](repeating: 0, count: FetchRank.allCases.count)
+  private var queues = [Deque<Fetch>](repeating: [], count: FetchRank.allCases.count)
   /// Promoted before they were added: two threads that planned hand over in any order. Identities alone,
   /// and the last few: one that is never added must not be kept.
   private var promotedEarly: Deque<ObjectIdentifier> = []
+  /// Ranges of sequences under way, by demand or ahead of it: they need the line.
+  private var streamsInFlight = 0
 
   init(maxInFlight: Int, connections: Int, maxAheadWaiting: Int = 256) {
     self.maxInFlight = maxInFlight
     self.connections = connections
     self.maxAheadWaiting = maxAheadWaiting
+    fillLimit = maxInFlight
   }
 
-  var inFlight: Int { demandInFlight + aheadInFlight }
-  var waiting: Int { demand.count + ahead.count }
+  var inFlight: Int { flying.reduce(0, +) }
+  var waiting: Int { queues.reduce(0) { $0 + $1.count } }
+  func inFlight(_ rank: FetchRank) -> Int { flying[rank.rawValue] }
+  func waiting(_ rank: FetchRank) -> Int { queues[rank.rawValue].count }
 
-  mutating func addDemand(_ fetch: Fetch) { demand.append(fetch) }
+  /// What planned fetches and fill leave to those who come to wait.
+  private var backgroundLimit: Int { maxInFlight - maxInFlight / 8 }
 
-  /// False: too much read-ahead waits already.
-  mutating func addAhead(_ fetch: Fetch) -> Bool {
-    if let index = promotedEarly.firstIndex(of: ObjectIdentifier(fetch)) {
-      promotedEarly.remove(at: index)
-      addDemand(fetch)
+  /// False: too much read-ahead waits already. Who plans and who fills bounds what they add themselves.
+  mutating func add(_ fetch: Fetch, _ rank: FetchRank) -> Bool {
+    if rank == .demand {
+      queues[rank.rawValue].append(fetch)
       return true
     }
-    guard ahead.count < maxAheadWaiting else { return false }
-    ahead.append(fetch)
+    if let index = promotedEarly.firstIndex(of: ObjectIdentifier(fetch)) {
+      promotedEarly.remove(at: index)
+      return add(fetch, .demand)
+    }
+    if rank == .ahead, waiting(.ahead) >= maxAheadWaiting { return false }
+    queues[rank.rawValue].append(fetch)
     return true
   }
 
-  /// A reader has come to wait for a fetch that was read-ahead until now.
+  /// A reader has come to wait for a fetch that was less urgent until now.
   mutating func promote(_ fetch: Fetch) {
-    guard let index = ahead.firstIndex(where: { $0 === fetch }) else {
-      if promotedEarly.count == Self.mostEarly { promotedEarly.removeFirst() }
-      promotedEarly.append(ObjectIdentifier(fetch))
+    for rank in FetchRank.allCases.dropFirst() {
+      guard let index = queues[rank.rawValue].firstIndex(where: { $0 === fetch }) else { continue }
+      queues[rank.rawValue].remove(at: index)
+      queues[FetchRank.demand.rawValue].append(fetch)
       return
     }
-    ahead.remove(at: index)
-    demand.append(fetch)
+    if promotedEarly.count == Self.mostEarly { promotedEarly.removeFirst() }
+    promotedEarly.append(ObjectIdentifier(fetch))
   }
 
   private static var mostEarly: Int { 64 }
 
   struct Turn {
     var fetch: Fetch
-    var isDemand: Bool
+    var rank: FetchRank
+    /// One of several ranges of its object.
+    var isStream = false
   }
 
-  /// Takes the next fetch; it counts as in flight until `ended`.
-  mutating func next() -> Turn? {
-    guard inFlight < maxInFlight else { return nil }
-    if let fetch = demand.popFirst() {
-      demandInFlight += 1
-      return Turn(fetch: fetch, isDemand: true)
+  /// Takes the next fetch; it counts as in flight until `ended`. `isStream` tells whether it is one of
+  /// several ranges of an object.
+  mutating func next(isStream: (Fetch) -> Bool = { _ in false }) -> Turn? {
+    for rank in FetchRank.allCases where mayGo(rank) {
+      guard let fetch = queues[rank.rawValue].popFirst() else { continue }
+      let turn = Turn(fetch: fetch, rank: rank, isStream: isStream(fetch))
+      began(turn)
+      return turn
     }
-    let isRoom = inFlight < connections - 1 || aheadInFlight < connections / 2
-    guard isRoom, let fetch = ahead.popFirst() else { return nil }
-    aheadInFlight += 1
-    return Turn(fetch: fetch, isDemand: false)
+    return nil
+  }
+
+  private func mayGo(_ rank: FetchRank) -> Bool {
+    let all = inFlight
+    guard all < maxInFlight else { return false }
+    switch rank {
+    case .demand: return true
+    case .ahead: return all < connections - 1 || inFlight(.ahead) < connections / 2
+    case .planned: return inFlight(.planned) + inFlight(.fill) < backgroundLimit
+    case .fill:
+      return inFlight(.planned) + inFlight(.fill) < min(backgroundLimit, fillLimit)
+        && streamsInFlight == 0
+    }
+  }
+
+  private mutating func began(_ turn: Turn) {
+    flying[turn.rank.rawValue] += 1
+    if turn.isStream, turn.rank <= .ahead { streamsInFlight += 1 }
   }
 
   /// Puts a turn back at the head of its queue: there was no memory for it.
   mutating func putBack(_ turn: Turn) {
-    ended(isDemand: turn.isDemand)
-    if turn.isDemand { demand.prepend(turn.fetch) } else { ahead.prepend(turn.fetch) }
+    ended(turn)
+    queues[turn.rank.rawValue].prepend(turn.fetch)
   }
 
-  mutating func ended(isDemand: Bool) {
-    if isDemand { demandInFlight -= 1 } else { aheadInFlight -= 1 }
+  mutating func ended(_ turn: Turn) {
+    flying[turn.rank.rawValue] -= 1
+    if turn.isStream, turn.rank <= .ahead { streamsInFlight -= 1 }
   }
 
-  /// Empties both queues.
+  /// Empties the queues.
   mutating func removeAll() -> [Fetch] {
-    defer {
-      demand = []
-      ahead = []
-    }
-    return Array(demand) + Array(ahead)
+    defer { queues = queues.map { _ in [] } }
+    return queues.flatMap { Array($0) }
   }
 }

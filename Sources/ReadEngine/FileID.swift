@@ -3,9 +3,9 @@ import ObjectStore
 
 /// The name of a cache file: a hash of everything that makes a version what it is, so that a
 /// changed object is another file and the name alone finds it.
-struct FileID: Hashable, Sendable {
-  let high: UInt64
-  let low: UInt64
+package struct FileID: Hashable, Sendable {
+  package let high: UInt64
+  package let low: UInt64
 
   /// SHA-256 over store, key, etag and size, each with its length; the time takes the place of a
   /// missing etag. 128 bits of it: no two versions meet by chance.
@@ -26,6 +26,12 @@ struct FileID: Hashable, Sendable {
     withUnsafeMutableBytes(of: &words) { $0.copyBytes(from: Array(hash.finalize()).prefix(16)) }
     high = words.0.bigEndian
     low = words.1.bigEndian
+  }
+
+  /// For simulations: a number as a name.
+  package init(number: UInt64) {
+    high = number
+    low = number &* 0x9E37_79B9_7F4A_7C15
   }
 
   /// Reads a name that `name` made; `nil` for any other.

@@ -8,7 +8,9 @@ import SystemPackage
 /// store's thread touches.
 final class ObjectFetch: FetchSink, @unchecked Sendable {
   let object: CachedObject
-  let startsAsDemand: Bool
+  let rank: FetchRank
+  /// What wants it, if it is not a reader.
+  let run: PrefetchRun?
   /// What it will bring. Cut down to what is needed when memory is short.
   private(set) var pieces: Range<Int>
   /// The bytes of that before it was cut down: who waits for them is told of its end.
@@ -22,9 +24,9 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
 
   /// Of its first pieces, as far as bytes have come. Only the store's thread touches it.
   private var blocks: [BlockPool.Block] = []
-  private var isDemand = false
-  private var sentAt = Instant(nanoseconds: 0)
-  private var firstByteAt: Instant?
+  private var turn: FetchSchedule<ObjectFetch>.Turn?
+  private(set) var sentAt = Instant(nanoseconds: 0)
+  private(set) var firstByteAt: Instant?
   private var position: UInt64
   private var end: UInt64
   /// Nothing has arrived before all of it was verified.
@@ -32,11 +34,15 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
   /// The least position at which a reader may have become ready.
   private var wakeAt = UInt64.max
 
-  init(of object: CachedObject, pieces: Range<Int>, needed: Range<Int>, isDemand: Bool) {
+  init(
+    of object: CachedObject, pieces: Range<Int>, needed: Range<Int>, rank: FetchRank,
+    run: PrefetchRun? = nil
+  ) {
     self.object = object
     self.pieces = pieces
     self.needed = needed
-    startsAsDemand = isDemand
+    self.rank = rank
+    self.run = run
     let bytes = Geometry.bytes(ofPieces: pieces, size: object.version.size)
     planned = bytes
     filledTo = bytes.lowerBound
@@ -94,9 +100,10 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
 
   /// Sends it. A block for each of `pieces` has been promised to it.
   func begin(
-    _ pieces: Range<Int>, _ isDemand: Bool, _ store: any ObjectStore, deadline: Instant
+    _ pieces: Range<Int>, _ turn: FetchSchedule<ObjectFetch>.Turn, _ store: any ObjectStore,
+    deadline: Instant
   ) {
-    self.isDemand = isDemand
+    self.turn = turn
     let bytes = object.begin(self, pieces)
     position = bytes.lowerBound
     sentAt = .now
@@ -105,7 +112,13 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
   }
 
   /// It was never sent. Readers that counted on it plan anew.
-  func abandon() { object.ended(self, .success(())) }
+  func abandon() {
+    object.ended(self, .success(()))
+    run?.ended(.failure(StoreError(.cancelled, store: "", detail: "was not sent")))
+  }
+
+  /// One of several ranges of its object.
+  var isPart: Bool { planned.count < object.version.size }
 
   // MARK: FetchSink
 
@@ -144,10 +157,11 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
       dispatcher.note(
         LinkEstimate.Sample(
           firstByte: firstByteAt - sentAt, bytes: Int(position - bytes.lowerBound),
-          transfer: .now - firstByteAt))
+          transfer: .now - firstByteAt), as: turn?.rank ?? rank)
     }
     object.ended(self, result)
-    dispatcher.ended(isDemand: isDemand)
+    if let turn { dispatcher.ended(turn) }
+    run?.ended(result)
   }
 
   /// All has arrived at once, or nothing has.

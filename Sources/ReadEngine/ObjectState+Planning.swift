@@ -41,7 +41,7 @@ extension ObjectState {
     var piece = pieces.lowerBound
     while piece < pieces.upperBound {
       if let fetch = fetch(covering: piece) {
-        if !fetch.hasBegun, !fetch.startsAsDemand, !plan.promoted.contains(where: { $0 === fetch })
+        if !fetch.hasBegun, fetch.rank != .demand, !plan.promoted.contains(where: { $0 === fetch })
         {
           plan.promoted.append(fetch)
         }
@@ -57,7 +57,7 @@ extension ObjectState {
       if neededEnd == pieces.upperBound, target > neededEnd {
         end = max(neededEnd, endOfGap(from: piece, upTo: min(piece + chunk, target)))
       }
-      add(piece..<end, needed: piece..<neededEnd, isDemand: true, of: object, &plan)
+      add(piece..<end, needed: piece..<neededEnd, .demand, of: object, &plan)
       piece = end
     }
   }
@@ -82,19 +82,45 @@ extension ObjectState {
       // Not in crumbs: the rest of a window waits until it is worth a request of its own.
       let isWorthIt = end - piece >= chunk || end == pieceCount || end < target
       guard isWorthIt else { return piece }
-      add(piece..<end, needed: piece..<piece, isDemand: false, of: object, &plan)
+      add(piece..<end, needed: piece..<piece, .ahead, of: object, &plan)
       piece = end
     }
     return piece
   }
 
   private mutating func add(
-    _ pieces: Range<Int>, needed: Range<Int>, isDemand: Bool, of object: CachedObject,
+    _ pieces: Range<Int>, needed: Range<Int>, _ rank: FetchRank, of object: CachedObject,
     _ plan: inout Plan
   ) {
-    let fetch = ObjectFetch(of: object, pieces: pieces, needed: needed, isDemand: isDemand)
+    let fetch = ObjectFetch(of: object, pieces: pieces, needed: needed, rank: rank)
     fetches.append(fetch)
     plan.fetches.append(fetch)
+  }
+
+  /// Fetches for what is missing of all of it, at most `limit`, from `start` on. Returns where it stopped.
+  mutating func planPrefetch(
+    from start: Int, limit: Int, chunk: Int, for run: PrefetchRun, of object: CachedObject,
+    _ plan: inout Plan
+  ) -> Int {
+    var piece = start
+    while piece < pieceCount, plan.fetches.count < limit {
+      if let fetch = fetch(covering: piece) {
+        piece = max(piece + 1, fetch.pieces.upperBound)
+        continue
+      }
+      if isHere(piece) {
+        piece += 1
+        continue
+      }
+      let most = isSmall ? pieceCount : min(piece + chunk, pieceCount)
+      let end = endOfGap(from: piece, upTo: most)
+      let fetch = ObjectFetch(
+        of: object, pieces: piece..<end, needed: piece..<piece, rank: run.rank, run: run)
+      fetches.append(fetch)
+      plan.fetches.append(fetch)
+      piece = end
+    }
+    return piece
   }
 
   private func fetch(covering piece: Int) -> ObjectFetch? {

@@ -13,6 +13,9 @@ public final class OpenObject: Sendable {
 
   public var version: ObjectVersion { object.version }
 
+  /// Evenly spread; the same for the same version, in every mount of the store.
+  public var hash: UInt64 { object.id.low }
+
   /// Reads `count` bytes at `offset`; less at the end of the object, nothing after it.
   ///
   /// If the bytes are in memory or in the page cache, `reply` is called before this returns, on this

@@ -8,7 +8,7 @@ public import ObjectStore
 import Posix
 
 public final class ReadEngine: Sendable {
-  private let services: EngineServices
+  let services: EngineServices
   private let housekeeper: Housekeeper
 
   public init(
@@ -21,7 +21,7 @@ public final class ReadEngine: Sendable {
 
   /// Opens one version for reading. Cheap: the store is not asked. Every open is closed by `close`.
   public func open(_ version: ObjectVersion) -> OpenObject {
-    let object = services.open(version)
+    let object = services.open(version, isUse: true)
     services.metrics.reads.filesOpened.add()
     if object.isWholeOnDisk { services.metrics.reads.filesOpenedFromDisk.add() }
     return OpenObject(object)
@@ -60,6 +60,12 @@ public final class ReadEngine: Sendable {
     usage.parkedReads = Int(services.metrics.reads.parked.current)
     usage.fetchesInFlight = services.dispatcher.inFlight
     usage.link = services.dispatcher.report
+    let reuse = services.reuse.withLock { $0 }
+    usage.epoch = reuse.epoch
+    usage.epochFiles = reuse.workingSet.files
+    usage.epochBytes = reuse.workingSet.bytes
+    usage.eviction = services.configuration.eviction
+    usage.fillAtOnce = services.dispatcher.fill.limit
     return usage
   }
 
@@ -96,6 +102,14 @@ public struct EngineUsage: Sendable, Codable {
   public var parkedReads: Int = 0
   public var fetchesInFlight: Int = 0
   public var link = LinkReport()
+  /// Passes over the data begun, 0 before the first open.
+  public var epoch: Int = 0
+  /// Files and bytes of one, estimated.
+  public var epochFiles: Int = 0
+  public var epochBytes: UInt64 = 0
+  public var eviction = EvictionPolicy.epoch
+  /// Fetches of fill that may be under way, so that no reader waits longer for them.
+  public var fillAtOnce: Int = 0
   public init() {}
 }
 

@@ -6,7 +6,9 @@ import Logging
 import Metrics
 import ObjectStore
 import Posix
+import Prefetch
 import ReadEngine
+import SystemPackage
 
 /// One mount from the first check to the last reply: makes the rooms, joins them, serves, takes
 /// them down again.
@@ -50,10 +52,16 @@ struct MountSession {
       metrics: metrics, log: log)
     defer { fileSystem.shutdown() }
 
+    let prefetcher = Prefetcher(
+      fileSystem: fileSystem, engine: engine, mountPoint: place,
+      options: prefetchOptions(configuration), metrics: metrics, log: log)
+    defer { prefetcher.shutdown() }
+
     signals.mountBegins()
+    var options = mountOptions(place, mounted.name)
+    options.controlFiles = controlFiles(prefetcher, log)
     let frontEnd = try FuseFrontEnd(
-      fileSystem: fileSystem, options: mountOptions(place, mounted.name), metrics: metrics.front,
-      log: log)
+      fileSystem: fileSystem, options: options, metrics: metrics.front, log: log)
     signals.mountIs(frontEnd)
     let server = startControl(
       runtime, place, mounted.name, configuration, metrics, engine, fileSystem, frontEnd, log)
@@ -90,8 +98,35 @@ struct MountSession {
     let disk = cache.flatMap { Machine.disk(of: $0) } ?? Machine.Disk(size: 0, free: 0)
     return EngineConfiguration(
       memoryLimit: settings.memoryLimit, cacheFolder: cache,
-      cacheLimit: settings.cacheSize.resolved(of: disk.size),
+      cacheLimit: settings.cacheSize.resolved(of: disk.size), eviction: settings.eviction,
       freeSpaceFloor: min(1 << 30, disk.size / 20), ioTimeout: settings.ioTimeout)
+  }
+
+  private func prefetchOptions(_ configuration: EngineConfiguration) -> PrefetchOptions {
+    var options = PrefetchOptions()
+    options.fill = settings.fill
+    if let multiple = settings.fillMultiple { options.fillMultiple = multiple }
+    // What is fetched ahead must not push out what was fetched ahead.
+    let room =
+      configuration.cacheFolder == nil
+      ? UInt64(configuration.memoryLimit) / 2 : configuration.cacheLimit / 4
+    options.orderWindow = settings.orderWindow ?? min(1 << 30, room)
+    return options
+  }
+
+  private func controlFiles(_ prefetcher: Prefetcher, _ log: Logger) -> ControlFiles {
+    ControlFiles(
+      take: { bytes, name in
+        do throws(Prefetcher.OrderFailure) {
+          try prefetcher.take(order: bytes, name: name)
+          return nil
+        } catch {
+          log.error("an order was not taken", metadata: ["name": "\(name)", "reason": "\(error)"])
+          return error == .tooLarge ? .fileTooLarge : .noSpace
+        }
+      },
+      remove: { prefetcher.removeOrder($0) }, names: { prefetcher.orderNames },
+      limit: Prefetcher.orderLimit)
   }
 
   private func mountOptions(_ place: String, _ name: String) -> MountOptions {

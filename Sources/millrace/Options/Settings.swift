@@ -1,6 +1,8 @@
 import Credentials
 import Glibc
 import Logging
+import Prefetch
+import ReadEngine
 
 /// Everything a mount goes by, checked: option, else MILLRACE_ variable, else default.
 struct Settings {
@@ -39,6 +41,11 @@ struct Settings {
   /// nil: memory alone.
   var cacheFolder: String?
   var cacheSize: ByteSize
+  var eviction: EvictionPolicy
+  var fill: FillPolicy
+  var fillMultiple: Double?
+  /// Bytes; nil: what the cache allows.
+  var orderWindow: UInt64?
   var memoryLimit: Int
   var metadataLimit: Int
   var metadataTTL: Duration
@@ -119,6 +126,10 @@ struct Settings {
       throw .usage("--snapshot: snapshots lie in the cache folder, so not with --cache-dir none")
     }
     cacheSize = try values.size("cache-size", options.cacheSize) ?? .percent(75)
+    eviction = try values.choice("eviction", options.eviction) ?? .epoch
+    fill = try values.choice("fill", options.fill) ?? .auto
+    fillMultiple = try values.number("fill-multiple", options.fillMultiple, 1...1000).map(Double.init)
+    orderWindow = try values.size("order-window", options.orderWindow)?.resolved(of: memory)
     let data = try values.size("memory-limit", options.memoryLimit)?.resolved(of: memory)
     memoryLimit = try Settings.limit(
       "memory-limit", data ?? min(max(memory / 8, 64 << 20), 2 << 30), least: 16 << 20)

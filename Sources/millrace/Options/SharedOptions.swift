@@ -33,6 +33,12 @@ struct SharedOptions: ParsableArguments {
   @Option(help: "Show the data set as it was: see millrace snapshot.") var snapshot: String?
   @Option(help: "Folder of the cache, or none.") var cacheDir: String?
   @Option(help: "Size of the cache: 200G, 80%.") var cacheSize: String?
+  @Option(help: "What goes when the cache is full: epoch keeps a stable part, lru the newest.")
+  var eviction: String?
+  @Option(help: "Fetch the rest of a data set that is walked: auto, off, always.")
+  var fill: String?
+  @Option(help: "Bytes filled for each byte that was asked for.") var fillMultiple: String?
+  @Option(help: "Fetched ahead of an order's reader: 1G.") var orderWindow: String?
   @Option(help: "Memory for data: 512M, 10%.") var memoryLimit: String?
   @Option(help: "Memory for names: 256M.") var metadataLimit: String?
   @Option(name: .customLong("metadata-ttl"), help: "How old names may be: 60s, 0, forever.")

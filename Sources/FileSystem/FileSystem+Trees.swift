@@ -1,0 +1,119 @@
+/// For those who look at names without being the kernel: what is in a folder, which version a path has,
+/// what is being opened.
+public import ObjectStore
+import Posix
+import ReadEngine
+import SystemPackage
+
+/// A file that somebody opens.
+public struct OpenedFile: Sendable {
+  /// The key of its folder, ends in "/" (empty: the root of a store).
+  public var folder: ObjectKey
+  public var name: [UInt8]
+  public var version: ObjectVersion
+  /// As `ReadEngine.hash` gives it.
+  public var hash: UInt64
+}
+
+/// A part of a folder, in the order of its listing.
+public struct FolderSlice: Sendable {
+  public var files: [ObjectVersion] = []
+  /// Keys, which end in "/".
+  public var folders: [ObjectKey] = []
+  /// Where the next slice starts.
+  public var next = 0
+  /// Nothing comes after this slice.
+  public var isLast = false
+}
+
+extension FileSystem {
+  /// Called for each open that succeeds, on the thread that answers it: it must be short.
+  public func onOpen(_ handler: @escaping @Sendable (OpenedFile) -> Void) {
+    openHandler.withLock { $0 = handler }
+  }
+
+  func tellOpened(_ node: Node, _ version: ObjectVersion, _ object: OpenObject) {
+    guard let handler = openHandler.withLock({ $0 }) else { return }
+    handler(OpenedFile(folder: node.folder, name: node.name, version: version, hash: object.hash))
+  }
+
+  /// The key of the root of the mount.
+  public var rootFolder: ObjectKey { prefix }
+
+  /// A path relative to the mount as the key of a file, and as that of a folder.
+  public func keys(ofPath path: [UInt8]) -> (file: ObjectKey, folder: ObjectKey) {
+    if path.isEmpty { return (prefix, prefix) }
+    let key = prefix + path
+    return (key, key + [NameRules.slash])
+  }
+
+  /// A key as a path relative to the mount.
+  public func path(ofKey key: ObjectKey) -> [UInt8] { Array(key.bytes.dropFirst(prefix.bytes.count)) }
+
+  /// At most `limit` entries of a folder from `index` on, which is listed if it must. Files whose size is
+  /// not known, and archived ones, are left out. The reply comes at once or from a thread of the store's.
+  public func slice(
+    of folder: ObjectKey, from index: Int, limit: Int, reply: @escaping Reply<FolderSlice>
+  ) {
+    guard let generation = listing(of: folder) else { return reply(.failure(.ioError)) }
+    slice(generation, from: index, limit: limit, reply: reply)
+  }
+
+  private func slice(
+    _ generation: Generation, from index: Int, limit: Int, reply: @escaping Reply<FolderSlice>
+  ) {
+    switch generation.step(from: index, limit: limit) {
+    case .entries(let found):
+      var slice = FolderSlice()
+      slice.next = index + found.entries.count
+      for entry in found.entries {
+        let key = generation.folder + Array(found.chunk.name(entry))
+        let seen = found.chunk.seen(entry)
+        if seen.kind == .folder {
+          slice.folders.append(key + [NameRules.slash])
+        } else if let size = seen.size, !seen.isArchived {
+          slice.files.append(
+            ObjectVersion(key: key, etag: seen.etag, size: size, modified: seen.modified))
+        }
+      }
+      reply(.success(slice))
+    case .complete:
+      var slice = FolderSlice()
+      slice.next = index
+      slice.isLast = true
+      reply(.success(slice))
+    case .failed(let error): reply(.failure(error.errno))
+    case .wait:
+      generation.wait(beyond: index) { [self] in
+        slice(generation, from: index, limit: limit, reply: reply)
+      }
+    }
+  }
+
+  /// Where a name stands in the listing of its folder, if that is known.
+  public func index(of name: [UInt8], in folder: ObjectKey) -> Int? {
+    let listing = state.withLock { state in
+      state.folders[folder].flatMap { $0.listing ?? $0.fetching }
+    }
+    return listing.flatMap { listing in name.withUnsafeBytes { listing.shown($0) } }
+  }
+
+  /// The version that a path relative to the mount has; ENOENT, EISDIR.
+  public func version(atPath path: [UInt8], reply: @escaping Reply<ObjectVersion>) {
+    let key = prefix + path
+    let (folder, name) = split(key)
+    guard NameRules.isReachable(name) else { return reply(.failure(.noSuchFileOrDirectory)) }
+    find(name, in: folder) { [self] result in
+      switch result {
+      case .failure(let error): reply(.failure(report(error, during: "lookup")))
+      case .success(let finding):
+        guard let seen = finding.seen else { return reply(.failure(.noSuchFileOrDirectory)) }
+        guard seen.kind == .file else { return reply(.failure(.isDirectory)) }
+        reply(
+          .success(
+            ObjectVersion(
+              key: key, etag: seen.etag, size: seen.size ?? 0, modified: seen.modified)))
+      }
+    }
+  }
+}

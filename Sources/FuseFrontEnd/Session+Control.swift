@@ -1,0 +1,130 @@
+import CFuseShim
+import FileSystem
+import Glibc
+import Posix
+import SystemPackage
+
+/// Requests for nodes of the control folder. Each answers at once.
+extension Session {
+  /// True: it was one, and is answered.
+  func controlLookup(
+    _ request: fuse_req_t, _ parent: NodeID, _ name: UnsafeRawBufferPointer
+  ) -> Bool {
+    guard let control else { return false }
+    var node: NodeID?
+    if parent == FileSystem.root {
+      guard name.elementsEqual(ControlFolder.name) else { return false }
+      node = ControlFolder.firstNode
+    } else if ControlFolder.has(parent) {
+      node = control.node(of: name)
+    } else {
+      return false
+    }
+    guard let node else {
+      _ = fuse_reply_err(request, ENOENT)
+      return true
+    }
+    var entry = control.entry(node, view)
+    _ = fuse_reply_entry(request, &entry)
+    return true
+  }
+
+  func controlAttributes(_ request: fuse_req_t, _ node: NodeID) {
+    guard var status = control?.status(node, view) else { return refuseControl(request, ENOENT) }
+    _ = fuse_reply_attr(request, &status, 3600)
+  }
+
+  /// Truncating is what opening for writing does first; times may be set to no effect.
+  func controlSetAttributes(_ request: fuse_req_t, _ node: NodeID, _ what: CInt) {
+    let refused = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID
+    guard what & refused == 0 else { return refuseControl(request, EPERM) }
+    controlAttributes(request, node)
+  }
+
+  func controlOpenFolder(_ request: fuse_req_t) {
+    var info = fuse_file_info()
+    _ = fuse_reply_open(request, &info)
+  }
+
+  func controlReadFolder(
+    _ request: fuse_req_t, size: Int, offset: off_t, plus: Bool
+  ) {
+    guard let control else { return refuseControl(request, ENOENT) }
+    let buffer = UnsafeMutablePointer<CChar>.allocate(capacity: size)
+    defer { buffer.deallocate() }
+    var used = 0
+    let entries = [(".", ControlFolder.firstNode), ("..", FileSystem.root)] + control.names
+    for (index, entry) in entries.enumerated().dropFirst(Int(clamping: max(0, offset))) {
+      var status = control.status(entry.1, view)
+      let next = off_t(index + 1)
+      let needed: Int
+      if plus {
+        // Without a node: the kernel looks the name up when it needs it.
+        var parameters = fuse_entry_param()
+        parameters.attr = status
+        needed = fuse_add_direntry_plus(
+          request, buffer + used, size - used, entry.0, &parameters, next)
+      } else {
+        needed = fuse_add_direntry(request, buffer + used, size - used, entry.0, &status, next)
+      }
+      guard needed <= size - used else { break }
+      used += needed
+    }
+    _ = fuse_reply_buf(request, buffer, used)
+  }
+
+  func controlOpen(_ request: fuse_req_t, _ node: NodeID) {
+    guard let control, node != ControlFolder.firstNode else {
+      return refuseControl(request, EISDIR)
+    }
+    var info = fuse_file_info()
+    info.fh = control.open(node)
+    info.direct_io = 1
+    if fuse_reply_open(request, &info) != 0 { control.close(info.fh) }
+  }
+
+  func controlCreate(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
+    let bytes = UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
+    guard let control, let node = control.node(of: bytes) else {
+      return refuseControl(request, EPERM)
+    }
+    var entry = control.entry(node, view)
+    var info = fuse_file_info()
+    info.fh = control.open(node)
+    info.direct_io = 1
+    if fuse_reply_create(request, &entry, &info) != 0 { control.close(info.fh) }
+  }
+
+  func controlWrite(
+    _ request: fuse_req_t, _ handle: UInt64, _ bytes: UnsafePointer<CChar>?, _ size: Int,
+    _ offset: off_t
+  ) {
+    let buffer = UnsafeRawBufferPointer(start: bytes, count: size)
+    guard let control else { return refuseControl(request, EBADF) }
+    if let error = control.write(handle, buffer, at: Int(offset)) {
+      return refuseControl(request, error.rawValue)
+    }
+    _ = fuse_reply_write(request, size)
+  }
+
+  func controlFlush(_ request: fuse_req_t, _ handle: UInt64) {
+    _ = fuse_reply_err(request, control?.flush(handle)?.rawValue ?? 0)
+  }
+
+  func controlRelease(_ request: fuse_req_t, _ handle: UInt64) {
+    control?.close(handle)
+    _ = fuse_reply_err(request, 0)
+  }
+
+  func controlUnlink(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
+    let bytes = UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
+    guard let control, let node = control.node(of: bytes), control.remove(node) else {
+      return refuseControl(request, ENOENT)
+    }
+    _ = fuse_reply_err(request, 0)
+  }
+
+  private func refuseControl(_ request: fuse_req_t, _ code: CInt) {
+    _ = fuse_reply_err(request, code)
+  }
+}

@@ -1,0 +1,114 @@
+/// One order of an epoch: what of it was opened, how far ahead of that it was fetched, when each file
+/// comes. Pure.
+///
+/// Positions are lines of the order. Several readers may be at several places of it (a worker a batch), so
+/// what counts is not one place but which of the files were opened.
+struct EpochOrder {
+  /// A file of the order.
+  struct Item: Equatable {
+    var hash: UInt64
+    var size: UInt64
+  }
+
+  /// So far behind the last opened, a file that was not opened was left out (a batch that was dropped).
+  static let passed = 16384
+
+  let count: Int
+  /// Lines of which it is known what they are.
+  private(set) var known: [Item?] = []
+  /// The next line to be fetched.
+  private(set) var cursor = 0
+  /// Bytes from the readers to the cursor that were not opened yet.
+  private(set) var ahead: UInt64 = 0
+  private(set) var openedCount = 0
+  /// Opened before the cursor had come to them.
+  private(set) var late = 0
+  private var opened: [Bool]
+  /// The line at which a file comes next, by its hash; after its last, that one.
+  private var positions: [UInt64: Int32] = [:]
+  /// Of a line, the next one of the same file.
+  private var again: [Int32: Int32] = [:]
+  /// The last line of each file that comes more than once.
+  private var lastOf: [UInt64: Int32] = [:]
+  private var front = -1
+  /// Below it everything was opened or passed by.
+  private var tail = 0
+
+  init(count: Int) {
+    self.count = count
+    opened = [Bool](repeating: false, count: count)
+  }
+
+  var isDone: Bool { cursor >= count && tail >= count }
+
+  /// What the next line is; nil: there is no such file.
+  mutating func learn(_ item: Item?) {
+    let line = Int32(known.count)
+    known.append(item)
+    guard let item else { return }
+    guard let first = positions[item.hash] else {
+      positions[item.hash] = line
+      return
+    }
+    again[lastOf[item.hash] ?? first] = line
+    lastOf[item.hash] = line
+    // It has come already: this is when it comes next.
+    if opened[Int(first)], again[first] == line { positions[item.hash] = line }
+  }
+
+  /// A reader opens a file. False: it is none of this order's.
+  mutating func open(_ hash: UInt64) -> Bool {
+    guard let position = positions[hash] else { return false }
+    let line = Int(position)
+    guard !opened[line] else { return true }
+    opened[line] = true
+    openedCount += 1
+    if line < cursor {
+      if line >= tail { ahead -= min(ahead, known[line]?.size ?? 0) }
+    } else {
+      late += 1
+    }
+    front = max(front, line)
+    if let next = again[position] { positions[hash] = next }
+    moveTail()
+    return true
+  }
+
+  /// Takes the next line to be fetched, if it is known and its bytes fit into the window. What was opened,
+  /// and what there is not, is passed over.
+  mutating func takeNext(window: UInt64) -> (line: Int, item: Item)? {
+    while cursor < known.count {
+      guard let item = known[cursor], !opened[cursor] else {
+        cursor += 1
+        continue
+      }
+      // One at least, however large.
+      guard ahead == 0 || ahead + item.size <= window else { return nil }
+      defer { cursor += 1 }
+      ahead += item.size
+      return (cursor, item)
+    }
+    moveTail()
+    return nil
+  }
+
+  /// Files read before this one, as far as it is known; `Int.max`: it was read and comes last again. Nil: it
+  /// is none of this order's.
+  func distance(of hash: UInt64) -> Int? {
+    guard let position = positions[hash] else { return nil }
+    return opened[Int(position)] ? .max : max(0, Int(position) - max(0, front))
+  }
+
+  private mutating func moveTail() {
+    while tail < min(cursor, known.count) {
+      if !opened[tail], known[tail] != nil {
+        guard front - tail > Self.passed || front >= count - 1 && openedAll else { return }
+        ahead -= min(ahead, known[tail]?.size ?? 0)
+      }
+      tail += 1
+    }
+  }
+
+  /// Nobody will come back: all but a few were opened.
+  private var openedAll: Bool { openedCount + count / 50 >= count }
+}

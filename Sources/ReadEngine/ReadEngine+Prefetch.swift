@@ -1,0 +1,91 @@
+/// Bytes for those who will read, and what is done to cached versions by hand.
+public import ObjectStore
+import Metrics
+import Posix
+
+extension ReadEngine {
+  /// Fetches what is missing of a version. `done` is called once, on any thread, maybe before this returns.
+  public func prefetch(
+    _ version: ObjectVersion, _ rank: FetchRank,
+    done: @escaping @Sendable (PrefetchOutcome) -> Void
+  ) {
+    PrefetchRun(services.open(version), rank, done: done).start()
+  }
+
+  /// Names a version in `onNextUse`.
+  public func hash(of version: ObjectVersion) -> UInt64 {
+    FileID(store: services.storeIdentity, version: version).low
+  }
+
+  /// Asked, on a thread of the engine's with a lock held, when something has to go: how many files are read
+  /// before this one, `Int.max` if it was read and comes last again, nil if nobody said. It must not call
+  /// the engine.
+  public func onNextUse(_ handler: @escaping @Sendable (_ hash: UInt64) -> Int?) {
+    services.disk?.onNextUse(handler)
+  }
+
+  /// Fill that waits so that a turn need not wait for whoever submits it.
+  private static let fillBacklog = 16
+
+  /// Fill that is worth submitting now.
+  public var fillAppetite: Int {
+    let fill = services.dispatcher.fill
+    return max(0, fill.limit + Self.fillBacklog - fill.busy)
+  }
+
+  /// What can be fetched without anything having to go, bytes.
+  public var room: UInt64 {
+    if let disk = services.disk { return disk.room }
+    let limit = services.pool.capacity * 3 / 4 * Geometry.pieceSize
+    return UInt64(max(0, limit - Int(services.metrics.cache.memoryBytes.current)))
+  }
+
+  public var hasDisk: Bool { services.disk != nil }
+
+  /// How much of a version is where; cheap, nothing is opened.
+  public func holding(of version: ObjectVersion) -> Holding {
+    let id = FileID(store: services.storeIdentity, version: version)
+    var holding = Holding()
+    holding.disk = min(services.disk?.bytes(of: id) ?? 0, version.size)
+    holding.isPinned = services.disk?.isPinned(id) ?? false
+    holding.memory = services.inUse(version)?.bytesInMemory ?? 0
+    return holding
+  }
+
+  /// Pins a version, or lets go of it. False: it was so before.
+  public func pin(_ version: ObjectVersion, _ isPinned: Bool) -> Bool {
+    let id = FileID(store: services.storeIdentity, version: version)
+    return services.disk?.pin(id, isPinned) ?? false
+  }
+
+  /// Keeps the pins as they are now for the next mount.
+  public func savePins() { services.disk?.savePins() }
+
+  /// Has cache files that are kept open for later use let go of, so that `evict` can have them.
+  public func letGo() { services.disk?.letGo() }
+
+  /// Drops what is cached of a version, on disk and in memory. Returns the bytes freed; nil: somebody has it
+  /// open, or it is pinned.
+  public func evict(_ version: ObjectVersion) -> UInt64? {
+    let id = FileID(store: services.storeIdentity, version: version)
+    if services.disk?.isPinned(id) == true { return nil }
+    let inMemory = services.inUse(version)?.dropFromMemory() ?? 0
+    guard let disk = services.disk, disk.bytes(of: id) > 0 else { return inMemory }
+    return disk.remove(id).map { $0 + inMemory }
+  }
+
+  /// Reads what is on disk of a version and drops what is not as it was written. Waits for the disk.
+  /// Returns the bytes that were dropped.
+  public func verify(_ version: ObjectVersion) -> UInt64 {
+    let object = services.open(version)
+    defer { services.close(object) }
+    return object.verifyAll()
+  }
+}
+
+/// How much of a version is on this node, bytes.
+public struct Holding: Sendable {
+  public var memory: UInt64 = 0
+  public var disk: UInt64 = 0
+  public var isPinned = false
+}
