@@ -29,7 +29,7 @@ public struct FolderSlice: Sendable {
 extension FileSystem {
   /// Called for each open that succeeds, on the thread that answers it: it must be short.
   public func onOpen(_ handler: @escaping @Sendable (OpenedFile) -> Void) {
-    openHandler.withLock { $0 = handler }
+    openHandler.withLock { $0 = Callback(handler) }
   }
 
   func tellOpened(_ node: Node, _ version: ObjectVersion, _ object: OpenObject) {

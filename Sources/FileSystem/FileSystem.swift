@@ -35,8 +35,8 @@ public final class FileSystem: Sendable {
   let account = ByteAccount()
   let state = Lock(NameState())
   let notifier = WorkerPool(named: "invalidate", threads: 1)
-  let openHandler = Lock<(@Sendable (OpenedFile) -> Void)?>(nil)
-  let invalidationHandler = Lock<(@Sendable (Invalidation) -> Bool)?>(nil)
+  let openHandler = Lock<Callback<OpenedFile, Void>?>(nil)
+  let invalidationHandler = Lock<Callback<Invalidation, Bool>?>(nil)
 
   /// `prefix` is empty or ends in "/": the folder of the store that is the root of the mount.
   public convenience init(
@@ -236,7 +236,7 @@ public final class FileSystem: Sendable {
   /// What the kernel must drop, told by a thread that holds no lock (the kernel may call back).
   /// The handler says false if it cannot take it now.
   public func onInvalidation(_ handler: @escaping @Sendable (Invalidation) -> Bool) {
-    invalidationHandler.withLock { $0 = handler }
+    invalidationHandler.withLock { $0 = Callback(handler) }
   }
 
   /// Called when the disk tier has no file left to evict, on a thread of the engine's: opens that

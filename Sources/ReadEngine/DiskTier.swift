@@ -13,13 +13,13 @@ final class DiskTier: Sendable {
   private let index = Lock(CacheIndex())
   private let generator = Lock(SystemRandomNumberGenerator())
   private let policy: EvictionPolicy
-  private let nextUse: Lock<NextUse?> = Lock(nil)
+  private let nextUse = Lock<Callback<UInt64, Int?>?>(nil)
   private let metrics: CacheMetrics
   private let log: Logger
   private let isStopping = Atomic(false)
   private let saidFull = Atomic(false)
   private let census: Lock<Thread?> = Lock(nil)
-  private let pressureHandler = Lock<(@Sendable () -> Void)?>(nil)
+  private let pressureHandler = Lock<Callback<Void, Void>?>(nil)
 
   /// Of a file, by its hash: see `CacheIndex.Terms`.
   typealias NextUse = @Sendable (UInt64) -> Int?
@@ -51,7 +51,7 @@ final class DiskTier: Sendable {
   }
 
   func onPressure(_ handler: @escaping @Sendable () -> Void) {
-    pressureHandler.withLock { $0 = handler }
+    pressureHandler.withLock { $0 = Callback(handler) }
   }
 
   var usedBytes: UInt64 { index.withLock { $0.usedBytes } }
@@ -65,7 +65,7 @@ final class DiskTier: Sendable {
   /// A reader has opened it.
   func used(_ id: FileID) { index.withLock { $0.used(id) } }
 
-  func onNextUse(_ handler: @escaping NextUse) { nextUse.withLock { $0 = handler } }
+  func onNextUse(_ handler: @escaping NextUse) { nextUse.withLock { $0 = Callback(handler) } }
 
   /// The size that an opened file turned out to have.
   func account(_ id: FileID, bytes: UInt64) {
@@ -103,7 +103,7 @@ final class DiskTier: Sendable {
   }
 
   /// Has what is held open for later use let go of.
-  func letGo() { pressureHandler.withLock { $0 }?() }
+  func letGo() { pressureHandler.withLock { $0 }?(()) }
 
   /// Unlinks a file that nobody has open. Returns the bytes that are free then, nil: it is in use, pinned or
   /// not there.
@@ -142,7 +142,7 @@ final class DiskTier: Sendable {
       // What is held open for later use goes before new bytes stay out.
       if hasAsked { break }
       hasAsked = true
-      pressureHandler.withLock { $0 }?()
+      pressureHandler.withLock { $0 }?(())
     }
     if !saidFull.exchange(true, ordering: .relaxed) {
       log.notice(

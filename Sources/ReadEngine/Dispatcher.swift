@@ -117,8 +117,8 @@ final class Dispatcher: Sendable {
   }
 
   /// The fetch is over; its turn goes to another.
-  func ended(_ turn: FetchSchedule<ObjectFetch>.Turn) {
-    state.withLock { $0.schedule.ended(turn) }
+  func ended(_ kind: FetchKind) {
+    state.withLock { $0.schedule.ended(kind) }
     pump()
   }
 
@@ -150,7 +150,7 @@ final class Dispatcher: Sendable {
     let fetch = turn.fetch
     guard let pieces = fetch.piecesToFetch() else {
       // Nobody wants it any more.
-      state.withLock { $0.schedule.ended(turn) }
+      state.withLock { $0.schedule.ended(turn.kind) }
       fetch.abandon()
       return true
     }
@@ -161,17 +161,17 @@ final class Dispatcher: Sendable {
     // Nothing is dropped for read-ahead that would have no room all the same.
     if missing > 0, isDemand || memory.count >= missing { memory.evict(missing) }
     if pool.promise(count, sparing: spare) {
-      fetch.begin(pieces.wanted, turn, store, deadline: .now + ioTimeout)
+      fetch.begin(pieces.wanted, turn.kind, store, deadline: .now + ioTimeout)
       return true
     }
     if turn.rank == .ahead {
-      state.withLock { $0.schedule.ended(turn) }
+      state.withLock { $0.schedule.ended(turn.kind) }
       fetch.abandon()
       return true
     }
     // What the reader waits for, without what was added to it.
     if isDemand, pool.promise(pieces.needed.count) {
-      fetch.begin(pieces.needed, turn, store, deadline: .now + ioTimeout)
+      fetch.begin(pieces.needed, turn.kind, store, deadline: .now + ioTimeout)
       return true
     }
     state.withLock { $0.schedule.putBack(turn) }

@@ -21,7 +21,7 @@ final class EngineServices: Sendable {
   let reuse = Lock(ReuseMeter())
 
   private let objects = Lock<[ObjectVersion: CachedObject]>([:])
-  private let changeHandler = Lock<(@Sendable (ObjectVersion) -> Void)?>(nil)
+  private let changeHandler = Lock<Callback<ObjectVersion, Void>?>(nil)
   private let lastDiskTrouble = Lock(Instant(nanoseconds: 0))
 
   /// Threads that may wait for a cold disk: enough to keep its queue busy.
@@ -96,7 +96,7 @@ final class EngineServices: Sendable {
   // MARK: News
 
   func setChangeHandler(_ handler: @escaping @Sendable (ObjectVersion) -> Void) {
-    changeHandler.withLock { $0 = handler }
+    changeHandler.withLock { $0 = Callback(handler) }
   }
 
   func changed(_ version: ObjectVersion) {

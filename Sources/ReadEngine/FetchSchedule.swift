@@ -68,9 +68,8 @@ struct FetchSchedule<Fetch: AnyObject> {
 
   struct Turn {
     var fetch: Fetch
-    var rank: FetchRank
-    /// One of several ranges of its object.
-    var isStream = false
+    var kind: FetchKind
+    var rank: FetchRank { kind.rank }
   }
 
   /// Takes the next fetch; it counts as in flight until `ended`. `isStream` tells whether it is one of
@@ -78,8 +77,8 @@ struct FetchSchedule<Fetch: AnyObject> {
   mutating func next(isStream: (Fetch) -> Bool = { _ in false }) -> Turn? {
     for rank in FetchRank.allCases where mayGo(rank) {
       guard let fetch = queues[rank.rawValue].popFirst() else { continue }
-      let turn = Turn(fetch: fetch, rank: rank, isStream: isStream(fetch))
-      began(turn)
+      let turn = Turn(fetch: fetch, kind: FetchKind(rank: rank, isStream: isStream(fetch)))
+      began(turn.kind)
       return turn
     }
     return nil
@@ -98,18 +97,18 @@ struct FetchSchedule<Fetch: AnyObject> {
     }
   }
 
-  private mutating func began(_ turn: Turn) {
+  private mutating func began(_ turn: FetchKind) {
     flying[turn.rank.rawValue] += 1
     if turn.isStream, turn.rank <= .ahead { streamsInFlight += 1 }
   }
 
   /// Puts a turn back at the head of its queue: there was no memory for it.
   mutating func putBack(_ turn: Turn) {
-    ended(turn)
+    ended(turn.kind)
     queues[turn.rank.rawValue].prepend(turn.fetch)
   }
 
-  mutating func ended(_ turn: Turn) {
+  mutating func ended(_ turn: FetchKind) {
     flying[turn.rank.rawValue] -= 1
     if turn.isStream, turn.rank <= .ahead { streamsInFlight -= 1 }
   }
@@ -119,4 +118,11 @@ struct FetchSchedule<Fetch: AnyObject> {
     defer { queues = queues.map { _ in [] } }
     return queues.flatMap { Array($0) }
   }
+}
+
+/// What a fetch counts as while it is under way.
+struct FetchKind {
+  var rank: FetchRank
+  /// One of several ranges of its object.
+  var isStream = false
 }

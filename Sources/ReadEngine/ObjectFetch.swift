@@ -24,7 +24,7 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
 
   /// Of its first pieces, as far as bytes have come. Only the store's thread touches it.
   private var blocks: [BlockPool.Block] = []
-  private var turn: FetchSchedule<ObjectFetch>.Turn?
+  private var kind: FetchKind?
   private(set) var sentAt = Instant(nanoseconds: 0)
   private(set) var firstByteAt: Instant?
   private var position: UInt64
@@ -100,10 +100,10 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
 
   /// Sends it. A block for each of `pieces` has been promised to it.
   func begin(
-    _ pieces: Range<Int>, _ turn: FetchSchedule<ObjectFetch>.Turn, _ store: any ObjectStore,
+    _ pieces: Range<Int>, _ kind: FetchKind, _ store: any ObjectStore,
     deadline: Instant
   ) {
-    self.turn = turn
+    self.kind = kind
     let bytes = object.begin(self, pieces)
     position = bytes.lowerBound
     sentAt = .now
@@ -157,10 +157,10 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
       dispatcher.note(
         LinkEstimate.Sample(
           firstByte: firstByteAt - sentAt, bytes: Int(position - bytes.lowerBound),
-          transfer: .now - firstByteAt), as: turn?.rank ?? rank)
+          transfer: .now - firstByteAt), as: kind?.rank ?? rank)
     }
     object.ended(self, result)
-    if let turn { dispatcher.ended(turn) }
+    if let kind { dispatcher.ended(kind) }
     run?.ended(result)
   }
 
