@@ -47,7 +47,7 @@ public struct StoreTraits: Sendable {
   public var listsFromAnyName: Bool
 
   public init(
-    preferredRange: Int = 8 << 20, maxConcurrentFetches: Int = 64, supportsRanges: Bool = true,
+    preferredRange: Int = 8 << 20, maxConcurrentFetches: Int = 96, supportsRanges: Bool = true,
     listingHasAttributes: Bool = true, listsFromAnyName: Bool = false
   ) {
     self.preferredRange = preferredRange

@@ -28,6 +28,9 @@ final class Dispatcher: Sendable {
   private let pipe = Atomic(0)
   private let maxWindow: Int
 
+  /// Connections that one sequence may be given.
+  private static let mostForASequence = 64
+
   /// Blocks that read-ahead leaves to demand: a quarter of the pool.
   private var reservedForDemand: Int { pool.capacity / 4 }
 
@@ -44,7 +47,7 @@ final class Dispatcher: Sendable {
     // read, and all streams share that.
     maxWindow = max(1 << 20, configuration.cacheFolder == nil ? poolBytes / 4 : poolBytes / 2)
     let estimate = LinkEstimate(
-      maxConnections: maxInFlight, usualRange: store.traits.preferredRange,
+      maxConnections: min(Self.mostForASequence, maxInFlight), usualRange: store.traits.preferredRange,
       maxRange: min(4 * store.traits.preferredRange, max(1 << 20, poolBytes / 16)))
     let advice = estimate.advice
     range = Atomic(advice.range)
