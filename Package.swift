@@ -70,7 +70,8 @@ let package = Package(
     layer(
       "FileSystem",
       ["ReadEngine", "ObjectStore", "Posix", "Metrics", "CEngineShim", system, logging, deque]),
-    layer("Prefetch", ["FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", system, logging]),
+    layer(
+      "Prefetch", ["FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", system, logging]),
     layer(
       "FuseFrontEnd",
       [
@@ -81,11 +82,12 @@ let package = Package(
     // Command line and wiring.
     layer(
       "Control",
-      ["ReadEngine", "FileSystem", "Metrics", "Posix", flyingFox, flyingSocks, logging]),
+      ["Prefetch", "ReadEngine", "FileSystem", "Metrics", "Posix", flyingFox, flyingSocks, logging]),
     .executableTarget(
       name: "millrace",
       dependencies: [
-        "Control", "Prefetch", "FuseFrontEnd", "FileSystem", "ReadEngine", "Stores", "Credentials", "Transport",
+        "Control", "Prefetch", "FuseFrontEnd", "FileSystem", "ReadEngine", "Stores", "Credentials",
+        "Transport",
         "ObjectStore", "Posix", "Metrics", arguments, logging, system,
       ], swiftSettings: strict),
 
@@ -136,6 +138,7 @@ let package = Package(
       dependencies: [
         "Stores", "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "TestSupport",
       ], swiftSettings: strict),
+    tests("PrefetchTests", ["Prefetch", "ObjectStore", "Posix"]),
     tests("MountTests", ["TestSupport", "LinkServer", "Posix", "CEngineShim"]),
   ]
 )

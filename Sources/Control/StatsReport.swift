@@ -4,6 +4,7 @@
 /// connect is decided by the socket's mode and its folder's alone.
 public import FileSystem
 public import Metrics
+public import Prefetch
 public import ReadEngine
 
 /// What `millrace stats` shows, and what the socket's GET /v1/stats answers. Sizes in bytes.
@@ -35,6 +36,8 @@ public struct StatsReport: Sendable, Codable {
   public var peaks: [String: Int64] = [:]
   public var engine: EngineUsage
   public var fileSystem: FileSystemStatistics
+  /// Orders in force.
+  public var orders: [OrderReport]
   /// What the kernel granted.
   public var session: [String: String]
 
@@ -42,7 +45,7 @@ public struct StatsReport: Sendable, Codable {
     source: String, mountPoint: String, pid: Int32, version: String, uptimeSeconds: Double,
     cacheFolder: String?, limits: Limits, residentBytes: UInt64, peakResidentBytes: UInt64,
     metrics: Metrics, engine: EngineUsage, fileSystem: FileSystemStatistics,
-    session: [String: String]
+    orders: [OrderReport], session: [String: String]
   ) {
     self.source = source
     self.mountPoint = mountPoint
@@ -55,6 +58,7 @@ public struct StatsReport: Sendable, Codable {
     self.peakResidentBytes = peakResidentBytes
     self.engine = engine
     self.fileSystem = fileSystem
+    self.orders = orders
     self.session = session
     collect(metrics)
   }

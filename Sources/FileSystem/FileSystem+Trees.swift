@@ -48,7 +48,9 @@ extension FileSystem {
   }
 
   /// A key as a path relative to the mount.
-  public func path(ofKey key: ObjectKey) -> [UInt8] { Array(key.bytes.dropFirst(prefix.bytes.count)) }
+  public func path(ofKey key: ObjectKey) -> [UInt8] {
+    Array(key.bytes.dropFirst(prefix.bytes.count))
+  }
 
   /// At most `limit` entries of a folder from `index` on, which is listed if it must. Files whose size is
   /// not known, and archived ones, are left out. The reply comes at once or from a thread of the store's.

@@ -31,6 +31,9 @@ struct EpochOrder {
   /// The last line of each file that comes more than once.
   private var lastOf: [UInt64: Int32] = [:]
   private var front = -1
+  /// Opened before it was known which lines they are.
+  private var early: Set<UInt64> = []
+  private var unknown = 0
   /// Below it everything was opened or passed by.
   private var tail = 0
 
@@ -39,13 +42,19 @@ struct EpochOrder {
     opened = [Bool](repeating: false, count: count)
   }
 
+  private static let earlyLimit = 1 << 16
+
   var isDone: Bool { cursor >= count && tail >= count }
 
   /// What the next line is; nil: there is no such file.
   mutating func learn(_ item: Item?) {
     let line = Int32(known.count)
     known.append(item)
-    guard let item else { return }
+    guard let item else {
+      unknown += 1
+      return
+    }
+    defer { if early.remove(item.hash) != nil { _ = open(item.hash) } }
     guard let first = positions[item.hash] else {
       positions[item.hash] = line
       return
@@ -58,7 +67,10 @@ struct EpochOrder {
 
   /// A reader opens a file. False: it is none of this order's.
   mutating func open(_ hash: UInt64) -> Bool {
-    guard let position = positions[hash] else { return false }
+    guard let position = positions[hash] else {
+      if known.count < count, early.count < Self.earlyLimit { early.insert(hash) }
+      return false
+    }
     let line = Int(position)
     guard !opened[line] else { return true }
     opened[line] = true
@@ -102,7 +114,7 @@ struct EpochOrder {
   private mutating func moveTail() {
     while tail < min(cursor, known.count) {
       if !opened[tail], known[tail] != nil {
-        guard front - tail > Self.passed || front >= count - 1 && openedAll else { return }
+        guard front - tail > Self.passed || openedAll else { return }
         ahead -= min(ahead, known[tail]?.size ?? 0)
       }
       tail += 1
@@ -110,5 +122,7 @@ struct EpochOrder {
   }
 
   /// Nobody will come back: all but a few were opened.
-  private var openedAll: Bool { openedCount + count / 50 >= count }
+  private var openedAll: Bool {
+    known.count == count && openedCount + unknown + count / 50 >= count
+  }
 }

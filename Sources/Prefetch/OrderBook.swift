@@ -38,7 +38,9 @@ final class OrderBook: Sendable {
     }
   }
 
-  func remove(_ name: String) -> Bool { state.withLock { $0.orders.removeValue(forKey: name) != nil } }
+  func remove(_ name: String) -> Bool {
+    state.withLock { $0.orders.removeValue(forKey: name) != nil }
+  }
 
   var names: [String] { state.withLock { $0.orders.keys.sorted() } }
 

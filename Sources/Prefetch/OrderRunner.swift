@@ -105,7 +105,8 @@ final class OrderRunner: Sendable {
   }
 
   private func versions(of paths: [[UInt8]]) -> [ObjectVersion?] {
-    let answers = Monitor((left: paths.count, found: [ObjectVersion?](repeating: nil, count: paths.count)))
+    let answers = Monitor(
+      (left: paths.count, found: [ObjectVersion?](repeating: nil, count: paths.count)))
     for (index, path) in paths.enumerated() {
       fileSystem.version(atPath: path) { result in
         answers.signal(all: true) { answers in

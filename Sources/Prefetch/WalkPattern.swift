@@ -64,7 +64,8 @@ struct WalkPattern {
   }
 
   /// Takes note of an open. True: a target is there that was not, or that rested.
-  mutating func opened(_ name: [UInt8], in folder: ObjectKey, hash: UInt64, at now: Instant) -> Bool {
+  mutating func opened(_ name: [UInt8], in folder: ObjectKey, hash: UInt64, at now: Instant) -> Bool
+  {
     var isNews = note(Target(folder: folder, isTree: false), folder, name, hash, now)
     if let parent = parent(of: folder) {
       let tree = Target(folder: parent, isTree: true)
@@ -86,7 +87,9 @@ struct WalkPattern {
     activity.opens += 1
     let proof = target.isTree ? limits.treeProof : limits.proof
     if activity.files.count < proof { activity.files.insert(hash) }
-    if target.isTree, activity.folders.count < limits.treeFolders { activity.folders.insert(folder) }
+    if target.isTree, activity.folders.count < limits.treeFolders {
+      activity.folders.insert(folder)
+    }
     if let name { activity.extend(name) }
     let wasTarget = activity.isTarget
     if activity.files.count >= proof,

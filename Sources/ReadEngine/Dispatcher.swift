@@ -47,7 +47,8 @@ final class Dispatcher: Sendable {
     // read, and all streams share that.
     maxWindow = max(1 << 20, configuration.cacheFolder == nil ? poolBytes / 4 : poolBytes / 2)
     let estimate = LinkEstimate(
-      maxConnections: min(Self.mostForASequence, maxInFlight), usualRange: store.traits.preferredRange,
+      maxConnections: min(Self.mostForASequence, maxInFlight),
+      usualRange: store.traits.preferredRange,
       maxRange: min(4 * store.traits.preferredRange, max(1 << 20, poolBytes / 16)))
     let advice = estimate.advice
     range = Atomic(advice.range)
@@ -98,7 +99,9 @@ final class Dispatcher: Sendable {
 
   /// Fill that the schedule would send at once now, and what of it waits or is under way.
   var fill: (limit: Int, busy: Int) {
-    state.withLock { ($0.schedule.fillLimit, $0.schedule.inFlight(.fill) + $0.schedule.waiting(.fill)) }
+    state.withLock {
+      ($0.schedule.fillLimit, $0.schedule.inFlight(.fill) + $0.schedule.waiting(.fill))
+    }
   }
 
   var isStopped: Bool { state.withLock { $0.isStopped } }

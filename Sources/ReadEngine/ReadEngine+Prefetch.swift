@@ -1,6 +1,6 @@
+import Metrics
 /// Bytes for those who will read, and what is done to cached versions by hand.
 public import ObjectStore
-import Metrics
 import Posix
 
 extension ReadEngine {

@@ -22,6 +22,9 @@ package struct ReuseMeter {
   /// A reuse counts for the longest distance as long as fewer than this came after it, twice at most.
   private static let window = 512
 
+  /// So many opens apart a file is only looked at twice, by each of a few workers.
+  private static let secondLook: Int64 = 16
+
   /// Opens so far: the clock of all ages.
   package private(set) var opens: Int64 = 0
   /// Passes over the files begun, 0 before the first open.
@@ -65,7 +68,9 @@ package struct ReuseMeter {
       seen[hash]!.epoch = Int32(epoch)
       now.files += 1
       now.bytes += bytes
-    } else if before.epoch == Int32(epoch), distance > Int64(now.files << shift) / 8 {
+    } else if before.epoch == Int32(epoch),
+      distance > max(Self.secondLook, Int64(now.files << shift) / 8)
+    {
       // Again, and not only a second look at what was just read: the next pass has begun.
       seen[hash]!.epoch = Int32(epoch) + 1
       next.files += 1

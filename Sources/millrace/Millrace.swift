@@ -22,7 +22,7 @@ struct Millrace: ParsableCommand {
     version: version,
     subcommands: [
       MountCommand.self, UnmountCommand.self, RunCommand.self, StatsCommand.self,
-      RefreshCommand.self, UpdateCommand.self, SnapshotCommand.self,
+      OrderCommand.self, RefreshCommand.self, UpdateCommand.self, SnapshotCommand.self,
       DoctorCommand.self,
     ])
 

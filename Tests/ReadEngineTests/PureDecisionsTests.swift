@@ -102,40 +102,44 @@ struct PureDecisionsTests {
     }
   }
 
-  @Test func demandGoesFirstAndBoundsHold() {
+  @Test func theMoreUrgentGoesFirstAndBoundsHold() {
     final class Item {
-      let isDemand: Bool
-      init(_ isDemand: Bool) { self.isDemand = isDemand }
+      let rank: FetchRank
+      init(_ rank: FetchRank) { self.rank = rank }
     }
     for seed in 0..<2000 as Range<UInt64> {
       var random = SeededGenerator(seed: seed)
-      var schedule = FetchSchedule<Item>(maxInFlight: 8, connections: 5, maxAheadWaiting: 10)
-      var waitingDemand = 0
-      var flying: [Bool] = []
-      for _ in 0..<200 {
+      var schedule = FetchSchedule<Item>(maxInFlight: 16, connections: 5, maxAheadWaiting: 10)
+      schedule.fillLimit = 6
+      var waiting = [Int](repeating: 0, count: 4)
+      var flying: [FetchKind] = []
+      for _ in 0..<300 {
         switch Int.random(in: 0..<4, using: &random) {
-        case 0:
-          schedule.addDemand(Item(true))
-          waitingDemand += 1
-        case 1: _ = schedule.addAhead(Item(false))
+        case 0, 1:
+          let rank = FetchRank.allCases.randomElement(using: &random)!
+          if schedule.add(Item(rank), rank) { waiting[rank.rawValue] += 1 }
         case 2:
-          guard let turn = schedule.next() else { continue }
-          #expect(turn.isDemand || waitingDemand == 0, "seed \(seed)")
-          if turn.isDemand { waitingDemand -= 1 }
+          let isStream = Bool.random(using: &random)
+          guard let turn = schedule.next(isStream: { _ in isStream }) else { continue }
+          #expect(turn.rank == .demand || waiting[0] == 0, "seed \(seed)")
+          if turn.rank == .fill {
+            #expect(!flying.contains { $0.isStream && $0.rank <= .ahead }, "seed \(seed)")
+          }
+          waiting[turn.rank.rawValue] -= 1
           if Int.random(in: 0..<8, using: &random) == 0 {
             schedule.putBack(turn)
-            if turn.isDemand { waitingDemand += 1 }
+            waiting[turn.rank.rawValue] += 1
           } else {
-            flying.append(turn.isDemand)
+            flying.append(turn.kind)
           }
         default:
           guard !flying.isEmpty else { continue }
-          schedule.ended(
-            isDemand: flying.remove(at: Int.random(in: flying.indices, using: &random)))
+          schedule.ended(flying.remove(at: Int.random(in: flying.indices, using: &random)))
         }
-        #expect(schedule.inFlight == flying.count && flying.count <= 8, "seed \(seed)")
-        #expect(flying.filter { !$0 }.count <= 4, "seed \(seed)")
-        #expect(schedule.waiting <= waitingDemand + 10, "seed \(seed)")
+        func count(_ ranks: FetchRank...) -> Int { flying.count { ranks.contains($0.rank) } }
+        #expect(schedule.inFlight == flying.count && flying.count <= 16, "seed \(seed)")
+        #expect(count(.ahead) <= 4 && count(.planned, .fill) <= 14, "seed \(seed)")
+        #expect(schedule.waiting == waiting.reduce(0, +) && waiting[1] <= 10, "seed \(seed)")
       }
     }
   }
@@ -151,15 +155,15 @@ struct PureDecisionsTests {
           store: "s",
           version: ObjectVersion(key: ObjectKey("\(number)"), etag: "e", size: 1, modified: 0))
       }
-      for time in 0..<300 as Range<Int64> {
+      for _ in 0..<300 {
         let id = ids.randomElement(using: &random)!
         switch Int.random(in: 0..<5, using: &random) {
         case 0:
-          if index.open(id, now: time) { opens[id, default: 0] += 1 }
+          if index.open(id) { opens[id, default: 0] += 1 }
           if sizes[id] == nil { sizes[id] = 0 }
         case 1:
           guard let count = opens[id], count > 0 else { continue }
-          index.close(id, now: time)
+          index.close(id)
           opens[id] = count - 1
           if count == 1, sizes[id] == 0 { sizes[id] = nil }
         case 2:
@@ -169,13 +173,17 @@ struct PureDecisionsTests {
           sizes[id]! += bytes
         case 3:
           let bytes = UInt64.random(in: 1...1000, using: &random)
-          index.discover(id, bytes: bytes, lastUse: time)
+          index.discover(id, bytes: bytes, secondsBefore: 5)
           if sizes[id] == nil { sizes[id] = bytes }
         default:
-          for victim in index.chooseVictims(freeing: 1500, using: &random) {
+          let terms = CacheIndex.Terms(policy: .lru, deadAfter: 0)
+          guard
+            case .victims(let victims) = index.chooseVictims(freeing: 1500, terms, using: &random)
+          else { continue }
+          for victim in victims {
             #expect((opens[victim.id] ?? 0) == 0, "seed \(seed)")
             #expect(sizes[victim.id] == victim.bytes, "seed \(seed)")
-            let opened = index.open(victim.id, now: time)
+            let opened = index.open(victim.id)
             #expect(!opened, "a dying file is not opened")
             index.forget(victim.id)
             sizes[victim.id] = nil

@@ -1,5 +1,6 @@
 import Control
 import FileSystem
+import Prefetch
 import ReadEngine
 
 /// What `millrace stats` prints.
@@ -36,6 +37,25 @@ enum StatsTable {
         "verified", counted(Int(clamping: count("store.objectsVerified")), "object"),
         "\(count("store.checksumMismatches")) did not fit"),
       row("errors", "\(count("store.errors"))"), "",
+      "Fetched ahead",
+      row(
+        "fill", ByteSize.show(count("prefetch.filledBytes")),
+        counted(Int(clamping: count("prefetch.filledFiles")), "file")),
+      row(
+        "orders", ByteSize.show(count("prefetch.orderedBytes")),
+        counted(Int(clamping: count("prefetch.orderedFiles")), "file")),
+    ]
+    lines += report.orders.map { order in
+      row(
+        order.name.isEmpty ? "  order" : "  \(order.name)", "\(order.opened) of",
+        counted(order.files, "file"),
+        "\(order.late) before they were fetched, \(order.unknown) unknown")
+    }
+    lines += [
+      row(
+        "epoch", "\(report.engine.epoch)", ByteSize.show(report.engine.epochBytes),
+        counted(report.engine.epochFiles, "file")),
+      "",
       "Names",
       row(
         "listed", counted(report.fileSystem.listedFolders, "folder"),

@@ -64,7 +64,9 @@ struct MountSession {
       fileSystem: fileSystem, options: options, metrics: metrics.front, log: log)
     signals.mountIs(frontEnd)
     let server = startControl(
-      runtime, place, mounted.name, configuration, metrics, engine, fileSystem, frontEnd, log)
+      runtime, place, mounted.name, configuration, metrics, engine, fileSystem, prefetcher,
+      frontEnd,
+      log)
     defer {
       server.stop()
       DaemonRecord.removeOwn(mountPoint: place, in: runtime)
@@ -157,7 +159,7 @@ struct MountSession {
   private func startControl(
     _ runtime: RuntimeFolder, _ place: String, _ name: String,
     _ configuration: EngineConfiguration, _ metrics: Metrics, _ engine: ReadEngine,
-    _ fileSystem: FileSystem, _ frontEnd: FuseFrontEnd, _ log: Logger
+    _ fileSystem: FileSystem, _ prefetcher: Prefetcher, _ frontEnd: FuseFrontEnd, _ log: Logger
   ) -> ControlServer {
     let began = Instant.now
     let metadataLimit = settings.metadataLimit
@@ -170,7 +172,8 @@ struct MountSession {
           memory: configuration.memoryLimit, metadata: metadataLimit,
           cache: configuration.cacheLimit), residentBytes: memory.resident,
         peakResidentBytes: memory.peak, metrics: metrics, engine: engine.usage(),
-        fileSystem: fileSystem.statistics(), session: frontEnd?.session ?? [:])
+        fileSystem: fileSystem.statistics(), orders: prefetcher.orders,
+        session: frontEnd?.session ?? [:])
     }
     let server = ControlServer(
       path: runtime.socket(place, pid: getpid()), report: report,

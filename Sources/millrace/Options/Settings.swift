@@ -128,7 +128,8 @@ struct Settings {
     cacheSize = try values.size("cache-size", options.cacheSize) ?? .percent(75)
     eviction = try values.choice("eviction", options.eviction) ?? .epoch
     fill = try values.choice("fill", options.fill) ?? .auto
-    fillMultiple = try values.number("fill-multiple", options.fillMultiple, 1...1000).map(Double.init)
+    fillMultiple = try values.number("fill-multiple", options.fillMultiple, 1...1000).map(
+      Double.init)
     orderWindow = try values.size("order-window", options.orderWindow)?.resolved(of: memory)
     let data = try values.size("memory-limit", options.memoryLimit)?.resolved(of: memory)
     memoryLimit = try Settings.limit(

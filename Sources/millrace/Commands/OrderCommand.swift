@@ -1,0 +1,70 @@
+import ArgumentParser
+import Glibc
+import Posix
+import Prefetch
+
+struct OrderCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "order",
+    abstract: "Tell a mount in which order its files are read next.",
+    discussion: """
+      LIST has a path a line, relative to the mount or below it; - is the standard input. They are
+      fetched in exactly that order, ahead of whoever reads them. An order replaces the last one of its
+      name; an empty one ends it. Writing LIST to MOUNTPOINT/.millrace/order (or order.NAME) does the same.
+      """)
+
+  @Argument(help: "Where it is mounted.") var mountpoint: String
+  @Argument(help: "A file, or - for the standard input.") var list: String
+  @Option(help: "One of several orders that hold at once, such as rank0.") var name: String?
+
+  func validate() throws {
+    let isName = name.map { !$0.isEmpty && !$0.contains("/") && $0.utf8.count <= 100 } ?? true
+    if !isName { throw ValidationError("--name: 1 to 100 bytes without a slash") }
+  }
+
+  func run() throws {
+    let mount = try LiveMount(holding: mountpoint)
+    let input = list == "-" ? STDIN_FILENO : open(list, O_RDONLY | O_CLOEXEC)
+    guard input >= 0 else { throw Failure("\(list): \(systemMessage())") }
+    let path = mount.mountPoint + "/.millrace/order" + (name.map { ".\($0)" } ?? "")
+    let output = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC)
+    guard output >= 0 else { throw Failure("\(path): \(systemMessage())") }
+    var files = 0
+    var lineHasText = false
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    while true {
+      let count = read(input, &buffer, buffer.count)
+      if count < 0 { throw Failure("\(list): \(systemMessage())") }
+      if count == 0 { break }
+      for byte in buffer[..<count] {
+        if byte == UInt8(ascii: "\n") {
+          if lineHasText { files += 1 }
+          lineHasText = false
+        } else if byte != UInt8(ascii: "\r") {
+          lineHasText = true
+        }
+      }
+      try give(count, of: buffer, to: output, path)
+    }
+    if lineHasText { files += 1 }
+    // An order of nothing is one too: it ends the last.
+    if files == 0 { try give(1, of: [UInt8(ascii: "\n")], to: output, path) }
+    guard close(output) == 0 else {
+      throw Failure("\(path): the order was not taken: \(systemMessage())")
+    }
+    print("Order of \(counted(files, "file")) taken by \(mount.mountPoint)")
+    fflush(nil)
+  }
+
+  private func give(_ count: Int, of buffer: [UInt8], to file: CInt, _ path: String) throws {
+    var done = 0
+    while done < count {
+      let written = buffer.withUnsafeBytes { write(file, $0.baseAddress! + done, count - done) }
+      guard written > 0 else {
+        throw Failure(
+          "\(path): \(systemMessage()); an order has 512 MiB and 4,194,304 lines at most")
+      }
+      done += written
+    }
+  }
+}

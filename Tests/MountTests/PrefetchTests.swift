@@ -1,0 +1,143 @@
+import Glibc
+import LinkServer
+import Posix
+import TestSupport
+import Testing
+
+extension MountTests {
+  /// What is fetched before it is asked for: the rest of a walked folder, an order of an epoch.
+  @Suite struct Prefetching {
+    private static let files = 300
+
+    /// The bucket lives as long as its mount.
+    private struct Rig {
+      let mount: MountedMillrace
+      let server: LinkServer
+      let scratch: TemporaryFolder
+    }
+
+    private func mount(
+      _ options: [String], files: Int = Self.files, size: Int = 20_000
+    ) throws -> Rig {
+      let scratch = try TemporaryFolder("prefetch")
+      for index in 0..<files {
+        try scratch.file(
+          "buckets/data/d/\(1000 + index).bin",
+          [UInt8](repeating: UInt8(truncatingIfNeeded: index), count: size))
+      }
+      let server = try LinkServer(folder: scratch.path("buckets"), link: .s3)
+      let mount = try MountedMillrace(
+        "s3://data", cache: scratch.folder("cache"),
+        options: ["--endpoint-url", "http://127.0.0.1:\(server.port)", "--no-sign-request"]
+          + options)
+      return Rig(mount: mount, server: server, scratch: scratch)
+    }
+
+    private func read(_ mount: MountedMillrace, _ index: Int) throws {
+      let bytes = try readFile("\(mount.path)/d/\(1000 + index).bin")
+      #expect(bytes.count == 20_000 && bytes.allSatisfy { $0 == UInt8(truncatingIfNeeded: index) })
+    }
+
+    private func filled(_ mount: MountedMillrace, atLeast count: Int) throws -> Int {
+      var seen = 0
+      _ = waitFor(within: .seconds(20)) { () -> Bool? in
+        seen = (try? mount.stats().number("filledFiles")) ?? 0
+        return seen >= count ? true : nil
+      }
+      return seen
+    }
+
+    @Test func theRestOfAWalkedFolderIsFetchedAndReadRight() throws {
+      let rig = try self.mount([])
+      defer { rig.server.stop() }
+      let mount = rig.mount
+      for index in stride(from: 0, to: 300, by: 10) { try read(mount, index) }
+      #expect(try filled(mount, atLeast: 265) >= 265)
+      for index in 0..<Self.files { try read(mount, index) }
+      #expect(rig.server.gets <= Self.files + 5)
+      try mount.unmount()
+    }
+
+    @Test func tenFilesOfAFolderStartNothing() throws {
+      let rig = try self.mount([])
+      defer { rig.server.stop() }
+      let mount = rig.mount
+      for _ in 0..<3 { for index in 0..<10 { try read(mount, index) } }
+      usleep(500_000)
+      #expect(try mount.stats().number("filledFiles") == 0)
+      try mount.unmount()
+    }
+
+    @Test func fillStaysWithinTheMultipleOfWhatWasAskedFor() throws {
+      let rig = try self.mount(["--fill-multiple", "2"])
+      defer { rig.server.stop() }
+      let mount = rig.mount
+      for index in 0..<20 { try read(mount, index) }
+      _ = try filled(mount, atLeast: 30)
+      usleep(500_000)
+      let stats = try mount.stats()
+      #expect(try (30...40).contains(stats.number("filledFiles")))
+      #expect(try stats.number("filledBytes") <= 2 * 20 * 20_000)
+      try mount.unmount()
+    }
+
+    @Test func fillCanBeTurnedOffAndMadeToTakeAll() throws {
+      let rig = try self.mount(["--fill", "off"])
+      defer { rig.server.stop() }
+      let off = rig.mount
+      for index in 0..<40 { try read(off, index) }
+      usleep(300_000)
+      #expect(try off.stats().number("filledFiles") == 0)
+      try off.unmount()
+      let second = try self.mount(["--fill", "always"])
+      defer { second.server.stop() }
+      let always = second.mount
+      #expect(try filled(always, atLeast: Self.files) == Self.files)
+      try always.unmount()
+    }
+
+    @Test func anOrderIsFetchedAheadAndItsFileShowsNowhere() throws {
+      let rig = try self.mount(["--fill", "off", "--order-window", "1M"])
+      defer { rig.server.stop() }
+      let mount = rig.mount
+      let order = (0..<Self.files).map { ($0 * 7) % Self.files }
+      let text = order.map { "d/\(1000 + $0).bin\n" }.joined()
+      try writeFile(mount.path + "/.millrace/order", Array(text.utf8))
+      let ahead = waitFor(within: .seconds(20)) { () -> Bool? in
+        (try? mount.stats().number("orderedFiles")) ?? 0 >= 52 ? true : nil
+      }
+      #expect(ahead == true)
+      usleep(300_000)
+      // 1 MiB of files of 20,000 bytes, and no more before the first is opened.
+      #expect(try mount.stats().number("orderedFiles") == 52)
+      for index in order { try read(mount, index) }
+      let stats = try mount.stats()
+      #expect(try stats.number("orderedFiles") > 200)
+      #expect(rig.server.gets <= Self.files)
+      #expect(try !namesIn(mount.path).contains(Array(".millrace".utf8)))
+      #expect(try namesIn(mount.path + "/.millrace").contains(Array("order".utf8)))
+      // Nothing else can be written.
+      #expect(open(mount.path + "/.millrace/other", O_WRONLY | O_CREAT, 0o600) == -1)
+      #expect(open(mount.path + "/x", O_WRONLY | O_CREAT, 0o600) == -1 && errno == EROFS)
+      try mount.unmount()
+    }
+
+    @Test func theCommandGivesAnOrderANameAndSaysHowManyFilesItHas() throws {
+      let rig = try self.mount(["--fill", "off"])
+      defer { rig.server.stop() }
+      let mount = rig.mount
+      let list = try rig.scratch.file("list", Array("d/1000.bin\nd/1001.bin\nnone\n".utf8))
+      let said = try CommandResult.run(
+        [Checkout.millrace(), "order", mount.path, list, "--name", "rank0"])
+      #expect(said.succeeded && said.output.contains("3 files"), "\(said)")
+      let fetched = waitFor(within: .seconds(20)) { () -> Bool? in
+        (try? mount.stats().number("orderedFiles")) ?? 0 == 2 ? true : nil
+      }
+      #expect(fetched == true)
+      #expect(try mount.stats().number("orderUnknown") == 1)
+      #expect(try namesIn(mount.path + "/.millrace").contains(Array("order.rank0".utf8)))
+      #expect(unlink(mount.path + "/.millrace/order.rank0") == 0)
+      try mount.unmount()
+    }
+  }
+}

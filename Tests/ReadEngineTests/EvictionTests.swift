@@ -1,0 +1,146 @@
+import ObjectStore
+import Posix
+import Testing
+
+@testable import ReadEngine
+
+/// What a cache that is too small keeps: the policy and what it goes by, without a disk.
+@Suite struct EvictionTests {
+  /// Plays epochs over `files` files of one byte through a cache of `room`; the share of hits of the last.
+  private func hits(
+    _ policy: EvictionPolicy, files: Int, room: UInt64, epochs: Int, seed: UInt64,
+    first: Int = 0, index: inout CacheIndex, reuse: inout ReuseMeter
+  ) -> Double {
+    var random = SeededGenerator(seed: seed)
+    var hits = 0
+    for epoch in 0..<epochs {
+      for file in (first..<first + files).shuffled(using: &random) {
+        let id = FileID(number: UInt64(file))
+        let isHit = index.bytes(of: id)! > 0
+        if epoch == epochs - 1, isHit { hits += 1 }
+        _ = index.open(id)
+        index.used(id)
+        reuse.opened(UInt64(file) &* 0x9E37_79B9_7F4A_7C15, bytes: 1)
+        if !isHit { admit(id, policy, room, &index, reuse, &random) }
+        index.close(id)
+      }
+    }
+    #expect(index.usedBytes <= room)
+    return Double(hits) / Double(files)
+  }
+
+  private func admit(
+    _ id: FileID, _ policy: EvictionPolicy, _ room: UInt64, _ index: inout CacheIndex,
+    _ reuse: ReuseMeter, _ random: inout SeededGenerator
+  ) {
+    if index.usedBytes >= room {
+      let terms = CacheIndex.Terms(policy: policy, deadAfter: 2 * reuse.longestReuse)
+      guard case .victims(let victims) = index.chooseVictims(freeing: 1, terms, using: &random)
+      else { return }
+      for victim in victims { index.forget(victim.id) }
+    }
+    index.set(id, bytes: 1)
+  }
+
+  @Test func ofShuffledEpochsHalfIsFoundInHalfTheRoomAndByTheLeastRecentlyUsedLess() {
+    for seed in 0..<5 as Range<UInt64> {
+      var (index, reuse) = (CacheIndex(), ReuseMeter())
+      let epoch = hits(
+        .epoch, files: 2000, room: 1000, epochs: 4, seed: seed, index: &index, reuse: &reuse)
+      #expect(epoch >= 0.49, "seed \(seed)")
+      #expect((4...5).contains(reuse.epoch), "seed \(seed): epoch \(reuse.epoch)")
+      var (other, otherReuse) = (CacheIndex(), ReuseMeter())
+      let lru = hits(
+        .lru, files: 2000, room: 1000, epochs: 4, seed: seed, index: &other, reuse: &otherReuse)
+      #expect(lru < 0.4, "seed \(seed): \(lru)")
+    }
+  }
+
+  @Test func dataThatIsNoLongerReadMakesWay() {
+    var (index, reuse) = (CacheIndex(), ReuseMeter())
+    _ = hits(.epoch, files: 1000, room: 1000, epochs: 3, seed: 1, index: &index, reuse: &reuse)
+    let next = hits(
+      .epoch, files: 1000, room: 1000, epochs: 8, seed: 2, first: 1000, index: &index, reuse: &reuse
+    )
+    #expect(next >= 0.95)
+  }
+
+  @Test func whatIsReadSoonestStaysWhereItIsKnown() {
+    var random = SeededGenerator(seed: 4)
+    var index = CacheIndex()
+    let ids = (0..<20).map { FileID(number: UInt64($0)) }
+    for id in ids {
+      _ = index.open(id)
+      index.set(id, bytes: 1)
+      index.close(id)
+    }
+    func distance(_ id: FileID) -> Int? { id.high < 5 ? .max : Int(id.high) }
+    for _ in 0..<10 {
+      let terms = CacheIndex.Terms(
+        policy: .epoch, deadAfter: 1 << 40, nextUse: 12, nextUseOf: distance)
+      guard case .victims(let victims) = index.chooseVictims(freeing: 1, terms, using: &random)
+      else { break }
+      // Those that come last again first, then the farthest, and none that comes before what is to come.
+      #expect(victims.allSatisfy { distance($0.id)! > 12 })
+      for victim in victims { index.forget(victim.id) }
+    }
+    #expect(index.count == 10)
+    let terms = CacheIndex.Terms(
+      policy: .epoch, deadAfter: 1 << 40, nextUse: 19, nextUseOf: distance)
+    let choice = index.chooseVictims(freeing: 1, terms, using: &random)
+    #expect(choice == .keeps)
+  }
+
+  @Test func pinnedAndOpenFilesStay() {
+    var random = SeededGenerator(seed: 4)
+    var index = CacheIndex()
+    let ids = (0..<100).map { FileID(number: UInt64($0)) }
+    for id in ids {
+      _ = index.open(id)
+      index.set(id, bytes: 1)
+    }
+    let terms = CacheIndex.Terms(policy: .lru, deadAfter: 0)
+    let choice = index.chooseVictims(freeing: 5, terms, using: &random)
+    #expect(choice == .inUse)
+    for id in ids { index.close(id) }
+    for id in ids.prefix(60) {
+      let isNew = index.pin(id, true)
+      #expect(isNew)
+    }
+    while case .victims(let victims) = index.chooseVictims(freeing: 1, terms, using: &random) {
+      for victim in victims { index.forget(victim.id) }
+    }
+    #expect(index.count == 60)
+    let pinned = index.takeOut(ids[0])
+    #expect(pinned == nil)
+    let wasPinned = index.pin(ids[0], false)
+    let taken = index.takeOut(ids[0])
+    #expect(wasPinned && taken != nil)
+  }
+
+  @Test func epochsAndTheirSizesAreCounted() {
+    for files in [60, 700, 40_000] {
+      var random = SeededGenerator(seed: UInt64(files))
+      var meter = ReuseMeter()
+      for _ in 0..<3 {
+        for file in (0..<files).shuffled(using: &random) {
+          // Twice at once, as libraries do that look at a head first.
+          meter.opened(UInt64(file) &* 0x9E37_79B9_7F4A_7C15, bytes: 100)
+          meter.opened(UInt64(file) &* 0x9E37_79B9_7F4A_7C15, bytes: 100)
+        }
+      }
+      #expect(meter.epoch == 3, "\(files) files: epoch \(meter.epoch)")
+      let share = Double(meter.workingSet.files) / Double(files)
+      #expect((0.85...1.15).contains(share), "\(files) files: \(meter.workingSet)")
+    }
+  }
+
+  @Test func fillGivesWayWhereReadersWaitLongerForIt() {
+    var pace = FillPace(most: 64)
+    for _ in 0..<30 { pace.noteDemand(firstByte: 0.02, fillInFlight: 0) }
+    for _ in 0..<200 { pace.noteDemand(firstByte: 0.03, fillInFlight: 40) }
+    #expect(pace.limit < 16)
+    for _ in 0..<800 { pace.noteDemand(firstByte: 0.02, fillInFlight: 40) }
+    #expect(pace.limit == 64)
+  }
+}
