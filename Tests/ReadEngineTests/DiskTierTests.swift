@@ -32,7 +32,7 @@ struct DiskTierTests {
   }
 
   private func settle(_ engine: ReadEngine) async throws {
-    while engine.usage().objectsInUse > 0 { try await Task.sleep(for: .milliseconds(2)) }
+    try await until { engine.usage().objectsInUse == 0 }
   }
 
   private func filledCache(_ rig: EngineRig) async throws -> [ObjectVersion] {
@@ -202,12 +202,12 @@ struct DiskTierTests {
     let limit: UInt64 = 4 << 20
     var versions: [ObjectVersion] = []
     for index in 0..<12 { versions.append(try await rig.put("object-\(index)", size: 900_000)) }
-    let engine = try rig.engine(cacheLimit: limit)
+    let engine = try rig.engine(cacheLimit: limit, eviction: .lru)
     let kept = engine.open(versions[0])
     _ = try await kept.bytes(at: 0, count: 1000)
     for _ in 0..<3 {
       _ = try await readAll(rig, engine, versions)
-      while engine.usage().objectsInUse > 1 { try await Task.sleep(for: .milliseconds(2)) }
+      try await until { engine.usage().objectsInUse <= 1 }
       #expect(engine.usage().diskBytes <= limit)
       var occupied: UInt64 = 0
       for path in cacheFiles(rig, where: { _ in true }) {
@@ -221,6 +221,24 @@ struct DiskTierTests {
     #expect(try await kept.bytes(at: 5000, count: 1000) == content(at: 5000, count: 1000))
     #expect(rig.store.fetched.isEmpty, "an open file is not evicted")
     kept.close()
+    engine.shutdown()
+  }
+
+  @Test("of more than fits, a part stays and is found again; the rest is read past the cache")
+  func epochsKeepAPart() async throws {
+    let rig = try EngineRig()
+    var versions: [ObjectVersion] = []
+    for index in 0..<12 { versions.append(try await rig.put("object-\(index)", size: 900_000)) }
+    // The pool is too small to stand in for the disk.
+    let engine = try rig.engine(memory: 2 << 20, cacheLimit: 6 << 20)
+    _ = try await readAll(rig, engine, versions)
+    for _ in 0..<3 {
+      rig.store.change { $0.fetched = [] }
+      _ = try await readAll(rig, engine, versions)
+      #expect(engine.usage().diskBytes <= 6 << 20)
+      #expect(rig.store.fetched.count <= 8)
+    }
+    #expect(rig.metrics.cache.filesReadPast.count > 0)
     engine.shutdown()
   }
 
@@ -239,8 +257,8 @@ struct DiskTierTests {
     let rig = try EngineRig()
     _ = try await filledCache(rig)
     let other = try await rig.put("other", size: 900_000)
-    let engine = try rig.engine(cacheLimit: 4 << 20)
-    while engine.usage().diskFiles < 2 { try await Task.sleep(for: .milliseconds(2)) }
+    let engine = try rig.engine(cacheLimit: 4 << 20, eviction: .lru)
+    try await until { engine.usage().diskFiles >= 2 }
     #expect(engine.usage().diskBytes > UInt64(Self.large))
     _ = try await readAll(rig, engine, [other])
     try await settle(engine)

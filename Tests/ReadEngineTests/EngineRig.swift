@@ -32,13 +32,13 @@ final class EngineRig {
 
   func engine(
     memory: Int = 32 << 20, disk: Bool = true, cacheLimit: UInt64 = .max,
-    ioTimeout: Duration = .seconds(20)
+    ioTimeout: Duration = .seconds(20), eviction: EvictionPolicy = .epoch
   ) throws -> ReadEngine {
     try ReadEngine(
       store: store,
       configuration: EngineConfiguration(
         memoryLimit: memory, cacheFolder: disk ? cache : nil, cacheLimit: cacheLimit,
-        freeSpaceFloor: 0, ioTimeout: ioTimeout),
+        eviction: eviction, freeSpaceFloor: 0, ioTimeout: ioTimeout),
       metrics: metrics, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
   }
 
@@ -116,6 +116,15 @@ private final class Parked: ParkedRead {
     self.continuation = continuation
   }
   func complete(_ reply: ReadReply) { continuation.resume(returning: collect(reply)) }
+}
+
+/// Waits until `condition` holds; throws after half a minute.
+func until(_ condition: () -> Bool) async throws {
+  let deadline = Instant.now + .seconds(30)
+  while !condition() {
+    guard Instant.now < deadline else { throw Errno.timedOut }
+    try await Task.sleep(for: .milliseconds(2))
+  }
 }
 
 func removeTree(_ path: String) {

@@ -92,7 +92,7 @@ struct ReadEngineTests {
     let object = engine.open(version)
     try await withThrowingTaskGroup(of: [UInt8].self) { group in
       for _ in 0..<20 { group.addTask { try await object.bytes(at: 1000, count: 5000) } }
-      while rig.metrics.reads.parked.current < 20 { try await Task.sleep(for: .milliseconds(1)) }
+      try await until { rig.metrics.reads.parked.current >= 20 }
       rig.store.open()
       for try await bytes in group { #expect(bytes == content(at: 1000, count: 5000)) }
     }
@@ -217,7 +217,7 @@ struct ReadEngineTests {
     rig.store.change { $0.isClosed = true }
     let object = engine.open(version)
     async let bytes = object.bytes(at: 0, count: 100)
-    while rig.metrics.reads.parked.current < 1 { try await Task.sleep(for: .milliseconds(1)) }
+    try await until { rig.metrics.reads.parked.current >= 1 }
     engine.shutdown()
     do {
       _ = try await bytes
@@ -249,7 +249,7 @@ struct ReadEngineTests {
       try await group.waitForAll()
     }
     #expect(rig.metrics.cache.memoryBytes.peak <= 4 << 20)
-    while engine.usage().objectsInUse > 0 { try await Task.sleep(for: .milliseconds(5)) }
+    try await until { engine.usage().objectsInUse == 0 }
     #expect(rig.metrics.cache.memoryBytes.current == 0)
     engine.shutdown()
   }
