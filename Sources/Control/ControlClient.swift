@@ -1,6 +1,7 @@
 public import FileSystem
 import FoundationEssentials
 import Glibc
+public import Prefetch
 
 /// Asks a mount's control socket, blocking, for the command line.
 public enum ControlClient {
@@ -14,16 +15,15 @@ public enum ControlClient {
   /// The body of GET /v1/stats.
   public static func stats(socket path: String, timeoutSeconds: Int = 5) throws(Failure) -> [UInt8]
   {
-    let answer = try exchange(
-      "GET /v1/stats HTTP/1.1\r\nHost: millrace\r\nConnection: close\r\n\r\n", path, timeoutSeconds)
-    return try body(of: answer)
+    try ask("GET", "stats", socket: path, timeout: timeoutSeconds)
   }
 
   /// POST /v1/refresh of a path relative to the mount, bytes.
   public static func refresh(_ target: [UInt8], socket path: String) throws(Failure)
     -> RefreshReport
   {
-    try parse(try post("refresh", target, path, 60))
+    try parse(
+      try ask("POST", "refresh?path=\(QueryText.encode(target))", socket: path, timeout: 60))
   }
 
   /// POST /v1/update of a path relative to the mount, bytes; waits as long as the listing takes, an hour at
@@ -31,17 +31,41 @@ public enum ControlClient {
   public static func update(_ target: [UInt8], socket path: String) throws(Failure)
     -> (report: UpdateReport, json: [UInt8])
   {
-    let json = try post("update", target, path, 3600)
+    let json = try ask(
+      "POST", "update?path=\(QueryText.encode(target))", socket: path, timeout: 3600)
     return (try parse(json), json)
   }
 
-  private static func post(
-    _ name: String, _ target: [UInt8], _ path: String, _ timeout: Int
-  ) throws(Failure) -> [UInt8] {
-    try body(
-      of: exchange(
-        "POST /v1/\(name)?path=\(PathQuery.text(of: target)) HTTP/1.1\r\nHost: millrace\r\n"
-          + "Content-Length: 0\r\nConnection: close\r\n\r\n", path, timeout))
+  // MARK: Jobs
+
+  /// Begins a job.
+  public static func start(_ job: JobRequest, socket path: String) throws(Failure) -> JobReport {
+    let newline = UInt8(ascii: "\n")
+    var options = ["jobs=\(job.width)"]
+    if job.verifies { options.append("verify=1") }
+    if job.isOrder { options.append("order=1") }
+    // A line of the body cannot be empty, nor have an end of line in it.
+    let isPlain = job.paths.allSatisfy { !$0.isEmpty && !$0.contains(newline) && $0.last != 13 }
+    if !isPlain { options += job.paths.map { "path=\(QueryText.encode($0))" } }
+    let body = isPlain ? Array(job.paths.joined(separator: [newline])) : []
+    return try parse(
+      try ask(
+        "POST", "\(job.action.rawValue)?\(options.joined(separator: "&"))", body: body,
+        socket: path,
+        timeout: 60))
+  }
+
+  /// A job's report when it is over, or after so many seconds.
+  public static func job(_ id: String, wait: Double, socket path: String) throws(Failure)
+    -> (report: JobReport, json: [UInt8])
+  {
+    let json = try ask("GET", "jobs/\(id)?wait=\(wait)", socket: path, timeout: 30 + Int(wait))
+    return (try parse(json), json)
+  }
+
+  /// Ends a job.
+  public static func cancel(_ id: String, socket path: String) throws(Failure) {
+    _ = try ask("DELETE", "jobs/\(id)", socket: path, timeout: 5)
   }
 
   private static func parse<Report: Decodable>(_ json: [UInt8]) throws(Failure) -> Report {
@@ -54,7 +78,17 @@ public enum ControlClient {
     try parse(json)
   }
 
-  private static func exchange(_ request: String, _ path: String, _ timeout: Int) throws(Failure)
+  /// `what`: after "/v1/". Returns the body of the answer.
+  private static func ask(
+    _ method: String, _ what: String, body: [UInt8] = [], socket path: String, timeout: Int
+  ) throws(Failure) -> [UInt8] {
+    let head =
+      "\(method) /v1/\(what) HTTP/1.1\r\nHost: millrace\r\nContent-Length: \(body.count)\r\n"
+      + "Connection: close\r\n\r\n"
+    return try Self.body(of: exchange(Array(head.utf8) + body, path, timeout))
+  }
+
+  private static func exchange(_ request: [UInt8], _ path: String, _ timeout: Int) throws(Failure)
     -> [UInt8]
   {
     let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
@@ -65,10 +99,14 @@ public enum ControlClient {
     setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
     setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
     try join(descriptor, path)
-    let sent = Array(request.utf8).withUnsafeBytes {
-      send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+    var sent = 0
+    while sent < request.count {
+      let count = request.withUnsafeBytes {
+        send(descriptor, $0.baseAddress! + sent, request.count - sent, Int32(MSG_NOSIGNAL))
+      }
+      guard count > 0 else { throw failure("asking \(path)") }
+      sent += count
     }
-    guard sent == request.utf8.count else { throw failure("asking \(path)") }
     var answer: [UInt8] = []
     var piece = [UInt8](repeating: 0, count: 16 << 10)
     while answer.count < answerLimit, !isWhole(answer) {
@@ -102,11 +140,16 @@ public enum ControlClient {
     return body.count >= length
   }
 
+  private struct Refusal: Decodable { var error: String }
+
   private static func body(of answer: [UInt8]) throws(Failure) -> [UInt8] {
-    guard let (head, body) = split(answer), head.hasPrefix("HTTP/1.1 200") else {
-      throw Failure(description: "the control socket does not know how")
+    guard let (head, body) = split(answer) else {
+      throw Failure(description: "the control socket gave no answer")
     }
-    return Array(body.prefix(contentLength(head) ?? body.count))
+    let json = Array(body.prefix(contentLength(head) ?? body.count))
+    if head.hasPrefix("HTTP/1.1 20") { return json }
+    let refusal = try? JSONDecoder().decode(Refusal.self, from: Data(json))
+    throw Failure(description: refusal?.error ?? "the control socket does not know how")
   }
 
   private static func split(_ answer: [UInt8]) -> (head: String, body: ArraySlice<UInt8>)? {

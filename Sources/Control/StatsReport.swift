@@ -23,6 +23,8 @@ public struct StatsReport: Sendable, Codable {
   public var source: String
   public var mountPoint: String
   public var pid: Int32
+  /// The control socket.
+  public var socket: String
   public var version: String
   public var uptimeSeconds: Double
   public var cacheFolder: String?
@@ -42,7 +44,8 @@ public struct StatsReport: Sendable, Codable {
   public var session: [String: String]
 
   public init(
-    source: String, mountPoint: String, pid: Int32, version: String, uptimeSeconds: Double,
+    source: String, mountPoint: String, pid: Int32, socket: String, version: String,
+    uptimeSeconds: Double,
     cacheFolder: String?, limits: Limits, residentBytes: UInt64, peakResidentBytes: UInt64,
     metrics: Metrics, engine: EngineUsage, fileSystem: FileSystemStatistics,
     orders: [OrderReport], session: [String: String]
@@ -50,6 +53,7 @@ public struct StatsReport: Sendable, Codable {
     self.source = source
     self.mountPoint = mountPoint
     self.pid = pid
+    self.socket = socket
     self.version = version
     self.uptimeSeconds = uptimeSeconds
     self.cacheFolder = cacheFolder

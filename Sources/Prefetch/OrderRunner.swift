@@ -26,8 +26,6 @@ final class OrderRunner: Sendable {
   private let state = Monitor(State())
   private let thread = Lock<Thread?>(nil)
 
-  /// Lines looked up at once.
-  private static let step = 256
   /// Fetches handed to the engine and not done.
   private static let width = 96
   /// Without news the thread looks by itself.
@@ -84,7 +82,7 @@ final class OrderRunner: Sendable {
     let task: (number: Int, paths: [[UInt8]])? = book.state.withLock { state in
       guard let running = state.orders[name] else { return nil }
       let first = running.order.known.count
-      let last = min(running.text.count, first + Self.step)
+      let last = min(running.text.count, first + VersionLookup.step)
       return first == last ? nil : (running.number, (first..<last).map { running.text[$0] })
     }
     guard let task else { return false }
@@ -105,24 +103,9 @@ final class OrderRunner: Sendable {
   }
 
   private func versions(of paths: [[UInt8]]) -> [ObjectVersion?] {
-    let answers = Monitor(
-      (left: paths.count, found: [ObjectVersion?](repeating: nil, count: paths.count)))
-    for (index, path) in paths.enumerated() {
-      fileSystem.version(atPath: path) { result in
-        answers.signal(all: true) { answers in
-          answers.left -= 1
-          if case .success(let version) = result { answers.found[index] = version }
-        }
-      }
-    }
-    // Each of them ends by itself, within --io-timeout.
-    while true {
-      let found: [ObjectVersion?]? = answers.wait(until: .now + .milliseconds(200)) {
-        $0.left == 0 ? $0.found : nil
-      }
-      if let found { return found }
-      if state.withLock({ $0.isStopping }) { return paths.map { _ in nil } }
-    }
+    VersionLookup(fileSystem: fileSystem)
+      .versions(of: paths) { state.withLock { $0.isStopping } }
+      .map { try? $0.get() }
   }
 
   private func fetch(_ name: String) {

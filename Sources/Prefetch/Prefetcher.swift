@@ -17,6 +17,7 @@ public final class Prefetcher: Sendable {
   private let mountPoint: String
   private let filler: Filler
   private let runner: OrderRunner
+  let board = JobBoard()
 
   public init(
     fileSystem: FileSystem, engine: ReadEngine, mountPoint: String, options: PrefetchOptions,
@@ -42,6 +43,7 @@ public final class Prefetcher: Sendable {
 
   /// Ends what runs; what the engine was asked for it ends itself.
   public func shutdown() {
+    board.shutdown()
     filler.stop()
     runner.stop()
   }

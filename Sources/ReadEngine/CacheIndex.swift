@@ -27,6 +27,8 @@ package struct CacheIndex {
     package var policy: EvictionPolicy
     /// Opens after which a file that was not opened is dead.
     package var deadAfter: Int64
+    /// Only what was last used before this may go, on the clock of opens.
+    package var usedBefore = Int64.max
     /// Of what would come: files that are read before it, nil if nobody said.
     package var nextUse: Int?
     /// Of a file that is there: files that are read before it, `Int.max` if it has been read and comes last
@@ -93,6 +95,12 @@ package struct CacheIndex {
   package mutating func used(_ id: FileID) {
     now += 1
     if let slot = slots[id] { entries[slot].lastUse = now }
+  }
+
+  /// A tick of the clock without an open: what is used from now on is told from what was used before.
+  package mutating func tick() -> Int64 {
+    now += 1
+    return now
   }
 
   /// The file takes up `bytes` now.
@@ -183,6 +191,7 @@ package struct CacheIndex {
 
   /// How many files are read before one is again, at a guess; nil if it must stay.
   private func distance(_ entry: Entry, _ terms: Terms, deadAfter: Int64) -> Int? {
+    if entry.lastUse >= terms.usedBefore { return nil }
     if terms.policy == .lru { return .max }
     if let known = terms.nextUseOf(entry.id) {
       return terms.nextUse.map { known > $0 } == true ? known : nil

@@ -3,12 +3,14 @@ import ObjectStore
 import Posix
 
 extension CachedObject {
-  var bytesInMemory: UInt64 {
+  /// Bytes that memory holds, and whether some are on their way from the store or to the disk.
+  var bytesInMemory: (UInt64, isMoving: Bool) {
     state.withLock { state in
-      state.memory.reduce(0) { sum, held in
+      let bytes = state.memory.reduce(UInt64(0)) { sum, held in
         guard held.value.isComplete else { return sum }
         return sum + UInt64(Geometry.length(ofPiece: held.key, size: version.size))
       }
+      return (bytes, !state.fetches.isEmpty || state.isQueuedForWriting)
     }
   }
 

@@ -105,6 +105,29 @@ final class DiskTier: Sendable {
   /// Has what is held open for later use let go of.
   func letGo() { pressureHandler.withLock { $0 }?(()) }
 
+  /// See `ReadEngine.beginLoad`.
+  func tick() -> Int64 { index.withLock { $0.tick() } }
+
+  /// Makes room for `bytes` by evicting what was last used before a tick. False: there is not so much.
+  func makeRoom(_ bytes: UInt64, evictingUsedBefore tick: Int64) -> Bool {
+    var terms = CacheIndex.Terms(policy: .lru, deadAfter: 0)
+    terms.usedBefore = tick
+    var hasAsked = false
+    for _ in 0..<4 {
+      let missing = shortage(of: bytes)
+      if missing == 0 { return true }
+      switch evict(freeing: missing, terms) {
+      case .victims: continue
+      case .keeps: return false
+      case .inUse: break
+      }
+      if hasAsked { return false }
+      hasAsked = true
+      letGo()
+    }
+    return shortage(of: bytes) == 0
+  }
+
   /// Unlinks a file that nobody has open. Returns the bytes that are free then, nil: it is in use, pinned or
   /// not there.
   func remove(_ id: FileID) -> UInt64? {

@@ -48,8 +48,20 @@ extension ReadEngine {
     var holding = Holding()
     holding.disk = min(services.disk?.bytes(of: id) ?? 0, version.size)
     holding.isPinned = services.disk?.isPinned(id) ?? false
-    holding.memory = services.inUse(version)?.bytesInMemory ?? 0
+    if let object = services.inUse(version) {
+      (holding.memory, holding.isMoving) = object.bytesInMemory
+    }
     return holding
+  }
+
+  /// The start of a load that somebody asked for: what is used from now on does not make way for it.
+  public func beginLoad() -> Int64 { services.disk?.tick() ?? 0 }
+
+  /// Makes room for `bytes` of a load. What was last used before the load began goes for it, unless it is
+  /// open or pinned. False: there is not so much.
+  public func makeRoom(_ bytes: UInt64, forLoadBegunAt tick: Int64) -> Bool {
+    guard let disk = services.disk else { return room >= bytes }
+    return disk.makeRoom(bytes, evictingUsedBefore: tick)
   }
 
   /// Pins a version, or lets go of it. False: it was so before.
@@ -88,4 +100,6 @@ public struct Holding: Sendable {
   public var memory: UInt64 = 0
   public var disk: UInt64 = 0
   public var isPinned = false
+  /// On its way from the store or to the disk.
+  public var isMoving = false
 }

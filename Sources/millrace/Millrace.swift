@@ -22,7 +22,8 @@ struct Millrace: ParsableCommand {
     version: version,
     subcommands: [
       MountCommand.self, UnmountCommand.self, RunCommand.self, StatsCommand.self,
-      OrderCommand.self, RefreshCommand.self, UpdateCommand.self, SnapshotCommand.self,
+      OrderCommand.self, WarmCommand.self, PinCommand.self, UnpinCommand.self, EvictCommand.self,
+      DuCommand.self, RefreshCommand.self, UpdateCommand.self, SnapshotCommand.self,
       DoctorCommand.self,
     ])
 

@@ -94,7 +94,8 @@ extension MountTests {
     @Test func theCacheKeepsItsLimitAndEveryByteIsStillRight() throws {
       let served = try Backend.seaweedfs.serve()
       let cache = try served.scratch.folder("cache")
-      let mount = try served.mount(cache: cache, options: ["--cache-size", "12M"])
+      let mount = try served.mount(
+        cache: cache, options: ["--eviction", "lru", "--cache-size", "12M"])
       for round in 0..<3 {
         try Readers.compare(served.tree, mount.path, readers: 4, seed: UInt64(round))
       }

@@ -88,7 +88,7 @@ extension MountTests {
     @Test func aMappingOutlivesTheEvictionOfItsFile() throws {
       let names = (0..<12).map { "f\($0)" }
       let served = try serve(names)
-      let mount = try served.mount(options: ["--cache-size", "12M"])
+      let mount = try served.mount(options: ["--eviction", "lru", "--cache-size", "12M"])
       try untilPassedThrough(mount, "f0")
       let file = open(mount.path + "/f0", O_RDONLY)
       let mapping = mmap(nil, Self.size, PROT_READ, MAP_SHARED, file, 0)
@@ -111,7 +111,7 @@ extension MountTests {
     @Test func whatIsKeptOpenMakesWayForNewFiles() throws {
       let names = (0..<12).map { "f\($0)" }
       let served = try serve(names)
-      let mount = try served.mount(options: ["--cache-size", "12M"])
+      let mount = try served.mount(options: ["--eviction", "lru", "--cache-size", "12M"])
       for name in names { try untilPassedThrough(mount, name) }
       let stats = try mount.stats()
       #expect(try stats.number("evictedFiles") >= names.count - 4)

@@ -7,31 +7,9 @@ import Testing
 extension MountTests {
   /// What is fetched before it is asked for: the rest of a walked folder, an order of an epoch.
   @Suite struct Prefetching {
-    private static let files = 300
+    private static let files = PrefetchRig.files
 
-    /// The bucket lives as long as its mount.
-    private struct Rig {
-      let mount: MountedMillrace
-      let server: LinkServer
-      let scratch: TemporaryFolder
-    }
-
-    private func mount(
-      _ options: [String], files: Int = Self.files, size: Int = 20_000
-    ) throws -> Rig {
-      let scratch = try TemporaryFolder("prefetch")
-      for index in 0..<files {
-        try scratch.file(
-          "buckets/data/d/\(1000 + index).bin",
-          [UInt8](repeating: UInt8(truncatingIfNeeded: index), count: size))
-      }
-      let server = try LinkServer(folder: scratch.path("buckets"), link: .s3)
-      let mount = try MountedMillrace(
-        "s3://data", cache: scratch.folder("cache"),
-        options: ["--endpoint-url", "http://127.0.0.1:\(server.port)", "--no-sign-request"]
-          + options)
-      return Rig(mount: mount, server: server, scratch: scratch)
-    }
+    private func mount(_ options: [String]) throws -> PrefetchRig { try PrefetchRig(options) }
 
     private func read(_ mount: MountedMillrace, _ index: Int) throws {
       let bytes = try readFile("\(mount.path)/d/\(1000 + index).bin")

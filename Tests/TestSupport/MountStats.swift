@@ -28,4 +28,12 @@ public struct MountStats: Sendable {
     guard let value = self[name] else { throw SupportError("stats have no \(name): \(json)") }
     return value
   }
+
+  /// The first text under this name.
+  public func text(_ name: String) throws -> String {
+    guard let label = json.firstRange(of: "\"\(name)\" : \"") else {
+      throw SupportError("stats have no \(name): \(json)")
+    }
+    return String(json[label.upperBound...].prefix { $0 != "\"" }.filter { $0 != "\\" })
+  }
 }

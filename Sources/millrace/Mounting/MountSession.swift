@@ -163,10 +163,12 @@ struct MountSession {
   ) -> ControlServer {
     let began = Instant.now
     let metadataLimit = settings.metadataLimit
+    let socket = runtime.socket(place, pid: getpid())
     let report: @Sendable () -> StatsReport = { [weak frontEnd] in
       let memory = ProcessMemory.current()
       return StatsReport(
-        source: name, mountPoint: place, pid: getpid(), version: Millrace.version,
+        source: name, mountPoint: place, pid: getpid(), socket: socket,
+        version: Millrace.version,
         uptimeSeconds: (Instant.now - began).seconds, cacheFolder: configuration.cacheFolder,
         limits: StatsReport.Limits(
           memory: configuration.memoryLimit, metadata: metadataLimit,
@@ -176,9 +178,10 @@ struct MountSession {
         session: frontEnd?.session ?? [:])
     }
     let server = ControlServer(
-      path: runtime.socket(place, pid: getpid()), report: report,
-      actions: ControlServer.Actions(
-        refresh: { fileSystem.refresh($0) }, update: { fileSystem.update($0, reply: $1) }))
+      path: socket,
+      actions: ControlActions(
+        stats: report, refresh: { fileSystem.refresh($0) },
+        update: { fileSystem.update($0, reply: $1) }, prefetcher: prefetcher))
     do { try DaemonRecord.write(mountPoint: place, in: runtime) } catch {
       log.warning(
         "no runtime file: unmount cannot wait for this daemon", metadata: ["error": "\(error)"])

@@ -1,0 +1,115 @@
+import FoundationEssentials
+import Prefetch
+
+/// A job as a request says it: options in the query; paths in the query, or in the body, which is JSON or a
+/// path a line.
+enum JobText {
+  struct Failure: Error, CustomStringConvertible {
+    var description: String
+  }
+
+  private struct Body: Decodable {
+    var paths: [String]?
+    var jobs: Int?
+    var verify: Bool?
+    var order: Bool?
+  }
+
+  static func request(
+    _ action: JobRequest.Action, _ query: QueryText, _ body: [UInt8], type: String?
+  ) throws(Failure) -> JobRequest {
+    var request = JobRequest(action, paths: query.all("path"))
+    var jobs = query["jobs"].map { Int($0) ?? 0 }
+    request.verifies = query.flag("verify")
+    request.isOrder = query.flag("order")
+    if type?.lowercased().hasPrefix("application/json") == true {
+      let json: Body
+      do { json = try JSONDecoder().decode(Body.self, from: Data(body)) } catch {
+        throw Failure(description: "the body is no JSON of a job: \(error)")
+      }
+      request.paths += (json.paths ?? []).map { Array($0.utf8) }
+      jobs = json.jobs ?? jobs
+      request.verifies = json.verify ?? request.verifies
+      request.isOrder = json.order ?? request.isOrder
+    } else {
+      request.paths += body.split(separator: UInt8(ascii: "\n")).map { Array($0) }
+    }
+    if let jobs {
+      guard (1...JobRequest.mostWidth).contains(jobs) else {
+        throw Failure(description: "jobs: 1 to \(JobRequest.mostWidth)")
+      }
+      request.width = jobs
+    }
+    request.paths = request.paths.map(trimmed)
+    if request.paths.isEmpty {
+      throw Failure(description: "no path: name some with ?path=, or a line each in the body")
+    }
+    return request
+  }
+
+  /// Without slashes at its ends; "." is the mount itself.
+  private static func trimmed(_ path: [UInt8]) -> [UInt8] {
+    let slash = UInt8(ascii: "/")
+    var path = path[...]
+    if path.last == UInt8(ascii: "\r") { path.removeLast() }
+    while path.first == slash { path.removeFirst() }
+    while path.last == slash { path.removeLast() }
+    return path.elementsEqual(".".utf8) ? [] : Array(path)
+  }
+}
+
+/// The query of a request: names and values, percent-encoded, whose bytes need be no text.
+struct QueryText {
+  private var items: [(name: [UInt8], value: [UInt8])] = []
+
+  init(_ text: String) {
+    for part in Array(text.utf8).split(separator: UInt8(ascii: "&")) {
+      let sides = part.split(
+        separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+      items.append((Self.decode(sides[0]), sides.count == 2 ? Self.decode(sides[1]) : []))
+    }
+  }
+
+  func all(_ name: String) -> [[UInt8]] {
+    items.filter { $0.name.elementsEqual(name.utf8) }.map(\.value)
+  }
+
+  subscript(name: String) -> String? { all(name).first.map { String(decoding: $0, as: UTF8.self) } }
+
+  func flag(_ name: String) -> Bool {
+    self[name].map { !["0", "false", "no"].contains($0) } ?? false
+  }
+
+  var path: [UInt8] { all("path").first ?? [] }
+
+  private static func decode(_ text: ArraySlice<UInt8>) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var rest = text
+    while let byte = rest.popFirst() {
+      if byte == UInt8(ascii: "%"), rest.count >= 2, let high = digit(rest[rest.startIndex]),
+        let low = digit(rest[rest.startIndex + 1])
+      {
+        bytes.append(high << 4 | low)
+        rest.removeFirst(2)
+      } else {
+        bytes.append(byte == UInt8(ascii: "+") ? UInt8(ascii: " ") : byte)
+      }
+    }
+    return bytes
+  }
+
+  private static func digit(_ byte: UInt8) -> UInt8? {
+    Character(UnicodeScalar(byte)).hexDigitValue.map { UInt8($0) }
+  }
+
+  /// Bytes as a value of a query.
+  static func encode(_ bytes: [UInt8]) -> String {
+    bytes.map { byte in
+      let isPlain =
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
+        || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || "-._~/".utf8.contains(byte)
+      let digits = String(byte, radix: 16, uppercase: true)
+      return isPlain ? String(UnicodeScalar(byte)) : "%\(digits.count == 1 ? "0" : "")\(digits)"
+    }.joined()
+  }
+}

@@ -1,0 +1,154 @@
+public import FileSystem
+import FlyingFox
+import FoundationEssentials
+public import Prefetch
+
+/// What a mount's control socket can be asked for; paths are relative to the mount. Each is called on a
+/// thread of the runtime's and must not block it.
+public struct ControlActions: Sendable {
+  public var stats: @Sendable () -> StatsReport
+  /// Returns the number of folders that were forgotten.
+  public var refresh: @Sendable (_ path: [UInt8]) -> Int
+  public var update:
+    @Sendable (_ path: [UInt8], _ reply: @escaping @Sendable (UpdateReport) -> Void) -> Void
+  public var prefetcher: Prefetcher
+
+  public init(
+    stats: @escaping @Sendable () -> StatsReport,
+    refresh: @escaping @Sendable (_ path: [UInt8]) -> Int,
+    update:
+      @escaping @Sendable (
+        _ path: [UInt8], _ reply: @escaping @Sendable (UpdateReport) -> Void
+      ) -> Void,
+    prefetcher: Prefetcher
+  ) {
+    self.stats = stats
+    self.refresh = refresh
+    self.update = update
+    self.prefetcher = prefetcher
+  }
+}
+
+/// Requests of docs/api.md and their answers.
+struct Routes: Sendable {
+  let actions: ControlActions
+
+  /// Seconds that a client may have a job's report wait for the job.
+  private static let longestWait = 3600.0
+  /// Bytes of a request's body: the paths of a job, an order.
+  private static let bodyLimit = 512 << 20
+
+  func handle(_ request: HTTPRequest) async throws -> HTTPResponse {
+    let query = QueryText(request.target.query())
+    let names = request.path.split(separator: "/").map(String.init)
+    guard names.first == "v1", (2...3).contains(names.count) else { return Self.unknown(request) }
+    let name = names.count == 3 ? names[2] : nil
+    switch (request.method, names[1], name) {
+    case (.GET, "stats", nil): return try Self.answer(actions.stats())
+    case (.POST, "refresh", nil):
+      return try Self.answer(RefreshReport(folders: actions.refresh(query.path)))
+    case (.POST, "update", nil):
+      let found = await withCheckedContinuation { done in
+        actions.update(query.path) { done.resume(returning: $0) }
+      }
+      return try Self.answer(found)
+    case (.POST, "order", _): return try await takeOrder(request, name ?? "")
+    case (.DELETE, "order", _):
+      return actions.prefetcher.removeOrder(name ?? "")
+        ? try Self.answer(Done()) : Self.refuse(.notFound, "there is no order of that name")
+    case (.GET, "jobs", nil): return try Self.answer(actions.prefetcher.jobs)
+    case (.GET, "jobs", let id?): return try await report(id, query)
+    case (.DELETE, "jobs", let id?):
+      guard let report = actions.prefetcher.cancel(id) else { return Self.noJob(id) }
+      return try Self.answer(report)
+    case (.POST, let action, nil):
+      guard let action = JobRequest.Action(rawValue: action) else { return Self.unknown(request) }
+      return try await start(action, request, query)
+    default: return Self.unknown(request)
+    }
+  }
+
+  private func start(
+    _ action: JobRequest.Action, _ request: HTTPRequest, _ query: QueryText
+  ) async throws -> HTTPResponse {
+    guard let body = try await Self.body(of: request) else {
+      return Self.refuse(.payloadTooLarge, "a body has \(Self.bodyLimit >> 20) MiB at most")
+    }
+    let job: JobRequest
+    do { job = try JobText.request(action, query, body, type: request.headers[.contentType]) } catch
+    {
+      return Self.refuse(.badRequest, "\(error)")
+    }
+    do {
+      let report = try actions.prefetcher.start(job)
+      guard let wait = query["wait"] else { return try Self.answer(report, .accepted) }
+      return try await self.report(report.id, QueryText("wait=\(wait)"))
+    } catch let refusal as JobRefusal { return Self.refuse(.tooManyRequests, refusal.description) }
+  }
+
+  /// The report at once, or when the job is over or `wait` seconds are.
+  private func report(_ id: String, _ query: QueryText) async throws -> HTTPResponse {
+    let wait = min(query["wait"].flatMap(Double.init) ?? 0, Self.longestWait)
+    let end = ContinuousClock.now + .seconds(max(wait, 0))
+    while let report = actions.prefetcher.job(id) {
+      if report.state != .running || ContinuousClock.now >= end { return try Self.answer(report) }
+      try await Task.sleep(for: .milliseconds(20))
+    }
+    return Self.noJob(id)
+  }
+
+  private func takeOrder(_ request: HTTPRequest, _ name: String) async throws -> HTTPResponse {
+    guard let body = try await Self.body(of: request) else {
+      return Self.refuse(
+        .payloadTooLarge, "an order has \(Prefetcher.orderLimit >> 20) MiB at most")
+    }
+    do throws(Prefetcher.OrderFailure) {
+      try actions.prefetcher.take(order: body, name: name)
+    } catch {
+      return error == .tooLarge
+        ? Self.refuse(.payloadTooLarge, "an order has 512 MiB and 4,194,304 lines at most")
+        : Self.refuse(.tooManyRequests, "64 orders are in force: end one")
+    }
+    return try Self.answer(Done())
+  }
+
+  private static func body(of request: HTTPRequest) async throws -> [UInt8]? {
+    if let length = request.headers[.contentLength].flatMap(Int.init), length > bodyLimit {
+      return nil
+    }
+    return [UInt8](try await request.bodyData)
+  }
+
+  // MARK: Answers
+
+  private struct Done: Codable { var done = true }
+  private struct Refusal: Codable { var error: String }
+
+  private static func noJob(_ id: String) -> HTTPResponse {
+    refuse(.notFound, "there is no job \(id); the last 64 are kept")
+  }
+
+  private static func unknown(_ request: HTTPRequest) -> HTTPResponse {
+    refuse(.notFound, "there is no \(request.method.rawValue) \(request.path): see docs/api.md")
+  }
+
+  private static func refuse(_ code: HTTPStatusCode, _ reason: String) -> HTTPResponse {
+    (try? answer(Refusal(error: reason), code)) ?? HTTPResponse(statusCode: code)
+  }
+
+  private static func answer(_ report: some Encodable, _ code: HTTPStatusCode = .ok) throws
+    -> HTTPResponse
+  {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return HTTPResponse(
+      statusCode: code, headers: [.contentType: "application/json"],
+      body: try encoder.encode(report))
+  }
+}
+
+/// What `millrace refresh` is told.
+public struct RefreshReport: Sendable, Codable {
+  /// Folders whose listing was forgotten.
+  public var folders: Int
+}

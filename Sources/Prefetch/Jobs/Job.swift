@@ -1,0 +1,154 @@
+import FileSystem
+import ObjectStore
+import Posix
+import ReadEngine
+
+/// Something done to many files, on a thread of its own, with a report that can be looked at meanwhile.
+final class Job: Sendable {
+  struct State {
+    var report: JobReport
+    var isCancelled = false
+    var isOver = false
+    var ended: Instant?
+    var load = LoadProgress()
+  }
+
+  let request: JobRequest
+  let fileSystem: FileSystem
+  let engine: ReadEngine
+  let state: Monitor<State>
+  private let began = Instant.now
+  private let threads = Lock<[Thread]>([])
+
+  init(_ id: String, _ request: JobRequest, _ fileSystem: FileSystem, _ engine: ReadEngine) {
+    self.request = request
+    self.fileSystem = fileSystem
+    self.engine = engine
+    state = Monitor(State(report: JobReport(id: id, action: request.action)))
+  }
+
+  var report: JobReport {
+    state.withLock { state in
+      var report = state.report
+      report.seconds = ((state.ended ?? .now) - began).seconds
+      return report
+    }
+  }
+
+  var isOver: Bool { state.withLock { $0.isOver } }
+  var isCancelled: Bool { state.withLock { $0.isCancelled } }
+
+  func start() {
+    threads.withLock { threads in
+      threads = [Thread(named: "job") { [self] in run() }]
+      // What there is to do in all is only worth a second walk where there is much to wait for.
+      if request.action == .warm {
+        threads.append(Thread(named: "job-count") { [self] in count() })
+      }
+    }
+  }
+
+  func cancel() {
+    state.signal(all: true) { if !$0.isOver { $0.isCancelled = true } }
+  }
+
+  func join() { for thread in threads.withLock({ $0 }) { thread.join() } }
+
+  private func run() {
+    let load = JobLoad(self)
+    if request.action == .evict { engine.letGo() }
+    if let reason = impossibility {
+      for path in request.paths { fail(path, reason) }
+    } else {
+      let files = JobFiles(fileSystem, request.paths, isStopped: { [self] in isCancelled })
+      while let slice = files.next() {
+        for file in slice where !isCancelled { act(on: file, load) }
+        for failure in files.takeFailures() { fail(failure.path, "\(failure.error)") }
+      }
+      for failure in files.takeFailures() { fail(failure.path, "\(failure.error)") }
+      load.finish()
+      if request.action == .pin || request.action == .unpin { engine.savePins() }
+    }
+    state.signal(all: true) { state in
+      state.report.state =
+        state.isCancelled ? .cancelled : state.report.failures > 0 ? .failed : .done
+      state.isOver = true
+      state.ended = .now
+    }
+  }
+
+  private var impossibility: String? {
+    guard request.action == .pin, !engine.hasDisk else { return nil }
+    return "the mount has no cache on disk to pin it in"
+  }
+
+  private func count() {
+    let files = JobFiles(fileSystem, request.paths, isStopped: { [self] in isOver || isCancelled })
+    var count = 0
+    var bytes: UInt64 = 0
+    while let slice = files.next() {
+      count += slice.count
+      bytes += slice.reduce(0) { $0 + $1.size }
+      state.withLock { state in
+        state.report.files = max(state.report.files, count)
+        state.report.bytes = max(state.report.bytes, bytes)
+      }
+    }
+    if !isOver, !isCancelled { state.withLock { $0.report.isCounted = true } }
+  }
+
+  private func act(on file: ObjectVersion, _ load: JobLoad) {
+    switch request.action {
+    case .warm: load.take(file)
+    case .pin, .unpin:
+      let isNews = engine.pin(file, request.action == .pin)
+      done(file) { $0.filesChanged += isNews ? 1 : 0 }
+    case .evict: evict(file)
+    case .du:
+      let held = engine.holding(of: file)
+      done(file) { report in
+        report.bytesInMemory += held.memory
+        report.bytesOnDisk += held.disk
+        report.filesOnDisk += held.disk > 0 ? 1 : 0
+        report.filesPinned += held.isPinned ? 1 : 0
+        report.bytesPinned += held.isPinned ? held.disk : 0
+      }
+    }
+  }
+
+  private func evict(_ file: ObjectVersion) {
+    let held = engine.holding(of: file)
+    if held.disk == 0, held.memory == 0 { return done(file) }
+    if held.isPinned { return fail(file, "it is pinned: unpin it first") }
+    guard let freed = engine.evict(file) else { return fail(file, "somebody has it open") }
+    done(file) { report in
+      report.filesChanged += 1
+      report.bytesFreed += freed
+    }
+  }
+
+  // MARK: The report
+
+  func done(_ file: ObjectVersion, _ change: (inout JobReport) -> Void = { _ in }) {
+    state.withLock { state in
+      state.report.filesDone += 1
+      state.report.bytesDone += file.size
+      state.report.files = max(state.report.files, state.report.filesDone)
+      state.report.bytes = max(state.report.bytes, state.report.bytesDone)
+      change(&state.report)
+    }
+  }
+
+  func fail(_ file: ObjectVersion, _ reason: String) {
+    fail(fileSystem.path(ofKey: file.key), reason)
+  }
+
+  func fail(_ path: [UInt8], _ reason: String) {
+    state.withLock { state in
+      state.report.failures += 1
+      guard state.report.failureList.count < JobReport.mostFailures else { return }
+      state.report.failureList.append(
+        JobReport.Failure(path: String(decoding: path, as: UTF8.self), reason: reason))
+    }
+  }
+}

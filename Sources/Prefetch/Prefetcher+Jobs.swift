@@ -1,0 +1,40 @@
+import Logging
+
+/// Warm, pin, evict, count: what is done to files by hand.
+extension Prefetcher {
+  /// Name of the order that a warm-up gives.
+  private static let warmOrder = "warm"
+
+  /// Begins a job; its report tells the rest.
+  public func start(_ request: JobRequest) throws(JobRefusal) -> JobReport {
+    var request = request
+    guard !request.paths.isEmpty else { throw JobRefusal(description: "no path was given") }
+    guard request.paths.count <= OrderText.lineLimit else {
+      throw JobRefusal(description: "more than \(OrderText.lineLimit) paths: give them in parts")
+    }
+    request.width = max(1, min(JobRequest.mostWidth, request.width))
+    if request.action == .warm, request.isOrder { try takeAsOrder(request.paths) }
+    let job = try board.start(request, fileSystem, engine)
+    log.info("job begun", metadata: ["id": "\(job.report.id)", "action": "\(request.action)"])
+    return job.report
+  }
+
+  private func takeAsOrder(_ paths: [[UInt8]]) throws(JobRefusal) {
+    let bytes = Array(paths.joined(separator: [UInt8(ascii: "\n")]))
+    do throws(OrderFailure) { try take(order: bytes, name: Self.warmOrder) } catch {
+      throw JobRefusal(description: "it cannot be taken as an order: \(error)")
+    }
+  }
+
+  /// Nil: there is none of that id, or it was long ago.
+  public func job(_ id: String) -> JobReport? { board.job(id)?.report }
+
+  /// Ends a job; what it has fetched stays. Nil: there is none of that id.
+  public func cancel(_ id: String) -> JobReport? {
+    let job = board.job(id)
+    job?.cancel()
+    return job?.report
+  }
+
+  public var jobs: [JobReport] { board.reports }
+}

@@ -1,0 +1,99 @@
+import ArgumentParser
+import Glibc
+import Posix
+import Prefetch
+
+struct WarmCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "warm",
+    abstract: "Fetch files into the cache before somebody reads them.",
+    discussion: """
+      PATH is a mount point, a folder or a file on one. What is in the cache already is passed over, so a
+      warm-up that was stopped goes on where it was. What was last used before makes room, unless it is open
+      or pinned. It ends with the files that failed, and exit code 1 if there are any.
+      """)
+
+  @Argument(help: "Files, or folders with all below them.") var paths: [String]
+  @Option(help: "A file with a path a line, relative to PATH; - is the standard input.")
+  var list: String?
+  @Flag(
+    help:
+      "With --list: the files are read in this order, so what fits comes first, the rest as it is read."
+  )
+  var order = false
+  @Flag(help: "Compare what is on disk with its checksums too, and fetch what does not fit.")
+  var verify = false
+  @Option(help: "Files fetched at once, 1 to 256.") var jobs = JobRequest.usualWidth
+  @Flag(help: "The report as JSON, without a progress bar.") var json = false
+
+  func validate() throws {
+    if !(1...JobRequest.mostWidth).contains(jobs) { throw ValidationError("--jobs: 1 to 256") }
+    if order, list == nil { throw ValidationError("--order needs --list") }
+    if list != nil, paths.count != 1 {
+      throw ValidationError("--list goes with one PATH, to which its lines are relative")
+    }
+  }
+
+  func run() throws {
+    var run = try JobRun(.warm, paths)
+    run.request.width = jobs
+    run.request.verifies = verify
+    run.request.isOrder = order
+    if let list {
+      run.request.paths = try PathList.read(list, below: run.mount)
+      if run.request.paths.isEmpty { throw Failure("\(list): there is no path in it") }
+    }
+    let bar = json || isatty(STDERR_FILENO) == 0 ? nil : ProgressBar()
+    if let bar { run.progress = { bar.show($0) } }
+    let (report, answer) = try run()
+    bar?.clear()
+    print(json ? String(decoding: answer, as: UTF8.self) : Self.summary(report))
+    try run.end(report)
+  }
+
+  static func summary(_ report: JobReport) -> String {
+    let rate = UInt64(Double(report.bytesFetched) / max(report.seconds, 0.001))
+    var lines = [
+      "Warmed \(counted(report.filesDone, "file")), \(ByteSize.show(report.bytesDone)): "
+        + "\(counted(report.filesFetched, "file")), \(ByteSize.show(report.bytesFetched)) fetched in "
+        + "\(StatsTable.uptime(report.seconds)), \(ByteSize.show(rate))/s"
+    ]
+    if report.bytesDropped > 0 {
+      lines.append(
+        "\(ByteSize.show(report.bytesDropped)) on disk did not verify and were fetched again")
+    }
+    if report.filesLeft > 0 {
+      lines.append(
+        "\(counted(report.filesLeft, "file")) did not fit; they are fetched as the order is read")
+    }
+    if report.failures > 0 { lines.append("\(counted(report.failures, "failure")):") }
+    return lines.joined(separator: "\n")
+  }
+}
+
+/// Lines of a list as paths of a mount.
+enum PathList {
+  private static let limit = 512 << 20
+
+  static func read(_ path: String, below mount: LiveMount) throws -> [[UInt8]] {
+    let input = path == "-" ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)
+    guard input >= 0 else { throw Failure("\(path): \(systemMessage())") }
+    defer { if path != "-" { close(input) } }
+    var text: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    while true {
+      let count = Glibc.read(input, &buffer, buffer.count)
+      if count < 0 { throw Failure("\(path): \(systemMessage())") }
+      if count == 0 { break }
+      text += buffer[..<count]
+      guard text.count <= limit else { throw Failure("\(path): more than 512 MiB of paths") }
+    }
+    let top = Array(mount.mountPoint.utf8) + [UInt8(ascii: "/")]
+    let prefix = mount.relative.isEmpty ? [] : mount.relative + [UInt8(ascii: "/")]
+    return text.split(whereSeparator: { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }).map
+    {
+      if $0.starts(with: top) { return Array($0.dropFirst(top.count)) }
+      return prefix + ($0.starts(with: "./".utf8) ? $0.dropFirst(2) : $0)
+    }
+  }
+}

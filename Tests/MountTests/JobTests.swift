@@ -1,0 +1,176 @@
+import Glibc
+import LinkServer
+import Posix
+import TestSupport
+import Testing
+
+extension MountTests {
+  /// Warm, pin, evict, du: by the command line and by the socket.
+  @Suite struct Jobs {
+    private func millrace(_ arguments: String...) throws -> CommandResult {
+      try CommandResult.run([Checkout.millrace()] + arguments)
+    }
+
+    @Test func warmFetchesWhatIsNotThereAndNothingTwice() throws {
+      let rig = try PrefetchRig(["--fill", "off"])
+      defer { rig.server.stop() }
+      let first = try millrace(
+        "warm", rig.mount.path + "/d/1000.bin", rig.mount.path + "/d/1001.bin")
+      #expect(first.succeeded && first.output.contains("Warmed 2 files"), "\(first)")
+      let all = try millrace("warm", rig.mount.path, "--jobs", "16")
+      #expect(
+        all.succeeded && all.output.contains("Warmed 300 files")
+          && all.output.contains("298 files, 5.7 MiB fetched"), "\(all)")
+      let gets = rig.server.gets
+      #expect(gets == PrefetchRig.files)
+      for index in 0..<PrefetchRig.files {
+        #expect(try readFile("\(rig.mount.path)/d/\(1000 + index).bin").count == PrefetchRig.size)
+      }
+      #expect(
+        try millrace("warm", rig.mount.path, "--verify").output.contains("0 files, 0 B fetched"))
+      #expect(rig.server.gets == gets)
+      try rig.mount.unmount()
+    }
+
+    @Test func aListGivesTheFilesAndFailuresAreToldAtTheEnd() throws {
+      let rig = try PrefetchRig(["--fill", "off"])
+      defer { rig.server.stop() }
+      let list = try rig.scratch.file(
+        "list", Array("d/1005.bin\nd/none.bin\n./d/1006.bin\n\(rig.mount.path)/d/1007.bin\n".utf8))
+      let said = try millrace("warm", rig.mount.path, "--list", list)
+      #expect(said.status == .exited(1) && said.output.contains("Warmed 3 files"), "\(said)")
+      #expect(said.output.contains("1 failure"))
+      #expect(said.errors.contains("/d/none.bin: No such file or directory"), "\(said)")
+      #expect(rig.server.gets == 3)
+      let below = try millrace("warm", rig.mount.path + "/nowhere")
+      #expect(
+        below.status == .exited(1) && below.errors.contains("/nowhere: No such file"), "\(below)")
+      try rig.mount.unmount()
+    }
+
+    @Test func verifyFindsWhatTheDiskHasLostAndFetchesItAgain() throws {
+      let rig = try PrefetchRig(["--fill", "off"])
+      defer { rig.server.stop() }
+      #expect(try millrace("warm", rig.mount.path).succeeded)
+      #expect(try damageOne(below: rig.scratch.path("cache")))
+      let said = try millrace("warm", rig.mount.path, "--verify")
+      #expect(said.succeeded && said.output.contains("did not verify"), "\(said)")
+      #expect(rig.server.gets == PrefetchRig.files + 1)
+      for index in 0..<PrefetchRig.files {
+        let bytes = try readFile("\(rig.mount.path)/d/\(1000 + index).bin")
+        #expect(bytes.allSatisfy { $0 == UInt8(truncatingIfNeeded: index) })
+      }
+      try rig.mount.unmount()
+    }
+
+    /// Writes over the middle of a cache file.
+    private func damageOne(below folder: String) throws -> Bool {
+      let found = try CommandResult.check(
+        [
+          "find", folder, "-path", "*/objects/*", "-type", "f", "-size", "+4k", "!", "-name",
+          "*.pieces",
+        ])
+      guard let path = found.output.split(separator: "\n").first else { return false }
+      let file = open(String(path), O_WRONLY)
+      defer { close(file) }
+      return pwrite(file, [UInt8](repeating: 0xEE, count: 64), 64, 9000) == 64
+    }
+
+    @Test func whatIsPinnedStaysAndWhatIsEvictedGoes() throws {
+      let rig = try PrefetchRig(["--fill", "off"])
+      defer { rig.server.stop() }
+      let mount = rig.mount
+      #expect(try millrace("warm", mount.path).succeeded)
+      let pinned = try millrace("pin", mount.path + "/d/1000.bin", mount.path + "/d/1001.bin")
+      #expect(pinned.succeeded && pinned.output.contains("Pinned 2 files, 2 of them newly"))
+      let du = try millrace("du", mount.path)
+      #expect(du.output.contains("300 files") && du.output.contains("2 files"), "\(du)")
+      let evicted = try millrace("evict", mount.path)
+      #expect(
+        evicted.status == .exited(1) && evicted.output.contains("Evicted 298 files of 298"),
+        "\(evicted)")
+      #expect(evicted.errors.contains("d/1001.bin: it is pinned"))
+      #expect(try mount.stats().number("diskFiles") == 2)
+      #expect(try millrace("unpin", mount.path).output.contains("Unpinned 2 files of 300"))
+      #expect(try millrace("evict", mount.path).succeeded)
+      #expect(try mount.stats().number("diskBytes") == 0)
+      #expect(try readFile(mount.path + "/d/1001.bin").allSatisfy { $0 == 1 })
+      #expect(rig.server.gets == PrefetchRig.files + 1)
+      try mount.unmount()
+    }
+
+    @Test func pinsOutliveTheMount() throws {
+      let rig = try PrefetchRig(["--fill", "off"])
+      defer { rig.server.stop() }
+      #expect(try millrace("warm", rig.mount.path).succeeded)
+      #expect(try millrace("pin", rig.mount.path + "/d/1000.bin").succeeded)
+      try rig.mount.unmount()
+      let again = try MountedMillrace(
+        "s3://data", cache: rig.scratch.path("cache"),
+        options: [
+          "--endpoint-url", "http://127.0.0.1:\(rig.server.port)", "--no-sign-request", "--fill",
+          "off",
+        ])
+      let said = try millrace("evict", again.path)
+      #expect(
+        said.status == .exited(1) && said.errors.contains("d/1000.bin: it is pinned"), "\(said)")
+      try again.unmount()
+    }
+
+    @Test func aLoadMakesRoomOfWhatWasUsedBeforeAndSaysWhenThereIsNone() throws {
+      // 100 files of 20 KB, which take 24 KiB of disk each with their records.
+      let rig = try PrefetchRig(["--fill", "off", "--cache-size", "2500K", "--memory-limit", "64M"])
+      defer { rig.server.stop() }
+      let names = (0..<300).map { "d/\(1000 + $0).bin\n" }
+      let first = try rig.scratch.file("first", Array(names[..<80].joined().utf8))
+      let second = try rig.scratch.file("second", Array(names[100..<180].joined().utf8))
+      #expect(try millrace("warm", rig.mount.path, "--list", first).succeeded)
+      let said = try millrace("warm", rig.mount.path, "--list", second)
+      #expect(said.succeeded && said.output.contains("Warmed 80 files"), "\(said)")
+      #expect(try rig.mount.stats().number("evictedFiles") > 0)
+      let tooMuch = try millrace("warm", rig.mount.path)
+      #expect(
+        tooMuch.status == .exited(1) && tooMuch.errors.contains("there is no room in the cache"),
+        "\(tooMuch)")
+      #expect(try rig.mount.stats().number("diskBytes") <= 2500 << 10)
+      try rig.mount.unmount()
+    }
+
+    @Test func theSocketTakesJobsAndTellsHowTheyGo() throws {
+      let rig = try PrefetchRig(["--fill", "off"])
+      defer { rig.server.stop() }
+      let socket = try rig.mount.stats().text("socket")
+      func ask(_ arguments: String...) throws -> String {
+        try CommandResult.check(
+          ["curl", "-sS", "--max-time", "30", "--unix-socket", socket] + arguments
+        ).output
+      }
+      let base = "http://millrace/v1"
+      let done = try ask(
+        "-H", "Content-Type: application/json", "-d", #"{"paths": ["d/1000.bin", "d/1001.bin"]}"#,
+        base + "/warm?wait=20")
+      #expect(
+        done.contains(#""state" : "done""#) && done.contains(#""filesFetched" : 2"#), "\(done)")
+      let begun = try ask("-X", "POST", base + "/warm?path=d&jobs=8")
+      #expect(begun.contains(#""id" : "2""#), "\(begun)")
+      #expect(try ask(base + "/jobs/2?wait=20").contains(#""filesDone" : 300"#))
+      #expect(try ask(base + "/jobs").contains(#""id" : "1""#))
+      #expect(try ask(base + "/jobs/77").contains("there is no job 77"))
+      #expect(try ask("-X", "DELETE", base + "/jobs/2").contains(#""state" : "done""#))
+      #expect(
+        try ask("-X", "POST", base + "/du?path=d%2F1000.bin&wait=9").contains(#""filesOnDisk" : 1"#)
+      )
+      #expect(
+        try ask("-X", "POST", base + "/evict?path=d&wait=9").contains(#""filesChanged" : 300"#))
+      #expect(try ask("-X", "POST", base + "/refresh?path=d").contains("folders"))
+      #expect(try ask("-X", "POST", base + "/update?path=").contains("changes"))
+      #expect(
+        try ask("--data-binary", "d/1002.bin\nd/1003.bin", base + "/order/rank0").contains("true"))
+      #expect(try ask(base + "/stats").contains(#""rank0""#))
+      #expect(try ask("-X", "DELETE", base + "/order/rank0").contains("true"))
+      #expect(try ask("-X", "POST", base + "/warm").contains("no path"))
+      #expect(try ask("-X", "POST", base + "/nothing").contains("docs/api.md"))
+      try rig.mount.unmount()
+    }
+  }
+}

@@ -1,0 +1,26 @@
+import LinkServer
+import Posix
+import TestSupport
+
+/// A mount of a bucket with one folder of small files, that lives as long as this does.
+struct PrefetchRig {
+  static let files = 300
+  static let size = 20_000
+
+  let mount: MountedMillrace
+  let server: LinkServer
+  let scratch: TemporaryFolder
+
+  init(_ options: [String]) throws {
+    scratch = try TemporaryFolder("prefetch")
+    for index in 0..<Self.files {
+      try scratch.file(
+        "buckets/data/d/\(1000 + index).bin",
+        [UInt8](repeating: UInt8(truncatingIfNeeded: index), count: Self.size))
+    }
+    server = try LinkServer(folder: scratch.path("buckets"), link: .s3)
+    mount = try MountedMillrace(
+      "s3://data", cache: scratch.folder("cache"),
+      options: ["--endpoint-url", "http://127.0.0.1:\(server.port)", "--no-sign-request"] + options)
+  }
+}
