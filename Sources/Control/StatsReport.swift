@@ -40,6 +40,8 @@ public struct StatsReport: Sendable, Codable {
   public var fileSystem: FileSystemStatistics
   /// Orders in force.
   public var orders: [OrderReport]
+  /// Processes that asked for something.
+  public var callers: [CallerReport]
   /// What the kernel granted.
   public var session: [String: String]
 
@@ -48,7 +50,7 @@ public struct StatsReport: Sendable, Codable {
     uptimeSeconds: Double,
     cacheFolder: String?, limits: Limits, residentBytes: UInt64, peakResidentBytes: UInt64,
     metrics: Metrics, engine: EngineUsage, fileSystem: FileSystemStatistics,
-    orders: [OrderReport], session: [String: String]
+    orders: [OrderReport], callers: [CallerReport], session: [String: String]
   ) {
     self.source = source
     self.mountPoint = mountPoint
@@ -63,6 +65,7 @@ public struct StatsReport: Sendable, Codable {
     self.engine = engine
     self.fileSystem = fileSystem
     self.orders = orders
+    self.callers = callers
     self.session = session
     collect(metrics)
   }

@@ -57,6 +57,9 @@ public final class FuseFrontEnd: Sendable {
     millrace_knows_passthrough() ? "through libfuse" : "beside libfuse, which is before 3.17"
   }
 
+  /// Who asked for what, and what they waited for.
+  public var callers: [CallerReport] { connection.accounts.reports }
+
   /// Serves until the file system is unmounted, by whomever; returns after the last reply.
   ///
   /// What is still parked then (a detached mount whose grace is over) is answered into the void:

@@ -1,5 +1,17 @@
 import FileSystem
+import Metrics
 import Posix
+
+/// A file that is open, and by whom.
+final class FileHandle: Sendable {
+  let file: OpenFile
+  let account: CallerAccount
+
+  init(_ file: OpenFile, _ account: CallerAccount) {
+    self.file = file
+    self.account = account
+  }
+}
 
 /// What `fi->fh` points to: open files and folders, each retained from OPEN to RELEASE. They are
 /// kept track of because a connection that is cut sends no more releases.
@@ -13,7 +25,7 @@ final class OpenHandles: Sendable {
 
   var count: Int { state.withLock { $0.files.count + $0.folders.count } }
 
-  func add(_ file: OpenFile) -> UInt64 {
+  func add(_ file: FileHandle) -> UInt64 {
     let handle = UInt(bitPattern: Unmanaged.passRetained(file).toOpaque())
     state.withLock { _ = $0.files.insert(handle) }
     return UInt64(handle)
@@ -29,7 +41,7 @@ final class OpenHandles: Sendable {
   func closeFile(_ handle: UInt64) -> NodeID? {
     let handle = UInt(handle)
     guard state.withLock({ $0.files.remove(handle) }) != nil else { return nil }
-    let node = OpenHandles.withFile(UInt64(handle)) { $0.node }
+    let node = OpenHandles.withFile(UInt64(handle)) { $0.file.node }
     OpenHandles.release(file: handle)
     return node
   }
@@ -51,8 +63,8 @@ final class OpenHandles: Sendable {
   }
 
   /// Borrows the file: the kernel sends no read after the release.
-  static func withFile<Result>(_ handle: UInt64, _ body: (OpenFile) -> Result) -> Result {
-    Unmanaged<OpenFile>.fromOpaque(UnsafeRawPointer(bitPattern: UInt(handle))!)
+  static func withFile<Result>(_ handle: UInt64, _ body: (FileHandle) -> Result) -> Result {
+    Unmanaged<FileHandle>.fromOpaque(UnsafeRawPointer(bitPattern: UInt(handle))!)
       ._withUnsafeGuaranteedRef(body)
   }
 
@@ -62,8 +74,8 @@ final class OpenHandles: Sendable {
   }
 
   private static func release(file handle: UInt) {
-    Unmanaged<OpenFile>.fromOpaque(UnsafeRawPointer(bitPattern: handle)!).takeRetainedValue()
-      .close()
+    Unmanaged<FileHandle>.fromOpaque(UnsafeRawPointer(bitPattern: handle)!).takeRetainedValue()
+      .file.close()
   }
 
   private static func release(folder handle: UInt) {

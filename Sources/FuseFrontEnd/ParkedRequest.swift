@@ -15,10 +15,14 @@ final class ParkedRequest: Sendable {
   let connection: Session
   /// The thread that asked; 0 where it cannot be seen from here.
   let caller: pid_t
+  private let began = Instant.now
+  /// Of a read: whose it is.
+  private let account: CallerAccount?
 
-  init(_ request: fuse_req_t, _ connection: Session) {
+  init(_ request: fuse_req_t, _ connection: Session, account: CallerAccount? = nil) {
     pending = Atomic(UInt(bitPattern: request))
     self.connection = connection
+    self.account = account
     caller = fuse_req_ctx(request)?.pointee.pid ?? 0
   }
 
@@ -44,6 +48,7 @@ final class ParkedRequest: Sendable {
   @discardableResult
   func answer(_ reply: (fuse_req_t) -> CInt) -> Bool {
     guard let request = take() else { return false }
+    if account == nil { countWait() }
     return reply(request) == 0 && connection.isOpen
   }
 
@@ -52,13 +57,24 @@ final class ParkedRequest: Sendable {
     answer { fuse_reply_err($0, error.replyCode) }
   }
 
+  /// Names that are known are answered in less; what took longer had to wait for a listing.
+  private static let shortWait = Duration.microseconds(200)
+
+  private func countWait() {
+    let waited = Instant.now - began
+    guard waited > Self.shortWait else { return }
+    connection.accounts.account(ofThread: caller)
+      .waited(Int64(clamping: waited.nanoseconds), for: .listing)
+  }
+
   private func take() -> fuse_req_t? {
     fuse_req_t(bitPattern: pending.exchange(0, ordering: .acquiringAndReleasing))
   }
 }
 
 extension ParkedRequest: ParkedRead {
-  func complete(_ reply: ReadReply) {
+  func complete(_ reply: ReadReply, _ wait: ReadWait) {
+    account?.waited(wait)
     answer { connection.send(reply, to: $0) }
   }
 }

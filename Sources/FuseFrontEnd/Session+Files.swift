@@ -33,16 +33,30 @@ extension Session {
       _ = fuse_reply_err(request, EIO)
       return
     }
-    OpenHandles.withFile(handle) { file in
-      file.object.read(
+    OpenHandles.withFile(handle) { open in
+      open.file.object.read(
         at: UInt64(offset), count: size, scratch: scratch,
-        reply: { _ = send($0, to: request) },
+        reply: {
+          note($0, scratch, open.account)
+          _ = send($0, to: request)
+        },
         park: {
-          let parked = ParkedRequest(request, self)
+          let parked = ParkedRequest(request, self, account: open.account)
           parked.watch()
           return parked
         })
     }
+  }
+
+  /// A read that was answered at once: from blocks of memory, or by way of `scratch` from disk.
+  @inline(__always)
+  private func note(
+    _ reply: ReadReply, _ scratch: UnsafeMutableRawBufferPointer, _ account: CallerAccount
+  ) {
+    guard case .data(let parts) = reply else { return }
+    var bytes = 0
+    for part in parts { bytes += part.iov_len }
+    account.hit(bytes, isFromDisk: parts.first?.iov_base == scratch.baseAddress)
   }
 
   func release(_ request: fuse_req_t, _ handle: UInt64) {
@@ -58,7 +72,9 @@ extension Session {
 
 extension ParkedRequest {
   fileprivate func opened(_ file: OpenFile) {
-    let handle = connection.handles.add(file)
+    let account = connection.accounts.account(ofThread: caller)
+    account.opens.add()
+    let handle = connection.handles.add(FileHandle(file, account))
     var backingID: Int32 = 0
     let isAnswered = answer { request in
       backingID = connection.passthrough?.open(file, request) ?? 0
@@ -69,6 +85,7 @@ extension ParkedRequest {
     if isAnswered, backingID > 0 {
       connection.metrics.passthroughOpens.add()
       connection.metrics.passthroughBytes.add(file.object.version.size)
+      account.bytesPassed.add(file.object.version.size)
     }
     if !isAnswered { connection.closeFile(handle) }
   }

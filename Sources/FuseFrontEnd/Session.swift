@@ -19,6 +19,7 @@ final class Session: @unchecked Sendable {
   let failures: FailureLog
   let handles = OpenHandles()
   let callers = CallerWatch()
+  let accounts = Callers()
   /// nil: this mount has no control folder.
   let control: ControlFolder?
   let folderCopies = Lock(FolderCopies())

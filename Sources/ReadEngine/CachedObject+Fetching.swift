@@ -74,7 +74,10 @@ extension CachedObject {
       }
       if let failure { isNewlyStale = note(failure, of: fetch, in: &state) }
       mustQueue = queueForWriting(&state)
-      let waiters = state.takeWaiters(overlapping: fetch.planned)
+      var waiters = state.takeWaiters(overlapping: fetch.planned)
+      if fetch.hasBegun {
+        for index in waiters.indices { waiters[index].served(by: fetch, at: .now) }
+      }
       return (waiters, state.removeFromMemory(unfinished))
     }
     for block in blocks { services.pool.release(block) }

@@ -105,7 +105,9 @@ extension CachedObject {
     }
     let source: Source = waiter.waitedForStore ? .store : diskBytes > 0 ? .disk : .memory
     count(waiter.bytes.count, from: source)
-    complete(waiter) { parked in vectors.withUnsafeBufferPointer { parked.complete(.data($0)) } }
+    complete(waiter, source, bytes: waiter.bytes.count) { parked, wait in
+      vectors.withUnsafeBufferPointer { parked.complete(.data($0), wait) }
+    }
   }
 
   /// The cache file did not give what it should hold: cut short, or a bad disk. Fetched again.
@@ -120,12 +122,16 @@ extension CachedObject {
 
   func fail(_ waiter: Waiter, _ errno: Errno) {
     services.metrics.reads.failures.add()
-    complete(waiter) { $0.complete(.failure(errno)) }
+    complete(waiter, .store, bytes: 0) { $0.complete(.failure(errno), $1) }
   }
 
-  private func complete(_ waiter: Waiter, _ body: (any ParkedRead) -> Void) {
+  private func complete(
+    _ waiter: Waiter, _ source: Source, bytes: Int, _ body: (any ParkedRead, ReadWait) -> Void
+  ) {
     services.metrics.reads.parked.add(-1)
-    body(waiter.parked)
+    body(
+      waiter.parked,
+      ReadWait(source: source, bytes: bytes, times: waiter.wait(until: .now)))
   }
 }
 

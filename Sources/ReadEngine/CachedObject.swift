@@ -168,11 +168,7 @@ final class CachedObject: Sendable {
 
   // MARK: Counting
 
-  enum Source {
-    case memory
-    case disk
-    case store
-  }
+  typealias Source = ReadWait.Source
 
   func count(_ bytes: Int, from source: Source) {
     let reads = services.metrics.reads

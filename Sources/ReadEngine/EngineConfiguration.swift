@@ -1,3 +1,5 @@
+import Glibc
+
 /// Every limit of the engine in one place. Sizes in bytes.
 public struct EngineConfiguration: Sendable {
   /// Blocks of the memory tier, in flight or held: the pool never grows past it.
@@ -35,3 +37,15 @@ public struct EngineConfiguration: Sendable {
 /// `epoch`: keeps a stable part of data that is read again and again, and lets go of what no longer comes
 /// back. `lru`: the least recently used.
 public enum EvictionPolicy: String, Sendable, Codable, CaseIterable { case epoch, lru }
+
+extension EvictionPolicy {
+  /// Share of what a shuffled epoch opens that is found in a cache of `share` of the data, where nothing else is
+  /// known. `epoch` keeps what it holds. Of the least recently used, a file is found if fewer others than
+  /// the cache holds come between: for two shuffles one after the other, P = 1 - t + t ln t, t = 1 - share.
+  public func foundShare(ofCache share: Double) -> Double {
+    if share >= 1 { return 1 }
+    if self == .epoch || share <= 0 { return max(0, share) }
+    let rest = 1 - share
+    return 1 - rest + rest * log(rest)
+  }
+}

@@ -1,5 +1,6 @@
 /// What is known of one version while it is in use: pieces in memory and on disk, fetches on their
 /// way, readers that wait. A value, changed under the object's lock; it decides and never acts.
+import Metrics
 import ObjectStore
 import Posix
 import SystemPackage
@@ -149,6 +150,8 @@ struct ObjectState {
         fetch.wake(for: waiter)
         others.append(waiter)
       } else {
+        var waiter = waiter
+        waiter.served(by: fetch, at: .now)
         ready.append(waiter)
       }
     }
@@ -236,6 +239,30 @@ struct Waiter {
   var parked: any ParkedRead
   /// It had to wait for the store, and not only for a cold disk.
   var waitedForStore = false
+  let parkedAt = Instant.now
+  /// Of the last fetch that it waited for: when it was sent, when its first byte came, when it was enough.
+  var served: (sentAt: Instant, firstByteAt: Instant, at: Instant)?
   /// Tries to read it from the disk that failed; a disk that keeps failing is given up.
   var diskFailures = 0
+
+  mutating func served(by fetch: ObjectFetch, at now: Instant) {
+    waitedForStore = true
+    served = (fetch.sentAt, fetch.firstByteAt ?? now, now)
+  }
+
+  /// What it waited for up to `now`, bit by bit.
+  func wait(until now: Instant) -> [(cause: WaitCause, nanoseconds: Int64)] {
+    func span(_ from: Instant, _ to: Instant) -> Int64 {
+      max(0, Int64(clamping: (to - from).nanoseconds))
+    }
+    guard let served else {
+      return [(waitedForStore ? .queue : .disk, span(parkedAt, now))]
+    }
+    let sent = min(max(served.sentAt, parkedAt), served.at)
+    let first = min(max(served.firstByteAt, sent), served.at)
+    return [
+      (.queue, span(parkedAt, sent)), (.firstByte, span(sent, first)),
+      (.bandwidth, span(first, served.at)), (.disk, span(served.at, now)),
+    ]
+  }
 }

@@ -64,9 +64,22 @@ public final class ReadEngine: Sendable {
     usage.epoch = reuse.epoch
     usage.epochFiles = reuse.workingSet.files
     usage.epochBytes = reuse.workingSet.bytes
+    (usage.foundShare, usage.foundShareOfTwice) = foundShares(reuse)
     usage.eviction = services.configuration.eviction
     usage.fillAtOnce = services.dispatcher.fill.limit
     return usage
+  }
+
+  private func foundShares(_ reuse: ReuseMeter) -> (Double?, Double?) {
+    let bytes = reuse.workingSet.bytes
+    guard reuse.epoch > 1, bytes > 0 else { return (nil, nil) }
+    let configuration = services.configuration
+    let cache = hasDisk ? configuration.cacheLimit : UInt64(configuration.memoryLimit)
+    let share = Double(cache) / Double(bytes)
+    return (
+      configuration.eviction.foundShare(ofCache: share),
+      configuration.eviction.foundShare(ofCache: 2 * share)
+    )
   }
 
   /// Ends every parked read (EIO), finishes what is being written, syncs the cache, stops threads.
@@ -108,6 +121,10 @@ public struct EngineUsage: Sendable, Codable {
   public var epochFiles: Int = 0
   public var epochBytes: UInt64 = 0
   public var eviction = EvictionPolicy.epoch
+  /// Share of a shuffled epoch that a cache of this size finds, and that one twice as large would: nil until
+  /// an epoch is over.
+  public var foundShare: Double?
+  public var foundShareOfTwice: Double?
   /// Fetches of fill that may be under way, so that no reader waits longer for them.
   public var fillAtOnce: Int = 0
   public init() {}

@@ -1,4 +1,5 @@
 public import Glibc
+public import Metrics
 public import SystemPackage
 
 /// The answer to one read.
@@ -12,6 +13,6 @@ public enum ReadReply {
 
 /// A read that waits for the store. Made only when bytes are missing.
 public protocol ParkedRead: AnyObject, Sendable {
-  /// Called exactly once, from any thread, with no lock held.
-  func complete(_ reply: ReadReply)
+  /// Called exactly once, from any thread, with no lock held. `wait`: what it waited for.
+  func complete(_ reply: ReadReply, _ wait: ReadWait)
 }

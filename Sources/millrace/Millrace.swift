@@ -21,7 +21,7 @@ struct Millrace: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      MountCommand.self, UnmountCommand.self, RunCommand.self, StatsCommand.self,
+      MountCommand.self, UnmountCommand.self, RunCommand.self, StatsCommand.self, TopCommand.self,
       OrderCommand.self, WarmCommand.self, PinCommand.self, UnpinCommand.self, EvictCommand.self,
       DuCommand.self, RefreshCommand.self, UpdateCommand.self, SnapshotCommand.self,
       DoctorCommand.self,

@@ -115,7 +115,9 @@ private final class Parked: ParkedRead {
   init(_ continuation: CheckedContinuation<Result<[UInt8], Errno>, Never>) {
     self.continuation = continuation
   }
-  func complete(_ reply: ReadReply) { continuation.resume(returning: collect(reply)) }
+  func complete(_ reply: ReadReply, _ wait: ReadWait) {
+    continuation.resume(returning: collect(reply))
+  }
 }
 
 /// Waits until `condition` holds; throws after half a minute.

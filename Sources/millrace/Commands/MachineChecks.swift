@@ -1,4 +1,5 @@
 import Glibc
+import Posix
 
 /// What doctor looks at without a source.
 enum MachineChecks {

@@ -1,5 +1,6 @@
 import Control
 import FileSystem
+import Metrics
 import Prefetch
 import ReadEngine
 
@@ -55,7 +56,12 @@ enum StatsTable {
       row(
         "epoch", "\(report.engine.epoch)", ByteSize.show(report.engine.epochBytes),
         counted(report.engine.epochFiles, "file")),
-      "",
+      row("found", found(report.engine)), "", "Waiting, of all processes (millrace top has each)",
+      row("for listings", waited(report, .listing), "", "for a turn \(waited(report, .queue))"),
+      row(
+        "for the store", waited(report, .firstByte), "",
+        "and for its bytes \(waited(report, .bandwidth))"),
+      row("for the disk", waited(report, .disk)), "",
       "Names",
       row(
         "listed", counted(report.fileSystem.listedFolders, "folder"),
@@ -81,6 +87,17 @@ enum StatsTable {
         "process", ByteSize.show(report.residentBytes), "peak",
         ByteSize.show(report.peakResidentBytes)))
     return lines.joined(separator: "\n")
+  }
+
+  private static func waited(_ report: StatsReport, _ cause: WaitCause) -> String {
+    let seconds = report.callers.reduce(0) { $0 + ($1.waitSeconds[cause.rawValue] ?? 0) }
+    return "\(rounded(seconds)) s"
+  }
+
+  private static func found(_ engine: EngineUsage) -> String {
+    guard let share = engine.foundShare, let twice = engine.foundShareOfTwice else { return "" }
+    return
+      "\(TopScreen.percent(share)) of an epoch fits; \(TopScreen.percent(twice)) in twice as much"
   }
 
   /// What the kernel reads from cache files by itself, as far as it is known here.

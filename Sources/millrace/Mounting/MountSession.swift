@@ -175,6 +175,7 @@ struct MountSession {
           cache: configuration.cacheLimit), residentBytes: memory.resident,
         peakResidentBytes: memory.peak, metrics: metrics, engine: engine.usage(),
         fileSystem: fileSystem.statistics(), orders: prefetcher.orders,
+        callers: frontEnd?.callers ?? [],
         session: frontEnd?.session ?? [:])
     }
     let server = ControlServer(

@@ -1,4 +1,5 @@
 import Glibc
+import Posix
 
 /// What the machine, or the cgroup this runs in, has to give.
 enum Machine {

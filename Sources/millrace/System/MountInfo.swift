@@ -1,3 +1,5 @@
+import Posix
+
 /// /proc/self/mountinfo: asking a mount point itself (stat) may wait for a daemon that is gone.
 struct MountInfo {
   struct Entry: Equatable {

@@ -1,4 +1,5 @@
 import Glibc
+import Posix
 
 /// Where daemons leave their traces: sockets, pids, logs.
 struct RuntimeFolder {
