@@ -3,10 +3,10 @@ SWIFT ?= swift
 PREFIX ?= /usr/local
 RELEASE = -c release --static-swift-stdlib
 
-.PHONY: help setup venv build test lint demo bench faults fuzz allocations profile install clean
+.PHONY: help setup venv build test lint demo bench bench-training faults fuzz allocations profile install clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
 setup: ## install what this machine lacks (apt-get, no questions)
 	@.ci/setup
@@ -39,6 +39,14 @@ bench: ## this mount beside others; ARGS=--help says what can be chosen
 	$(SWIFT) build $(RELEASE) --product MillraceBench
 	$(SWIFT) build $(RELEASE) --product MillraceLink
 	@exec .build/release/MillraceBench $(ARGS)
+
+bench-training: ## training loops on this mount beside others; ARGS=--help says what can be chosen
+	@.ci/setup bench
+	@Tests/Tools/make-venv.sh .build/venv
+	$(SWIFT) build $(RELEASE) --product millrace
+	$(SWIFT) build $(RELEASE) --product MillraceBench
+	$(SWIFT) build $(RELEASE) --product MillraceLink
+	@exec .build/release/MillraceBench training $(ARGS)
 
 faults: setup venv ## a store in trouble at full size: 2,000 files, 1 GiB, 16 readers, eight faults at once
 	$(SWIFT) build --build-tests

@@ -9,7 +9,7 @@ struct Program: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "make bench ARGS=\"...\" #",
     abstract: "Millrace beside other mounts: one run, one store, three links.",
-    subcommands: [Bench.self, ReadCommand.self], defaultSubcommand: Bench.self)
+    subcommands: [Bench.self, TrainingBench.self, ReadCommand.self], defaultSubcommand: Bench.self)
 }
 
 struct Bench: ParsableCommand {
@@ -70,11 +70,13 @@ struct Bench: ParsableCommand {
 
   private var repeats: Int { quick ? 1 : `repeat` }
 
-  private func chosen<Item: RawRepresentable<String>>(_ all: [Item], _ text: String) -> [Item] {
-    let wanted = text.split(separator: ",")
-    return wanted.isEmpty
-      ? all : all.filter { item in wanted.contains { item.rawValue.contains($0) } }
-  }
+}
+
+/// Those that a comma-separated list names, or parts of their names; all where it is empty.
+func chosen<Item: RawRepresentable<String>>(_ all: [Item], _ text: String) -> [Item] {
+  let wanted = text.split(separator: ",")
+  return wanted.isEmpty
+    ? all : all.filter { item in wanted.contains { item.rawValue.contains($0) } }
 }
 
 /// What is read, bytes and counts.

@@ -48,6 +48,8 @@ struct Mounter {
   let tree: String
   let juice: JuiceVolume?
   let logs: String
+  /// What every daemon is put behind.
+  var prefix: [String] = []
   /// How long a mount may take to go.
   var unmountPatience = Duration.seconds(60)
   /// Who the ordinary user is: nobody, as the kernel knows it.
@@ -74,7 +76,7 @@ struct Mounter {
           "--vfs-cache-mode", "full", "--cache-dir", cache, "--read-only", "--config",
           "/dev/null", "--s3-provider", "Other", "--s3-force-path-style", "--s3-endpoint",
           server.url, "--s3-env-auth",
-        ], ["AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"], place)
+        ] + options, ["AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"], place)
     case .juicefs:
       guard let juice else { throw SupportError("JuiceFS has no volume here") }
       try juice.move(to: server)
@@ -82,7 +84,7 @@ struct Mounter {
         [
           juice.program, "mount", juice.metadata, place, "--cache-dir", cache,
           "--no-usage-report", "--read-only",
-        ], [:], place)
+        ] + options, [:], place)
     }
   }
 
@@ -90,7 +92,7 @@ struct Mounter {
     _ command: [String], _ environment: [String: String], _ place: String
   ) throws -> MountedSystem {
     let mount = try ForeignMount(
-      command, environment: environment, at: place, log: logs + "/" + "peer.log")
+      prefix + command, environment: environment, at: place, log: logs + "/" + "peer.log")
     return MountedSystem(path: place, pid: mount.child.pid, runAs: []) {
       try mount.unmount(within: unmountPatience)
     }
@@ -110,7 +112,7 @@ struct Mounter {
     }
     let options = more + (kind == .plainPath ? ["--no-passthrough"] : [])
     let mount = try ForeignMount(
-      runAs + [
+      prefix + runAs + [
         program, "mount", "s3://" + bucket, place, "--foreground", "--cache-dir", cache,
         "--endpoint-url", server.url, "--no-sign-request",
       ] + options, environment: ["HOME": cache], at: place, log: logs + "/millrace.log")
