@@ -48,7 +48,7 @@ let package = Package(
 
     // The ground floor.
     layer("Posix", [system, deque]),
-    layer("Metrics", []),
+    layer("Metrics", ["Posix"]),
     layer("ObjectStore", ["Posix"]),
 
     // Where bytes come from.
@@ -130,7 +130,12 @@ let package = Package(
         "Stores", "FuseFrontEnd", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics",
         "TestSupport", "CMallocCount",
       ]),
-    tests("CommandLineTests", ["millrace", "TestSupport", "Posix", arguments]),
+    tests(
+      "CommandLineTests",
+      [
+        "millrace", "Control", "FileSystem", "ReadEngine", "Metrics", "TestSupport", "Posix",
+        arguments,
+      ]),
     tests("MillraceBenchTests", ["MillraceBench", "TestSupport", "Posix"]),
     tests("LinkServerTests", ["LinkServer", "TestSupport", "Posix"]),
     .testTarget(

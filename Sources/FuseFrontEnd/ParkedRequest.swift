@@ -24,6 +24,7 @@ final class ParkedRequest: Sendable {
     self.connection = connection
     self.account = account
     caller = fuse_req_ctx(request)?.pointee.pid ?? 0
+    account?.startsToWait(at: Int64(clamping: began.nanoseconds))
   }
 
   var isPending: Bool { pending.load(ordering: .relaxed) != 0 }
@@ -74,7 +75,7 @@ final class ParkedRequest: Sendable {
 
 extension ParkedRequest: ParkedRead {
   func complete(_ reply: ReadReply, _ wait: ReadWait) {
-    account?.waited(wait)
+    account?.waited(wait, until: Int64(clamping: Instant.now.nanoseconds))
     answer { connection.send(reply, to: $0) }
   }
 }

@@ -1,3 +1,5 @@
+import Posix
+
 /// What one process asked of a mount, and what it waited for.
 public final class CallerAccount: Sendable {
   /// 0: processes that cannot be seen from here, or ended long ago.
@@ -17,6 +19,14 @@ public final class CallerAccount: Sendable {
   public let reads = Counter()
   private let waits = WaitCause.allCases.map { _ in Counter() }
   private let latencies = (0..<CallerAccount.buckets).map { _ in Counter() }
+  private let stall = Lock(Stall())
+
+  /// Reads that wait at this moment, and the time in which there was one.
+  private struct Stall {
+    var waiting = 0
+    var since: Int64 = 0
+    var total: Int64 = 0
+  }
 
   /// Bucket n: less than 2^n microseconds; the last has the rest, from half a minute on.
   private static let buckets = 26
@@ -35,8 +45,20 @@ public final class CallerAccount: Sendable {
     (isFromDisk ? bytesFromDisk : bytesFromMemory).add(bytes)
   }
 
-  /// A read that waited.
-  public func waited(_ read: ReadWait) {
+  /// A read begins to wait. `now`: as `since`.
+  public func startsToWait(at now: Int64) {
+    stall.withLock { stall in
+      if stall.waiting == 0 { stall.since = now }
+      stall.waiting += 1
+    }
+  }
+
+  /// A read that waited is answered.
+  public func waited(_ read: ReadWait, until now: Int64) {
+    stall.withLock { stall in
+      stall.waiting -= 1
+      if stall.waiting == 0 { stall.total += max(0, now - stall.since) }
+    }
     reads.add()
     switch read.source {
     case .memory: bytesFromMemory.add(read.bytes)
@@ -59,6 +81,8 @@ public final class CallerAccount: Sendable {
   /// Takes over what an ended process had counted.
   public func absorb(_ other: CallerAccount) {
     for (mine, its) in zip(all, other.all) { mine.add(its.count) }
+    let stalled = other.stall.withLock { $0.total }
+    stall.withLock { $0.total += stalled }
   }
 
   private var all: [Counter] {
@@ -82,6 +106,10 @@ public final class CallerAccount: Sendable {
     report.latencyBuckets = latencies.map(\.count)
     // Answered at once: in a few microseconds.
     report.latencyBuckets[3] += report.hits
+    report.stalledSeconds = stall.withLock { stall in
+      Double(stall.total + (stall.waiting > 0 ? max(0, now - stall.since) : 0)) / 1e9
+    }
+    report.derive()
     return report
   }
 }
@@ -131,8 +159,16 @@ public struct CallerReport: Sendable, Codable {
   public var reads: UInt64 = 0
   /// Reads answered at once.
   public var hits: UInt64 = 0
-  /// By cause, of all its threads together.
+  /// In which at least one of its reads waited.
+  public var stalledSeconds = 0.0
+  /// By cause, summed over its requests: several may wait at once.
   public var waitSeconds: [String: Double] = [:]
+  /// Of its time since it was seen first: all that it waited ("all"), and that by cause.
+  public var waitShare: [String: Double] = [:]
+  /// Of its bytes: "memory", "disk", "kernel" (read from the cache file without asking), "store".
+  public var foundShare: [String: Double] = [:]
+  /// Within which half, 90 and 99 of 100 reads ended ("p50", "p90", "p99"), rounded up to a power of two.
+  public var latencyMicroseconds: [String: UInt64] = [:]
   /// Reads by how long they took: bucket n has those of less than 2^n microseconds.
   public var latencyBuckets: [UInt64] = []
 
@@ -143,7 +179,35 @@ public struct CallerReport: Sendable, Codable {
   }
 
   public var bytes: UInt64 { bytesPassed + bytesFromMemory + bytesFromDisk + bytesFromStore }
-  public var waited: Double { waitSeconds.values.reduce(0, +) }
+
+  /// Seconds in which it waited for this mount: for reads, and for names.
+  public var waited: Double { stalledSeconds + (waitSeconds[WaitCause.listing.rawValue] ?? 0) }
+
+  /// Seconds of `waited` that a cause has: where several reads waited at once, they share the time.
+  public func waited(for cause: WaitCause) -> Double {
+    let seconds = waitSeconds[cause.rawValue] ?? 0
+    if cause == .listing { return seconds }
+    let all = WaitCause.allCases.reduce(0) { sum, other in
+      other == .listing ? sum : sum + (waitSeconds[other.rawValue] ?? 0)
+    }
+    return all > 0 ? stalledSeconds * seconds / all : 0
+  }
+
+  /// What follows from the rest, for those who read the JSON.
+  mutating func derive() {
+    let time = max(seconds, 1e-9)
+    waitShare = ["all": waited / time]
+    for cause in WaitCause.allCases { waitShare[cause.rawValue] = waited(for: cause) / time }
+    let all = Double(max(bytes, 1))
+    foundShare = [
+      "memory": Double(bytesFromMemory) / all, "disk": Double(bytesFromDisk) / all,
+      "kernel": Double(bytesPassed) / all, "store": Double(bytesFromStore) / all,
+    ]
+    latencyMicroseconds = [:]
+    for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
+      latencyMicroseconds[name] = latency(share)
+    }
+  }
 
   /// Microseconds within which such a share of the reads ended, rounded up to a power of two; nil: no read.
   public func latency(_ share: Double) -> UInt64? {
@@ -168,8 +232,10 @@ public struct CallerReport: Sendable, Codable {
     difference.bytesFromStore = bytesFromStore &- earlier.bytesFromStore
     difference.reads = reads &- earlier.reads
     difference.hits = hits &- earlier.hits
+    difference.stalledSeconds = stalledSeconds - earlier.stalledSeconds
     for (cause, time) in earlier.waitSeconds { difference.waitSeconds[cause, default: 0] -= time }
     difference.latencyBuckets = zip(latencyBuckets, earlier.latencyBuckets).map { $0 &- $1 }
+    difference.derive()
     return difference
   }
 }

@@ -90,12 +90,12 @@ enum StatsTable {
   }
 
   private static func waited(_ report: StatsReport, _ cause: WaitCause) -> String {
-    let seconds = report.callers.reduce(0) { $0 + ($1.waitSeconds[cause.rawValue] ?? 0) }
+    let seconds = report.callers.reduce(0) { $0 + $1.waited(for: cause) }
     return "\(rounded(seconds)) s"
   }
 
   private static func found(_ engine: EngineUsage) -> String {
-    guard let share = engine.foundShare, let twice = engine.foundShareOfTwice else { return "" }
+    guard let share = engine.foundShare, let twice = engine.foundShareOfTwice else { return "- (after an epoch)" }
     return
       "\(TopScreen.percent(share)) of an epoch fits; \(TopScreen.percent(twice)) in twice as much"
   }

@@ -7,8 +7,8 @@ struct TopCommand: ParsableCommand {
     commandName: "top",
     abstract: "Watch who reads a mount, and what they wait for.",
     discussion: """
-      Ends with q or Ctrl-C. WAIT is the share of the time that a process spent waiting in calls of this
-      mount, all its threads together; after it, that share by cause.
+      Ends with q or Ctrl-C. WAIT is the share of the time in which at least one read or look-up of a
+      process waited for this mount; after it, that share by cause.
       """)
 
   @Argument(help: "Where it is mounted.") var mountpoint: String

@@ -81,7 +81,7 @@ enum TopScreen {
     let found = recent.bytes - recent.bytesFromStore
     let hit = recent.bytes == 0 ? "-" : percent(Double(found) / Double(recent.bytes))
     let waits = causes.map { cause, _ in
-      percent((recent.waitSeconds[cause.rawValue] ?? 0) / seconds)
+      percent(recent.waited(for: cause) / seconds)
     }
     // Of all the time, where nothing was read just now.
     let timed = recent.reads > 0 ? recent : all
