@@ -35,6 +35,9 @@ struct TrainingResults {
   private(set) var lines: [Line] = []
   private(set) var values: [Line: [SystemKind: [Epoch]]] = [:]
 
+  /// Seconds that a scattered read takes, alone and while a data set is filled.
+  private(set) var fillCosts: [SystemKind: [(alone: Double, during: Double)]] = [:]
+
   init(conditions: Conditions, isCaged: Bool) {
     self.conditions = conditions
     self.isCaged = isCaged
@@ -49,6 +52,11 @@ struct TrainingResults {
       "  \(phase.rawValue): busy \(hundredths(busy(line, loop))), waiting \(hundredths(waiting(line, loop))), "
         + "\(hundredths(epoch.fetched)) x fetched, \(rounded(loop.seconds)) s, "
         + "page cache \(epoch.pageCache >> 20) MiB")
+  }
+
+  mutating func addFillCost(_ kind: SystemKind, alone: Double, during: Double) {
+    fillCosts[kind, default: []].append((alone, during))
+    say("  a scattered read: \(rounded(alone * 1000)) ms, during fill \(rounded(during * 1000)) ms")
   }
 
   /// The accelerator's share: from the mount, or as MLPerf Storage has it, without the first step.

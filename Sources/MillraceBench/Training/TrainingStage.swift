@@ -48,7 +48,9 @@ final class TrainingStage {
       }
     }
     self.kinds = able
-    server = try LinkProcess("s3", folder: buckets, log: scratch.path("link"))
+    server = try LinkProcess(
+      "s3", folder: buckets, synthetic: ["data/\(Self.object)=\(5 << 30)"],
+      log: scratch.path("link"))
     let prefix = cage?.prefix ?? []
     mounter = Mounter(tree: tree, juice: juice, logs: scratch.path, prefix: prefix)
     trainer = try Trainer(shape, behind: prefix, scratch: scratch)
@@ -73,6 +75,7 @@ final class TrainingStage {
         guard let half = halfOptions(kind) else { continue }
         try halved(kind, half, .none, &results)
         if kind.isMillrace { try halved(kind, half, .next, &results) }
+        if kind.isMillrace, shape == .many { try fillCost(kind, &results) }
       } catch let error as SupportError {
         say("  \(kind.rawValue): \(error)")
       }
@@ -113,36 +116,79 @@ final class TrainingStage {
     }
   }
 
+  // MARK: What fill costs those who wait
+
+  /// An object that exists in name only, beside the folders of the loop.
+  private static let object = "object.bin"
+  private static let reads = 150
+  /// Opened to start the fill.
+  private static let first = 40
+
+  /// One reader of scattered 128 KiB in one file: alone, and while the rest of the data set is filled.
+  private func fillCost(_ kind: SystemKind, _ results: inout TrainingResults) throws {
+    var waits: [Double] = []
+    for fill in ["off", "auto"] {
+      mounts += 1
+      let cache = try scratch.folder("cache-\(mounts)")
+      defer { removeTree(cache) }
+      let options = ["--fill", fill, "--fill-multiple", "1000"]
+      waits.append(
+        try withMount(kind, cache, options) { mount in
+          let folder = mount.path + "/class-000"
+          let names = try namesIn(folder).map { folder + "/" + String(decoding: $0, as: UTF8.self) }
+          for name in names.sorted().prefix(Self.first) { _ = try readFile(name) }
+          let said = try CommandResult.check(
+            [
+              Checkout.beside("MillraceBench"), "read", "--mode", "pread", "--size", "131072",
+              "--count", "\(Self.reads)", mount.path + "/" + Self.object,
+            ], within: .seconds(120)
+          ).output
+          return (Double(said.split(separator: " ")[0]) ?? 0) / Double(Self.reads)
+        })
+    }
+    results.addFillCost(kind, alone: waits[0], during: waits[1])
+  }
+
+  private func withMount<Value>(
+    _ kind: SystemKind, _ cache: String, _ options: [String],
+    _ body: (MountedSystem) throws -> Value
+  ) throws -> Value {
+    let place = try scratch.folder("mnt")
+    let mount = try mounter.mount(kind, server: server, at: place, cache: cache, options: options)
+    do {
+      let value = try body(mount)
+      try mount.unmount()
+      return value
+    } catch {
+      try? mount.unmount()
+      Mounts.detach(place)
+      throw error
+    }
+  }
+
   private func run(
     _ kind: SystemKind, epochs: Int, order: Trainer.Order = .none, options: [String] = []
   ) throws -> [TrainingResults.Epoch] {
     mounts += 1
     let cache = try scratch.folder("cache-\(mounts)")
-    let place = try scratch.folder("mnt")
     defer { removeTree(cache) }
     Machine.warmMemory(1 << 30)
     Machine.dropPageCache()
     _ = cage?.takeSeen()
     try server.reset()
     let began = Instant.now
-    let mount = try mounter.mount(kind, server: server, at: place, cache: cache, options: options)
-    do {
+    return try withMount(kind, cache, options) { mount in
       var fetched: [Int] = []
       let ran = try trainer.run(
         mount.path, epochs: epochs, order: order, seed: seed, since: began
       ) { _ in fetched.append(try server.statistics().bytes) }
-      try mount.unmount()
       let cached = cage?.takeSeen().median ?? 0
       return ran.enumerated().map { index, epoch in
         TrainingResults.Epoch(
           epoch,
-          fetched: Double(fetched[index] - (index > 0 ? fetched[index - 1] : 0))
-            / Double(bytes), pageCache: cached)
+          fetched: Double(fetched[index] - (index > 0 ? fetched[index - 1] : 0)) / Double(bytes),
+          pageCache: cached)
       }
-    } catch {
-      try? mount.unmount()
-      Mounts.detach(place)
-      throw error
     }
   }
 }

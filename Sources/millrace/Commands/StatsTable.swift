@@ -95,7 +95,9 @@ enum StatsTable {
   }
 
   private static func found(_ engine: EngineUsage) -> String {
-    guard let share = engine.foundShare, let twice = engine.foundShareOfTwice else { return "- (after an epoch)" }
+    guard let share = engine.foundShare, let twice = engine.foundShareOfTwice else {
+      return "- (after an epoch)"
+    }
     return
       "\(TopScreen.percent(share)) of an epoch fits; \(TopScreen.percent(twice)) in twice as much"
   }
