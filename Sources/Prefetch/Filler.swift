@@ -63,7 +63,8 @@ final class Filler: Sendable {
   func opened(_ file: OpenedFile) {
     guard policy == .auto else { return }
     let isNews = pattern.withLock {
-      $0.opened(file.name, in: file.folder, hash: file.hash, at: .now)
+      $0.opened(
+        file.name, in: file.folder, hash: file.hash, size: file.version.size, at: .now)
     }
     if isNews { state.signal { $0.isCalled = true } }
   }
@@ -71,12 +72,7 @@ final class Filler: Sendable {
   private var isStopping: Bool { state.withLock { $0.isStopping } }
 
   private func run() {
-    if policy == .always {
-      fill(
-        WalkPattern.Target(folder: fileSystem.rootFolder, isTree: true),
-        while: { [self] in !isStopping })
-      return
-    }
+    if policy == .always { return fillAll() }
     // What was gone through, and when: it is gone through again when its files come back, which an
     // eviction or new files make worth while.
     var doneAt: [WalkPattern.Target: Instant] = [:]
@@ -101,6 +97,14 @@ final class Filler: Sendable {
     }
   }
 
+  private func fillAll() {
+    let walk = TreeWalk(
+      fileSystem, folder: fileSystem.rootFolder, .tree, isStopped: { [self] in isStopping })
+    while let files = walk.next() {
+      for file in files { guard fill(file, while: { [self] in !isStopping }) else { return } }
+    }
+  }
+
   /// A target that was gone through is looked at again after this.
   private static let again = Duration.seconds(60)
 
@@ -117,10 +121,10 @@ final class Filler: Sendable {
       let front = isFirst ? front(of: target, activity) : 0
       if !isFirst, target.isTree || front == 0 && activity == nil { break }
       let walk = TreeWalk(
-        fileSystem, folder: target.folder, isRecursive: target.isTree, from: front,
+        fileSystem, folder: target.folder, target.isTree ? .treeBelow : .folder, from: front,
         first: target.isTree ? activity?.latest : nil, isStopped: { !isWanted() })
       while let files = walk.next() {
-        for file in files {
+        for file in files where pattern.withLock({ $0.isLike(file.size, target) }) {
           guard fill(file, while: isWanted) else { return false }
         }
       }

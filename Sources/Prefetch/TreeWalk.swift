@@ -1,4 +1,4 @@
-/// All files of a folder, or of all below it, a slice at a time.
+/// All files of a folder, of it and all below it, or of all below it alone, a slice at a time.
 ///
 /// Blocks its caller while the store lists, for no longer than the file system waits for a listing.
 import FileSystem
@@ -8,7 +8,10 @@ import SystemPackage
 
 final class TreeWalk {
   private let fileSystem: FileSystem
-  private let isRecursive: Bool
+  enum Extent { case folder, tree, treeBelow }
+
+  private let extent: Extent
+  private let top: ObjectKey
   /// The next one last.
   private var waiting: [ObjectKey]
   private var current: ObjectKey?
@@ -25,11 +28,12 @@ final class TreeWalk {
   private static let step = 512
 
   init(
-    _ fileSystem: FileSystem, folder: ObjectKey, isRecursive: Bool, from index: Int = 0,
+    _ fileSystem: FileSystem, folder: ObjectKey, _ extent: Extent, from index: Int = 0,
     first: ObjectKey? = nil, isStopped: @escaping () -> Bool
   ) {
     self.fileSystem = fileSystem
-    self.isRecursive = isRecursive
+    self.extent = extent
+    top = folder
     self.isStopped = isStopped
     self.first = first
     self.index = index
@@ -52,9 +56,9 @@ final class TreeWalk {
         end()
       case .success(let slice):
         index = slice.next
-        if isRecursive { found += slice.folders }
+        if extent != .folder { found += slice.folders }
         if slice.isLast { end() }
-        if !slice.files.isEmpty { return slice.files }
+        if !slice.files.isEmpty, extent != .treeBelow || folder != top { return slice.files }
       }
     }
     return nil

@@ -2,7 +2,8 @@
 ///
 /// Pure: opens and their times go in, targets worth filling come out. A folder is one once enough
 /// different files of it were opened without a pause; a tree is one once that holds for files of several
-/// folders that lie beside each other (a folder a class, a folder a day).
+/// folders that lie beside each other (a folder a class, a folder a day). What lies there and is unlike what
+/// was opened (an archive of it all, a checkpoint) is not part of the set.
 import ObjectStore
 import Posix
 
@@ -10,7 +11,7 @@ struct WalkPattern {
   struct Target: Hashable {
     /// Ends in "/"; empty: the root of a store.
     var folder: ObjectKey
-    /// What lies below its folders too.
+    /// What lies below its folders, and not in it; else what lies in it.
     var isTree: Bool
   }
 
@@ -26,6 +27,9 @@ struct WalkPattern {
     var patience = Duration.seconds(10)
     /// Folders and trees remembered; the one unused for longest is forgotten first.
     var remembered = 1024
+    /// A file is like those that were opened up to so many times the largest of them, or up to a size.
+    var likeness: UInt64 = 8
+    var alwaysLike: UInt64 = 1 << 20
   }
 
   struct Activity {
@@ -33,6 +37,8 @@ struct WalkPattern {
     var folders: Set<ObjectKey> = []
     var lastOpen: Instant
     var opens = 0
+    /// Size of the largest that was opened, bytes.
+    var largest: UInt64 = 0
     /// The first and last of the names, in the order of a listing; of a folder alone.
     var names: (least: [UInt8], greatest: [UInt8])?
     /// The folder of the last open.
@@ -63,13 +69,23 @@ struct WalkPattern {
     return now - activity.lastOpen < limits.patience
   }
 
+  /// Whether a file of so many bytes may be one of the set.
+  func isLike(_ size: UInt64, _ target: Target) -> Bool {
+    guard let activity = activities[target] else { return false }
+    return size <= max(limits.alwaysLike, activity.largest.multipliedClamping(by: limits.likeness))
+  }
+
   /// Takes note of an open. True: a target is there that was not, or that rested.
-  mutating func opened(_ name: [UInt8], in folder: ObjectKey, hash: UInt64, at now: Instant) -> Bool
-  {
-    var isNews = note(Target(folder: folder, isTree: false), folder, name, hash, now)
+  mutating func opened(
+    _ name: [UInt8], in folder: ObjectKey, hash: UInt64, size: UInt64, at now: Instant
+  ) -> Bool {
+    let folderTarget = Target(folder: folder, isTree: false)
+    var isNews = note(folderTarget, folder, name, hash, now)
+    activities[folderTarget]?.note(size: size)
     if let parent = parent(of: folder) {
       let tree = Target(folder: parent, isTree: true)
       if note(tree, folder, nil, hash, now) { isNews = true }
+      activities[tree]?.note(size: size)
     }
     if activities.count > limits.remembered { forgetOldest() }
     return isNews
@@ -113,7 +129,16 @@ struct WalkPattern {
   }
 }
 
+extension UInt64 {
+  fileprivate func multipliedClamping(by other: UInt64) -> UInt64 {
+    let (product, overflows) = multipliedReportingOverflow(by: other)
+    return overflows ? .max : product
+  }
+}
+
 extension WalkPattern.Activity {
+  fileprivate mutating func note(size: UInt64) { largest = max(largest, size) }
+
   fileprivate mutating func extend(_ name: [UInt8]) {
     guard let known = names else {
       names = (name, name)

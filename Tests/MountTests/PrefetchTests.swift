@@ -36,6 +36,18 @@ extension MountTests {
       try mount.unmount()
     }
 
+    @Test func aLargeObjectBesideTheWalkedFilesIsLeftAlone() throws {
+      let rig = try self.mount([])
+      defer { rig.server.stop() }
+      rig.server.addSynthetic(bucket: "data", key: "d/0-archive.tar", size: 64 << 20)
+      rig.server.addSynthetic(bucket: "data", key: "checkpoint.bin", size: 1 << 30)
+      let mount = rig.mount
+      for index in stride(from: 0, to: 300, by: 10) { try read(mount, index) }
+      #expect(try filled(mount, atLeast: 270) >= 270)
+      #expect(rig.server.bytesSent <= Self.files * PrefetchRig.size + 200_000)
+      try mount.unmount()
+    }
+
     @Test func tenFilesOfAFolderStartNothing() throws {
       let rig = try self.mount([])
       defer { rig.server.stop() }

@@ -16,14 +16,16 @@ import Testing
     for round in 0..<20 {
       for file in 0..<10 {
         let isNews = pattern.opened(
-          name(file), in: ObjectKey("a/"), hash: UInt64(file), at: start + .milliseconds(round))
+          name(file), in: ObjectKey("a/"), hash: UInt64(file), size: 1000,
+          at: start + .milliseconds(round))
         #expect(!isNews)
       }
     }
     // Nor who looks at one after another for a long time.
     for file in 0..<100 {
       let isNews = pattern.opened(
-        name(file), in: ObjectKey("b/"), hash: UInt64(file), at: start + .seconds(file * 6))
+        name(file), in: ObjectKey("b/"), hash: UInt64(file), size: 1000,
+        at: start + .seconds(file * 6))
       #expect(!isNews)
     }
     #expect(pattern.targets(at: start + .seconds(600)).isEmpty)
@@ -35,7 +37,8 @@ import Testing
     var news: [Int] = []
     for file in 0..<40 {
       if pattern.opened(
-        name(file), in: ObjectKey("a/"), hash: UInt64(file), at: start + .milliseconds(file))
+        name(file), in: ObjectKey("a/"), hash: UInt64(file), size: 1000,
+        at: start + .milliseconds(file))
       {
         news.append(file)
       }
@@ -44,7 +47,8 @@ import Testing
     let target = WalkPattern.Target(folder: ObjectKey("a/"), isTree: false)
     #expect(pattern.targets(at: start + .seconds(1)) == [target])
     #expect(pattern.targets(at: start + .seconds(20)).isEmpty)
-    let goesOn = pattern.opened(name(3), in: ObjectKey("a/"), hash: 3, at: start + .seconds(30))
+    let goesOn = pattern.opened(
+      name(3), in: ObjectKey("a/"), hash: 3, size: 1000, at: start + .seconds(30))
     #expect(goesOn)
   }
 
@@ -54,12 +58,29 @@ import Testing
     for file in 0..<64 {
       _ = pattern.opened(
         name(file), in: ObjectKey("data/train/c\(file % 20)/"), hash: UInt64(file),
-        at: start + .milliseconds(file))
+        size: 1000, at: start + .milliseconds(file))
     }
     #expect(
       pattern.targets(at: start + .seconds(1)) == [
         WalkPattern.Target(folder: ObjectKey("data/train/"), isTree: true)
       ])
+  }
+
+  @Test func whatIsUnlikeWhatWasOpenedIsNoPartOfTheSet() {
+    var pattern = WalkPattern(root: ObjectKey(""))
+    let target = WalkPattern.Target(folder: ObjectKey("a/"), isTree: false)
+    #expect(!pattern.isLike(1, target))
+    for index in 0..<16 {
+      _ = pattern.opened(
+        name(index), in: target.folder, hash: UInt64(index), size: 1_000_000, at: .now)
+    }
+    #expect(pattern.isLike(8_000_000, target) && !pattern.isLike(8_000_001, target))
+    // Of small files a larger one costs little.
+    let small = WalkPattern.Target(folder: ObjectKey("b/"), isTree: false)
+    _ = pattern.opened(name(1), in: small.folder, hash: 1, size: 10, at: .now)
+    #expect(pattern.isLike(1 << 20, small) && !pattern.isLike(1 << 21, small))
+    _ = pattern.opened(name(2), in: small.folder, hash: 2, size: .max, at: .now)
+    #expect(pattern.isLike(.max, small))
   }
 
   @Test func fillStaysWithinItsMultiple() {

@@ -67,7 +67,7 @@ final class JobFiles {
 
   private func start(_ path: [UInt8]) {
     walk = TreeWalk(
-      fileSystem, folder: fileSystem.keys(ofPath: path).folder, isRecursive: true,
+      fileSystem, folder: fileSystem.keys(ofPath: path).folder, .tree,
       isStopped: isStopped)
   }
 }
