@@ -56,7 +56,9 @@ final class OrderRunner: Sendable {
 
   /// Called for each open: short.
   func opened(_ file: OpenedFile) {
-    if book.opened(file.hash) { call() }
+    let (isNews, late) = book.opened(file.hash)
+    if late > 0 { metrics.prefetch.orderedLate.add(late) }
+    if isNews { call() }
   }
 
   private func run() {
