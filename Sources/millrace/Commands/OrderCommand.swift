@@ -33,20 +33,27 @@ struct OrderCommand: ParsableCommand {
     // An order of nothing is one too: it ends the last.
     try give(files == 0 ? [UInt8(ascii: "\n")] : text, to: output, path)
     guard close(output) == 0 else {
-      throw Failure("\(path): the order was not taken: \(systemMessage())")
+      throw Self.refusal(path, errno)
     }
     print("Order of \(counted(files, "file")) taken by \(mount.mountPoint)")
     fflush(nil)
+  }
+
+  private static func refusal(_ path: String, _ code: CInt) -> Failure {
+    let reason =
+      switch code {
+      case EFBIG: "it has more than 512 MiB or 4,194,304 lines; give the part that is read first"
+      case ENOSPC: "64 orders are in force; end one: give an empty list under its --name"
+      default: systemMessage(code)
+      }
+    return Failure("\(path): the order was not taken: \(reason)")
   }
 
   private func give(_ text: [UInt8], to file: CInt, _ path: String) throws {
     var done = 0
     while done < text.count {
       let written = text.withUnsafeBytes { write(file, $0.baseAddress! + done, text.count - done) }
-      guard written > 0 else {
-        throw Failure(
-          "\(path): \(systemMessage()); an order has 512 MiB and 4,194,304 lines at most")
-      }
+      guard written > 0 else { throw Self.refusal(path, errno) }
       done += written
     }
   }
