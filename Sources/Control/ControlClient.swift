@@ -104,6 +104,7 @@ public enum ControlClient {
       let count = request.withUnsafeBytes {
         send(descriptor, $0.baseAddress! + sent, request.count - sent, Int32(MSG_NOSIGNAL))
       }
+      if count < 0, errno == EINTR { continue }
       guard count > 0 else { throw failure("asking \(path)") }
       sent += count
     }
@@ -111,6 +112,8 @@ public enum ControlClient {
     var piece = [UInt8](repeating: 0, count: 16 << 10)
     while answer.count < answerLimit, !isWhole(answer) {
       let count = recv(descriptor, &piece, piece.count, 0)
+      // With a limit of time, recv(2) is not begun again after a signal: who asked decides what it means.
+      if count < 0, errno == EINTR { continue }
       if count < 0 { throw failure("waiting for the answer of \(path)") }
       if count == 0 { break }
       answer += piece[..<count]
@@ -149,7 +152,8 @@ public enum ControlClient {
     let json = Array(body.prefix(contentLength(head) ?? body.count))
     if head.hasPrefix("HTTP/1.1 20") { return json }
     let refusal = try? JSONDecoder().decode(Refusal.self, from: Data(json))
-    throw Failure(description: refusal?.error ?? "the control socket does not know how")
+    let status = head.prefix { !$0.isNewline }
+    throw Failure(description: refusal?.error ?? "the control socket answers \(status)")
   }
 
   private static func split(_ answer: [UInt8]) -> (head: String, body: ArraySlice<UInt8>)? {

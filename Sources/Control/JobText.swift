@@ -48,7 +48,7 @@ enum JobText {
   }
 
   /// Without slashes at its ends; "." is the mount itself.
-  private static func trimmed(_ path: [UInt8]) -> [UInt8] {
+  static func trimmed(_ path: [UInt8]) -> [UInt8] {
     let slash = UInt8(ascii: "/")
     var path = path[...]
     if path.last == UInt8(ascii: "\r") { path.removeLast() }
@@ -80,7 +80,7 @@ struct QueryText {
     self[name].map { !["0", "false", "no"].contains($0) } ?? false
   }
 
-  var path: [UInt8] { all("path").first ?? [] }
+  var path: [UInt8] { JobText.trimmed(all("path").first ?? []) }
 
   private static func decode(_ text: ArraySlice<UInt8>) -> [UInt8] {
     var bytes: [UInt8] = []

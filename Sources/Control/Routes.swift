@@ -57,7 +57,9 @@ struct Routes: Sendable {
       return actions.prefetcher.removeOrder(name ?? "")
         ? try Self.answer(Done()) : Self.refuse(.notFound, "there is no order of that name")
     case (.GET, "jobs", nil): return try Self.answer(actions.prefetcher.jobs)
-    case (.GET, "jobs", let id?): return try await report(id, query)
+    case (.GET, "jobs", let id?):
+      guard let wait = Self.wait(query) else { return Self.noWait }
+      return try await report(id, wait: wait)
     case (.DELETE, "jobs", let id?):
       guard let report = actions.prefetcher.cancel(id) else { return Self.noJob(id) }
       return try Self.answer(report)
@@ -74,6 +76,7 @@ struct Routes: Sendable {
     guard let body = try await Self.body(of: request) else {
       return Self.refuse(.payloadTooLarge, "a body has \(Self.bodyLimit >> 20) MiB at most")
     }
+    guard let wait = Self.wait(query) else { return Self.noWait }
     let job: JobRequest
     do { job = try JobText.request(action, query, body, type: request.headers[.contentType]) } catch
     {
@@ -81,23 +84,39 @@ struct Routes: Sendable {
     }
     do {
       let report = try actions.prefetcher.start(job)
-      guard let wait = query["wait"] else { return try Self.answer(report, .accepted) }
-      return try await self.report(report.id, QueryText("wait=\(wait)"))
+      guard query["wait"] != nil else { return try Self.answer(report, .accepted) }
+      return try await self.report(report.id, wait: wait)
     } catch let refusal as JobRefusal { return Self.refuse(.tooManyRequests, refusal.description) }
   }
 
   /// The report at once, or when the job is over or `wait` seconds are.
-  private func report(_ id: String, _ query: QueryText) async throws -> HTTPResponse {
-    let wait = min(query["wait"].flatMap(Double.init) ?? 0, Self.longestWait)
-    let end = ContinuousClock.now + .seconds(max(wait, 0))
+  private func report(_ id: String, wait: Double) async throws -> HTTPResponse {
+    let end = ContinuousClock.now + .seconds(wait)
     while let report = actions.prefetcher.job(id) {
       if report.state != .running || ContinuousClock.now >= end { return try Self.answer(report) }
-      try await Task.sleep(for: .milliseconds(20))
+      do { try await Task.sleep(for: .milliseconds(20)) } catch {
+        return Self.refuse(.serviceUnavailable, "the mount is being unmounted")
+      }
     }
     return Self.noJob(id)
   }
 
+  /// Seconds, 0 where none are given; nil: what is given is none.
+  private static func wait(_ query: QueryText) -> Double? {
+    guard let text = query["wait"] else { return 0 }
+    guard let seconds = Double(text), seconds >= 0 else { return nil }
+    return min(seconds, longestWait)
+  }
+
+  private static var noWait: HTTPResponse {
+    refuse(.badRequest, "wait: seconds, 0 to \(Int(longestWait))")
+  }
+
   private func takeOrder(_ request: HTTPRequest, _ name: String) async throws -> HTTPResponse {
+    guard name.utf8.count <= Prefetcher.orderNameLimit else {
+      return Self.refuse(
+        .badRequest, "an order's name has \(Prefetcher.orderNameLimit) bytes at most")
+    }
     guard let body = try await Self.body(of: request) else {
       return Self.refuse(
         .payloadTooLarge, "an order has \(Prefetcher.orderLimit >> 20) MiB at most")

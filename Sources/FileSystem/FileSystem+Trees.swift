@@ -104,7 +104,11 @@ extension FileSystem {
   public func version(atPath path: [UInt8], reply: @escaping Reply<ObjectVersion>) {
     let key = prefix + path
     let (folder, name) = split(key)
-    guard NameRules.isReachable(name) else { return reply(.failure(.noSuchFileOrDirectory)) }
+    // Every component: no name of a mount is "..", and a store that is a folder would follow one.
+    let names = path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    guard names.allSatisfy({ NameRules.isReachable($0) }) else {
+      return reply(.failure(.noSuchFileOrDirectory))
+    }
     find(name, in: folder) { [self] result in
       switch result {
       case .failure(let error): reply(.failure(report(error, during: "lookup")))

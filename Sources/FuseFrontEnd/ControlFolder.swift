@@ -42,7 +42,7 @@ final class ControlFolder: Sendable {
   /// One open of a file, from OPEN to RELEASE.
   final class Handle: Sendable {
     let node: NodeID
-    let text = Lock((bytes: [UInt8](), isWritten: false))
+    let text = Lock((bytes: [UInt8](), isWritten: false, isRefused: false))
     init(_ node: NodeID) { self.node = node }
   }
 
@@ -110,7 +110,11 @@ final class ControlFolder: Sendable {
 
   func write(_ handle: UInt64, _ bytes: UnsafeRawBufferPointer, at offset: Int) -> Errno? {
     guard let file = state.withLock({ $0.handles[handle] }) else { return .badFileDescriptor }
-    guard offset >= 0, offset + bytes.count <= files.limit else { return .fileTooLarge }
+    guard offset >= 0, offset <= files.limit - bytes.count else {
+      // What came before is not an order either, nor what comes after.
+      file.text.withLock { $0.isRefused = true }
+      return .fileTooLarge
+    }
     file.text.withLock { text in
       text.isWritten = true
       // From one end to the other is how it comes; a hole is zeros, which no path has.
@@ -132,11 +136,12 @@ final class ControlFolder: Sendable {
     guard let file = state.withLock({ $0.handles[handle] }), let name = order(file.node) else {
       return .badFileDescriptor
     }
-    let bytes: [UInt8]? = file.text.withLock { text in
-      guard text.isWritten else { return nil }
+    let (bytes, isRefused): ([UInt8]?, Bool) = file.text.withLock { text in
+      guard text.isWritten, !text.isRefused else { return (nil, text.isRefused) }
       text.isWritten = false
-      return text.bytes
+      return (text.bytes, false)
     }
+    if isRefused { return .fileTooLarge }
     return bytes.flatMap { files.take($0, name) }
   }
 

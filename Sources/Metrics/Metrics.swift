@@ -33,6 +33,7 @@ public final class PrefetchMetrics: Sendable {
   public let orderedLate = Counter()
   /// Paths of orders that nothing is known of.
   public let orderUnknown = Counter()
+  /// What warm-ups fetched.
   public let warmedFiles = Counter()
   public let warmedBytes = Counter()
 }

@@ -92,7 +92,12 @@ final class Filler: Sendable {
       metrics.prefetch.fillTargets.add()
       log.info("filling", metadata: ["folder": "\(next.folder)", "tree": "\(next.isTree)"])
       let isDone = fill(next, while: { [self] in isAlive(next) })
-      if isDone { doneAt[next] = .now }
+      if isDone {
+        doneAt[next] = .now
+      } else if isAlive(next) {
+        // The cache is full: room comes as slowly as it is asked for.
+        let _: Void? = state.wait(until: .now + .seconds(1)) { $0.isStopping ? () : nil }
+      }
       if doneAt.count > 256 { doneAt = doneAt.filter { Instant.now - $0.value < Self.again } }
     }
   }

@@ -44,16 +44,19 @@ final class OrderBook: Sendable {
 
   var names: [String] { state.withLock { $0.orders.keys.sorted() } }
 
-  /// Called for each open. Returns whether an order may go on now.
-  func opened(_ hash: UInt64) -> Bool {
+  /// Called for each open. Whether an order may go on now, and in how many the file was not fetched yet.
+  func opened(_ hash: UInt64) -> (isNews: Bool, late: Int) {
     state.withLock { state in
-      if state.orders.isEmpty { return false }
       var isNews = false
-      for name in state.orders.keys where state.orders[name]!.order.open(hash) {
+      var late = 0
+      for name in state.orders.keys {
+        let before = state.orders[name]!.order.late
+        guard state.orders[name]!.order.open(hash) else { continue }
         state.orders[name]!.lastProgress = .now
+        late += state.orders[name]!.order.late - before
         isNews = true
       }
-      return isNews
+      return (isNews, late)
     }
   }
 

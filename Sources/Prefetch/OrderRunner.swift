@@ -56,7 +56,9 @@ final class OrderRunner: Sendable {
 
   /// Called for each open: short.
   func opened(_ file: OpenedFile) {
-    if book.opened(file.hash) { call() }
+    let (isNews, late) = book.opened(file.hash)
+    if late > 0 { metrics.prefetch.orderedLate.add(late) }
+    if isNews { call() }
   }
 
   private func run() {
@@ -89,7 +91,9 @@ final class OrderRunner: Sendable {
     let items = lookUp(task.paths)
     return book.state.withLock { state in
       guard state.orders[name]?.number == task.number else { return true }
+      let late = state.orders[name]!.order.late
       for item in items { state.orders[name]!.order.learn(item) }
+      metrics.prefetch.orderedLate.add(state.orders[name]!.order.late - late)
       metrics.prefetch.orderUnknown.add(items.count { $0 == nil })
       return state.orders[name]!.order.known.count < state.orders[name]!.text.count
     }

@@ -14,7 +14,7 @@ extension Prefetcher {
     }
     request.width = max(1, min(JobRequest.mostWidth, request.width))
     if request.action == .warm, request.isOrder { try takeAsOrder(request.paths) }
-    let job = try board.start(request, fileSystem, engine)
+    let job = try board.start(request, fileSystem, engine, metrics)
     log.info("job begun", metadata: ["id": "\(job.report.id)", "action": "\(request.action)"])
     return job.report
   }

@@ -57,6 +57,8 @@ public final class Prefetcher: Sendable {
 
   /// Bytes that an order may have.
   public static let orderLimit = OrderText.byteLimit
+  /// Bytes of an order's name.
+  public static let orderNameLimit = 100
 
   /// Takes an order: it replaces the last of the same name; an empty one ends it.
   public func take(order bytes: [UInt8], name: String) throws(OrderFailure) {

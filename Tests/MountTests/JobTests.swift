@@ -136,6 +136,61 @@ extension MountTests {
       try rig.mount.unmount()
     }
 
+    @Test func anInterruptEndsTheJobAndTheSameCommandGoesOn() throws {
+      let rig = try PrefetchRig(["--fill", "off", "--max-bandwidth", "1MB"])
+      defer { rig.server.stop() }
+      let said = rig.scratch.path("said")
+      let warm = try ChildProcess(
+        [Checkout.millrace(), "warm", rig.mount.path],
+        streams: ChildProcess.Streams(output: said, errors: said))
+      let begun = waitFor(within: .seconds(20)) { () -> Bool? in
+        (try? rig.mount.stats().number("warmedFiles")) ?? 0 > 0 ? true : nil
+      }
+      #expect(begun == true)
+      warm.signal(SIGINT)
+      #expect(warm.wait(within: .seconds(20)) == .exited(1))
+      #expect(try readText(said).contains("the same command goes on from where it was"))
+      let jobs = try CommandResult.check(
+        [
+          "curl", "-sS", "--unix-socket", rig.mount.stats().text("socket"),
+          "http://millrace/v1/jobs/1",
+        ])
+      #expect(jobs.output.contains(#""state" : "cancelled""#), "\(jobs)")
+      try rig.mount.unmount()
+    }
+
+    @Test func anUnmountDuringAWarmUpIsToldAsOne() throws {
+      let rig = try PrefetchRig(["--fill", "off", "--max-bandwidth", "1MB"])
+      defer { rig.server.stop() }
+      let said = rig.scratch.path("said")
+      let warm = try ChildProcess(
+        [Checkout.millrace(), "warm", rig.mount.path],
+        streams: ChildProcess.Streams(output: said, errors: said))
+      let begun = waitFor(within: .seconds(20)) { () -> Bool? in
+        (try? rig.mount.stats().number("warmedFiles")) ?? 0 > 0 ? true : nil
+      }
+      #expect(begun == true)
+      try rig.mount.unmount()
+      #expect(warm.wait(within: .seconds(20)) == .exited(1))
+      let text = try readText(said)
+      #expect(text.contains("was unmounted meanwhile"), "\(text)")
+    }
+
+    @Test func noPathLeadsOutOfAFolderThatIsMounted() throws {
+      let scratch = try TemporaryFolder("above")
+      try scratch.file("secret", text: "not yours")
+      try scratch.file("data/a", text: "yours")
+      let mount = try MountedMillrace(
+        "file://" + scratch.path("data"), cache: scratch.folder("cache"),
+        options: ["--fill", "off"])
+      let list = try scratch.file("list", text: "../secret\na/../../secret\na\n")
+      let said = try millrace("warm", mount.path, "--list", list)
+      #expect(
+        said.status == .exited(1) && said.output.contains("Warmed 1 file, 5 B"), "\(said)")
+      #expect(said.errors.contains("/../secret: No such file or directory"), "\(said)")
+      try mount.unmount()
+    }
+
     @Test func theSocketTakesJobsAndTellsHowTheyGo() throws {
       let rig = try PrefetchRig(["--fill", "off"])
       defer { rig.server.stop() }
@@ -170,6 +225,12 @@ extension MountTests {
       #expect(try ask("-X", "DELETE", base + "/order/rank0").contains("true"))
       #expect(try ask("-X", "POST", base + "/warm").contains("no path"))
       #expect(try ask("-X", "POST", base + "/nothing").contains("docs/api.md"))
+      for wait in ["nan", "-1", "soon"] {
+        #expect(try ask(base + "/jobs/1?wait=" + wait).contains("wait: seconds"), "\(wait)")
+      }
+      let long = String(repeating: "n", count: 101)
+      #expect(try ask("-d", "d/1000.bin", base + "/order/" + long).contains("100 bytes at most"))
+      #expect(try ask(base + "/stats").contains(#""prefetch.warmedFiles" : 300"#))
       try rig.mount.unmount()
     }
   }

@@ -112,6 +112,21 @@ extension MountTests {
       try mount.unmount()
     }
 
+    @Test func anOrderThatIsTooLargeIsRefusedAndTheLastOneStays() throws {
+      let rig = try self.mount(["--fill", "off"])
+      defer { rig.server.stop() }
+      let order = rig.mount.path + "/.millrace/order"
+      try writeFile(order, Array("d/1000.bin\n".utf8))
+      let file = open(order, O_WRONLY | O_TRUNC)
+      #expect(write(file, "d/1001.bin\n", 11) == 11)
+      #expect(pwrite(file, "d/1002.bin\n", 11, 512 << 20) == -1 && errno == EFBIG)
+      #expect(close(file) == -1 && errno == EFBIG)
+      let stats = try rig.mount.stats()
+      #expect(try stats.number("orders") == 1)
+      #expect(stats.json.contains(#""files" : 1"#))
+      try rig.mount.unmount()
+    }
+
     @Test func theCommandGivesAnOrderANameAndSaysHowManyFilesItHas() throws {
       let rig = try self.mount(["--fill", "off"])
       defer { rig.server.stop() }

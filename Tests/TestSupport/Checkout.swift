@@ -12,6 +12,9 @@ public enum Checkout {
   /// Scratch that `make clean` removes and git ignores.
   public static let buildFolder = root + "/.build"
 
+  /// The distribution's Python: it sees the distribution's packages, such as python3-torch.
+  public static let systemPython = "/usr/bin/python3"
+
   /// Python programs that tests and demo call.
   public static let tools = root + "/Tests/Tools"
 

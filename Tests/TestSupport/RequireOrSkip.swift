@@ -8,6 +8,8 @@ public enum Requirement: Sendable {
   case program(String)
   /// The Python environment with SeaweedFS, rclone, moto and boto3.
   case servers
+  /// Debian's PyTorch, for the examples of docs/examples.
+  case torch
   /// Root, or what root may do: dropping the page cache, unmounting by umount.
   case root
   /// Root on Linux 6.9 or later: the kernel can read cache files by itself.
@@ -45,6 +47,12 @@ private func missing(_ requirement: Requirement) -> String? {
       _ = try VirtualEnvironment.shared()
       return nil
     } catch { return "\(error)" }
+  case .torch:
+    let look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)"
+    let isThere = (try? CommandResult.run([Checkout.systemPython, "-c", look]))?.succeeded == true
+    return isThere
+      ? nil
+      : "\(Checkout.systemPython) has no torch: apt-get install python3-torch, or make setup"
   case .root:
     return geteuid() == 0 ? nil : "this needs root"
   case .passthrough:

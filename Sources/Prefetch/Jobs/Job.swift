@@ -1,7 +1,9 @@
 import FileSystem
+import Metrics
 import ObjectStore
 import Posix
 import ReadEngine
+import SystemPackage
 
 /// Something done to many files, on a thread of its own, with a report that can be looked at meanwhile.
 final class Job: Sendable {
@@ -16,14 +18,19 @@ final class Job: Sendable {
   let request: JobRequest
   let fileSystem: FileSystem
   let engine: ReadEngine
+  let metrics: Metrics
   let state: Monitor<State>
   private let began = Instant.now
   private let threads = Lock<[Thread]>([])
 
-  init(_ id: String, _ request: JobRequest, _ fileSystem: FileSystem, _ engine: ReadEngine) {
+  init(
+    _ id: String, _ request: JobRequest, _ fileSystem: FileSystem, _ engine: ReadEngine,
+    _ metrics: Metrics
+  ) {
     self.request = request
     self.fileSystem = fileSystem
     self.engine = engine
+    self.metrics = metrics
     state = Monitor(State(report: JobReport(id: id, action: request.action)))
   }
 
@@ -63,18 +70,24 @@ final class Job: Sendable {
       let files = JobFiles(fileSystem, request.paths, isStopped: { [self] in isCancelled })
       while let slice = files.next() {
         for file in slice where !isCancelled { act(on: file, load) }
-        for failure in files.takeFailures() { fail(failure.path, "\(failure.error)") }
+        for failure in files.takeFailures() { fail(failure.path, Self.reason(failure.error)) }
       }
-      for failure in files.takeFailures() { fail(failure.path, "\(failure.error)") }
+      for failure in files.takeFailures() { fail(failure.path, Self.reason(failure.error)) }
       load.finish()
       if request.action == .pin || request.action == .unpin { engine.savePins() }
     }
     state.signal(all: true) { state in
       state.report.state =
         state.isCancelled ? .cancelled : state.report.failures > 0 ? .failed : .done
+      if !state.isCancelled { state.report.isCounted = true }
       state.isOver = true
       state.ended = .now
     }
+  }
+
+  private static func reason(_ error: Errno) -> String {
+    error == .noSuchFileOrDirectory
+      ? "\(error); if it is new in the store, millrace refresh lets it be seen" : "\(error)"
   }
 
   private var impossibility: String? {

@@ -1,4 +1,5 @@
 import FileSystem
+import Metrics
 import Posix
 import ReadEngine
 
@@ -16,13 +17,13 @@ final class JobBoard: Sendable {
   private let state = Lock(State())
 
   func start(
-    _ request: JobRequest, _ fileSystem: FileSystem, _ engine: ReadEngine
+    _ request: JobRequest, _ fileSystem: FileSystem, _ engine: ReadEngine, _ metrics: Metrics
   ) throws(JobRefusal) -> Job {
     let job: Job? = state.withLock { state in
       let running = state.jobs.count { !$0.isOver }
       guard running < Self.mostRunning, !state.isStopping else { return nil }
       state.count += 1
-      let job = Job(String(state.count), request, fileSystem, engine)
+      let job = Job(String(state.count), request, fileSystem, engine, metrics)
       state.jobs.append(job)
       while state.jobs.count > Self.mostKept, let over = state.jobs.firstIndex(where: \.isOver) {
         state.jobs.remove(at: over)

@@ -1,3 +1,4 @@
+import Metrics
 import ObjectStore
 import Posix
 import ReadEngine
@@ -83,6 +84,10 @@ final class JobLoad {
     engine.prefetch(file, .planned) { [job] outcome in
       switch outcome {
       case .fetched(let bytes):
+        if bytes > 0 {
+          job.metrics.prefetch.warmedFiles.add()
+          job.metrics.prefetch.warmedBytes.add(bytes)
+        }
         job.state.signal { state in
           state.load.arrived.append(LoadProgress.Arrival(file: file, isSecond: isSecond))
           state.load.hasNews = true

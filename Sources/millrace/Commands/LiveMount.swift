@@ -21,7 +21,9 @@ struct LiveMount {
           let daemon = DaemonRecord.find(
             mountPoint: candidate, user: mount.user, processEnvironment())
         else {
-          throw Failure("no daemon of \(candidate) is to be found; is it another user's, or dead?")
+          throw Failure(
+            "no daemon of \(candidate) is to be found: it is another user's (ask as that user), or dead "
+              + "(mount it again, or millrace unmount \(candidate))")
         }
         // The socket comes a moment after the mount.
         for _ in 0..<200 where access(daemon.socket, F_OK) != 0 && daemon.isAlive {

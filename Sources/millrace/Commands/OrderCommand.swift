@@ -24,46 +24,36 @@ struct OrderCommand: ParsableCommand {
 
   func run() throws {
     let mount = try LiveMount(holding: mountpoint)
-    let input = list == "-" ? STDIN_FILENO : open(list, O_RDONLY | O_CLOEXEC)
-    guard input >= 0 else { throw Failure("\(list): \(systemMessage())") }
+    // All of it first: a program that ends while it writes has given what it had written.
+    let text = try PathList.bytes(of: list)
+    let files = PathList.lines(of: text).count
     let path = mount.mountPoint + "/.millrace/order" + (name.map { ".\($0)" } ?? "")
     let output = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC)
     guard output >= 0 else { throw Failure("\(path): \(systemMessage())") }
-    var files = 0
-    var lineHasText = false
-    var buffer = [UInt8](repeating: 0, count: 1 << 20)
-    while true {
-      let count = read(input, &buffer, buffer.count)
-      if count < 0 { throw Failure("\(list): \(systemMessage())") }
-      if count == 0 { break }
-      for byte in buffer[..<count] {
-        if byte == UInt8(ascii: "\n") {
-          if lineHasText { files += 1 }
-          lineHasText = false
-        } else if byte != UInt8(ascii: "\r") {
-          lineHasText = true
-        }
-      }
-      try give(count, of: buffer, to: output, path)
-    }
-    if lineHasText { files += 1 }
     // An order of nothing is one too: it ends the last.
-    if files == 0 { try give(1, of: [UInt8(ascii: "\n")], to: output, path) }
+    try give(files == 0 ? [UInt8(ascii: "\n")] : text, to: output, path)
     guard close(output) == 0 else {
-      throw Failure("\(path): the order was not taken: \(systemMessage())")
+      throw Self.refusal(path, errno)
     }
     print("Order of \(counted(files, "file")) taken by \(mount.mountPoint)")
     fflush(nil)
   }
 
-  private func give(_ count: Int, of buffer: [UInt8], to file: CInt, _ path: String) throws {
-    var done = 0
-    while done < count {
-      let written = buffer.withUnsafeBytes { write(file, $0.baseAddress! + done, count - done) }
-      guard written > 0 else {
-        throw Failure(
-          "\(path): \(systemMessage()); an order has 512 MiB and 4,194,304 lines at most")
+  private static func refusal(_ path: String, _ code: CInt) -> Failure {
+    let reason =
+      switch code {
+      case EFBIG: "it has more than 512 MiB or 4,194,304 lines; give the part that is read first"
+      case ENOSPC: "64 orders are in force; end one: give an empty list under its --name"
+      default: systemMessage(code)
       }
+    return Failure("\(path): the order was not taken: \(reason)")
+  }
+
+  private func give(_ text: [UInt8], to file: CInt, _ path: String) throws {
+    var done = 0
+    while done < text.count {
+      let written = text.withUnsafeBytes { write(file, $0.baseAddress! + done, text.count - done) }
+      guard written > 0 else { throw Self.refusal(path, errno) }
       done += written
     }
   }

@@ -96,7 +96,7 @@ enum StatsTable {
 
   private static func found(_ engine: EngineUsage) -> String {
     guard let share = engine.foundShare, let twice = engine.foundShareOfTwice else {
-      return "- (after an epoch)"
+      return "known once an epoch is over"
     }
     return
       "\(TopScreen.percent(share)) of an epoch fits; \(TopScreen.percent(twice)) in twice as much"
@@ -151,6 +151,11 @@ enum StatsTable {
     var line = "  " + padded.joined(separator: "  ")
     while line.last == " " { line.removeLast() }
     return line
+  }
+
+  /// "0.3 s", "12 s", "5 min".
+  static func duration(_ seconds: Double) -> String {
+    seconds < 10 ? "\(rounded(seconds)) s" : uptime(seconds)
   }
 
   static func uptime(_ seconds: Double) -> String {

@@ -38,11 +38,17 @@ enum MountChecks {
     guard let place = pathThroughParent(path), let mount = MountInfo.current().topmost(at: place),
       mount.isOurs,
       DaemonRecord.find(mountPoint: place, user: mount.user, environment) == nil,
-      FileStatus(of: place) == nil, errno == ENOTCONN
+      isDisconnected(place)
     else { return }
     if case .failed(let reason) = Unmounter.detach(place, lazily: true) {
       throw Failure("\(place) holds a dead mount that cannot be detached: \(reason)")
     }
+  }
+
+  /// statvfs(3): what stat(2) says of a mount's root may be what the kernel remembers of it.
+  private static func isDisconnected(_ place: String) -> Bool {
+    var status = statvfs()
+    return statvfs(place, &status) != 0 && errno == ENOTCONN
   }
 
   private static func isEmpty(_ path: String) throws(Failure) -> Bool {

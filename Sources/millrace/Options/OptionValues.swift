@@ -73,17 +73,15 @@ struct OptionValues {
     }
   }
 
-  /// A file that can be read.
   /// One of a few words.
   func choice<Value: RawRepresentable & CaseIterable>(
     _ name: String, _ option: String?
   ) throws(Failure) -> Value? where Value.RawValue == String {
-    guard let text = text(name, option) else { return nil }
-    if let value = Value(rawValue: text.lowercased()) { return value }
     let words = Value.allCases.map(\.rawValue).joined(separator: ", ")
-    throw .usage("--\(name) '\(oneLine(text))': one of \(words)")
+    return try read(name, option, "one of \(words)") { Value(rawValue: $0.lowercased()) }
   }
 
+  /// A file that can be read.
   func file(_ name: String, _ option: String?) throws(Failure) -> String? {
     try read(name, option, "a file that can be read") { access($0, R_OK) == 0 ? realPath($0) : nil }
   }

@@ -42,6 +42,11 @@ struct JobRun {
         }
       }
     } catch {
+      guard MountInfo.current().topmost(at: mount.mountPoint)?.isOurs == true else {
+        throw Failure(
+          "\(mount.mountPoint) was unmounted meanwhile; mounted again, the same command goes on from "
+            + "where it was")
+      }
       throw Failure("\(error)")
     }
   }

@@ -56,7 +56,7 @@ struct WarmCommand: ParsableCommand {
     var lines = [
       "Warmed \(counted(report.filesDone, "file")), \(ByteSize.show(report.bytesDone)): "
         + "\(counted(report.filesFetched, "file")), \(ByteSize.show(report.bytesFetched)) fetched in "
-        + "\(StatsTable.uptime(report.seconds)), \(ByteSize.show(rate))/s"
+        + "\(StatsTable.duration(report.seconds)), \(ByteSize.show(rate))/s"
     ]
     if report.bytesDropped > 0 {
       lines.append(
@@ -75,7 +75,8 @@ struct WarmCommand: ParsableCommand {
 enum PathList {
   private static let limit = 512 << 20
 
-  static func read(_ path: String, below mount: LiveMount) throws -> [[UInt8]] {
+  /// A file, or "-", the standard input.
+  static func bytes(of path: String) throws -> [UInt8] {
     let input = path == "-" ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)
     guard input >= 0 else { throw Failure("\(path): \(systemMessage())") }
     defer { if path != "-" { close(input) } }
@@ -88,10 +89,18 @@ enum PathList {
       text += buffer[..<count]
       guard text.count <= limit else { throw Failure("\(path): more than 512 MiB of paths") }
     }
+    return text
+  }
+
+  /// Those that are not empty.
+  static func lines(of text: [UInt8]) -> [ArraySlice<UInt8>] {
+    text.split(whereSeparator: { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") })
+  }
+
+  static func read(_ path: String, below mount: LiveMount) throws -> [[UInt8]] {
     let top = Array(mount.mountPoint.utf8) + [UInt8(ascii: "/")]
     let prefix = mount.relative.isEmpty ? [] : mount.relative + [UInt8(ascii: "/")]
-    return text.split(whereSeparator: { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }).map
-    {
+    return lines(of: try bytes(of: path)).map {
       if $0.starts(with: top) { return Array($0.dropFirst(top.count)) }
       return prefix + ($0.starts(with: "./".utf8) ? $0.dropFirst(2) : $0)
     }
