@@ -10,7 +10,8 @@ final class MemoryTier: Sendable {
 
   private struct State {
     var pieces: HeldPieces<Held>
-    var random = SystemRandomNumberGenerator()
+    /// Not the system's: that is a system call for each number.
+    var random = SeededGenerator(seed: .random(in: 0 ... .max))
   }
 
   private let state: Lock<State>

@@ -58,9 +58,12 @@ package struct ReuseMeter {
   /// The most opens between two of the same file, of late; 0 while none came back.
   package var longestReuse: Int64 { max(longest.older, longest.newer) }
 
-  /// Opens after which a file that was not opened is dead, 0 while too few came back to tell. An eighth more
-  /// than the longest of late: the longest is that of a sample, and data grows.
-  package var deadAfter: Int64 { longest.older == 0 ? 0 : longestReuse + longestReuse / 8 }
+  /// Opens after which a file that was not opened is dead, 0 while none came back. An eighth more than the
+  /// longest of late: the longest is that of a sample, and data grows. As the first come back, the longest are
+  /// still to come: up to two epochs, in another order each time.
+  package var deadAfter: Int64 {
+    longest.older == 0 ? 2 * longestReuse : longestReuse + longestReuse / 8
+  }
 
   /// Takes note of an open. `hash`: of the file, evenly spread.
   package mutating func opened(_ hash: UInt64, bytes: UInt64) {

@@ -14,7 +14,7 @@ struct EvictionBench {
   /// The main traces at full size; the others say the same with fewer, and a run takes seconds.
   private func files(_ kind: Trace.Kind) -> Int {
     if isQuick { return 2000 }
-    return kind.isMain ? 20_000 : 5000
+    return kind.isMain ? 20_000 : 4000
   }
 
   func run() throws {
