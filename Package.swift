@@ -103,7 +103,8 @@ let package = Package(
     .executableTarget(
       name: "MillraceDemo", dependencies: ["TestSupport", "Posix"], swiftSettings: strict),
     .executableTarget(
-      name: "MillraceBench", dependencies: ["TestSupport", "Posix", arguments],
+      name: "MillraceBench",
+      dependencies: ["TestSupport", "ReadEngine", "Prefetch", "Posix", arguments],
       swiftSettings: strict),
 
     // Replaces malloc, for what is linked into the tests.
@@ -136,7 +137,7 @@ let package = Package(
         "millrace", "Control", "FileSystem", "ReadEngine", "Metrics", "TestSupport", "Posix",
         arguments,
       ]),
-    tests("MillraceBenchTests", ["MillraceBench", "TestSupport", "Posix"]),
+    tests("MillraceBenchTests", ["MillraceBench", "ReadEngine", "TestSupport", "Posix"]),
     tests("LinkServerTests", ["LinkServer", "TestSupport", "Posix"]),
     .testTarget(
       name: "FuzzTests",

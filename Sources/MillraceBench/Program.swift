@@ -17,7 +17,7 @@ struct Bench: ParsableCommand {
 
   @Option(help: "Comma-separated: loopback, s3, far.") var links = "loopback,s3,far"
   @Option(help: "Comma-separated names, or part of them; plain is always there.") var systems = ""
-  @Option(help: "Comma-separated groups of work; names is one that only runs when it is named.")
+  @Option(help: "Comma-separated groups of work; names and eviction only run when they are named.")
   var work = ""
   @Option(help: "Repetitions, of which medians are taken.") var `repeat` = 3
   @Option(help: "The large file, MiB.") var mib = 512
@@ -29,20 +29,25 @@ struct Bench: ParsableCommand {
     if list {
       for item in Work.allCases { say("\(item.rawValue): \(item.explanation)") }
       say("\(Self.names): \(NamesBench.explanation)")
+      say("\(Self.eviction): \(EvictionBench.explanation)")
       say("systems: \(SystemKind.allCases.map(\.rawValue).joined(separator: ", "))")
       return
+    }
+    let wanted = work.split(separator: ",").map(String.init)
+    if wanted.contains(Self.eviction) {
+      try EvictionBench(isQuick: quick).run()
+      if wanted.count == 1 { return }
     }
     Interruption.watch()
     guard requireOrSkip(.fuse) else { throw ExitCode(1) }
     guard geteuid() == 0 else {
       throw ValidationError("run it as root: the page cache is emptied between measurements")
     }
-    let wanted = work.split(separator: ",").map(String.init)
     if wanted.contains(Self.names) {
       try NamesBench(
         kinds: chosen(SystemKind.allCases, systems), repeats: repeats, isQuick: quick
       ).run()
-      if wanted.count == 1 { return }
+      if wanted.allSatisfy({ [Self.names, Self.eviction].contains($0) }) { return }
     }
     let sizes = Sizes(
       large: (quick ? 64 : mib) << 20, files: quick ? 200 : files,
@@ -67,6 +72,7 @@ struct Bench: ParsableCommand {
   }
 
   private static let names = "names"
+  private static let eviction = "eviction"
 
   private var repeats: Int { quick ? 1 : `repeat` }
 

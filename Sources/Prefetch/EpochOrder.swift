@@ -3,11 +3,16 @@
 ///
 /// Positions are lines of the order. Several readers may be at several places of it (a worker a batch), so
 /// what counts is not one place but which of the files were opened.
-struct EpochOrder {
+package struct EpochOrder {
   /// A file of the order.
-  struct Item: Equatable {
-    var hash: UInt64
-    var size: UInt64
+  package struct Item: Equatable {
+    package var hash: UInt64
+    package var size: UInt64
+
+    package init(hash: UInt64, size: UInt64) {
+      self.hash = hash
+      self.size = size
+    }
   }
 
   /// So far behind the last opened, a file that was not opened was left out (a batch that was dropped).
@@ -37,7 +42,7 @@ struct EpochOrder {
   /// Below it everything was opened or passed by.
   private var tail = 0
 
-  init(count: Int) {
+  package init(count: Int) {
     self.count = count
     opened = [Bool](repeating: false, count: count)
   }
@@ -47,7 +52,7 @@ struct EpochOrder {
   var isDone: Bool { cursor >= count && tail >= count }
 
   /// What the next line is; nil: there is no such file.
-  mutating func learn(_ item: Item?) {
+  package mutating func learn(_ item: Item?) {
     let line = Int32(known.count)
     known.append(item)
     guard let item else {
@@ -66,7 +71,7 @@ struct EpochOrder {
   }
 
   /// A reader opens a file. False: it is none of this order's.
-  mutating func open(_ hash: UInt64) -> Bool {
+  package mutating func open(_ hash: UInt64) -> Bool {
     guard let position = positions[hash] else {
       if known.count < count, early.count < Self.earlyLimit { early.insert(hash) }
       return false
@@ -88,7 +93,7 @@ struct EpochOrder {
 
   /// Takes the next line to be fetched, if it is known and its bytes fit into the window. What was opened,
   /// and what there is not, is passed over.
-  mutating func takeNext(window: UInt64) -> (line: Int, item: Item)? {
+  package mutating func takeNext(window: UInt64) -> (line: Int, item: Item)? {
     while cursor < known.count {
       guard let item = known[cursor], !opened[cursor] else {
         cursor += 1
@@ -106,7 +111,7 @@ struct EpochOrder {
 
   /// Files read before this one, as far as it is known; `Int.max`: it was read and comes last again. Nil: it
   /// is none of this order's.
-  func distance(of hash: UInt64) -> Int? {
+  package func distance(of hash: UInt64) -> Int? {
     guard let position = positions[hash] else { return nil }
     return opened[Int(position)] ? .max : max(0, Int(position) - max(0, front))
   }

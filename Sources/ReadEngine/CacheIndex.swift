@@ -25,7 +25,7 @@ package struct CacheIndex {
   /// What the choice goes by, beside the index itself.
   package struct Terms {
     package var policy: EvictionPolicy
-    /// Opens after which a file that was not opened is dead.
+    /// Opens after which a file that was not opened is dead, 0 while nothing is known of that.
     package var deadAfter: Int64
     /// Only what was last used before this may go, on the clock of opens.
     package var usedBefore = Int64.max
@@ -56,6 +56,8 @@ package struct CacheIndex {
     /// Chosen for eviction, not unlinked yet: must not be opened any more.
     var isDying = false
     var isPinned = false
+    /// Of an earlier mount, and not opened by a reader yet.
+    var isFromBefore = false
   }
 
   private static let sampleSize = 32
@@ -65,6 +67,8 @@ package struct CacheIndex {
   private var slots: [FileID: Int] = [:]
   /// Opens so far.
   private var now: Int64 = 0
+  /// When a file of an earlier mount was opened again last: until then they are alive.
+  private var foundFromBefore: Int64 = 0
   /// Pinned, be they here or not.
   private var pins: Set<FileID> = []
 
@@ -94,7 +98,10 @@ package struct CacheIndex {
   /// A reader has opened it: a tick of the clock.
   package mutating func used(_ id: FileID) {
     now += 1
-    if let slot = slots[id] { entries[slot].lastUse = now }
+    guard let slot = slots[id] else { return }
+    if entries[slot].isFromBefore { foundFromBefore = now }
+    entries[slot].isFromBefore = false
+    entries[slot].lastUse = now
   }
 
   /// A tick of the clock without an open: what is used from now on is told from what was used before.
@@ -120,7 +127,8 @@ package struct CacheIndex {
   /// A file found in the folder that nobody has opened yet, last used so many seconds before this mount.
   package mutating func discover(_ id: FileID, bytes: UInt64, secondsBefore: Int64) {
     if slots[id] != nil { return }
-    add(Entry(id: id, bytes: bytes, lastUse: -max(1, secondsBefore), opens: 0))
+    add(
+      Entry(id: id, bytes: bytes, lastUse: -max(1, secondsBefore), opens: 0, isFromBefore: true))
     usedBytes += bytes
   }
 
@@ -196,16 +204,23 @@ package struct CacheIndex {
     if let known = terms.nextUseOf(entry.id) {
       return terms.nextUse.map { known > $0 } == true ? known : nil
     }
-    if now - max(0, entry.lastUse) > deadAfter { return .max }
+    if isDead(entry, after: deadAfter) { return .max }
     guard let ours = terms.nextUse, Int64(ours) < deadAfter else { return nil }
     return Int(clamping: deadAfter)
+  }
+
+  /// What an earlier mount left is as old as this one; as long as some of it is read now and then, it is not
+  /// dead.
+  private func isDead(_ entry: Entry, after deadAfter: Int64) -> Bool {
+    if entry.isFromBefore { return now - foundFromBefore > 2 * Int64(entries.count) }
+    return now - max(0, entry.lastUse) > deadAfter
   }
 
   private func worstOfSample(
     _ terms: Terms, heldOpen: inout Bool, using generator: inout some RandomNumberGenerator
   ) -> Int? {
     // Before anything came back, what was not opened while four times as many files were is as good as dead.
-    let deadAfter = max(terms.deadAfter, 4 * Int64(entries.count))
+    let deadAfter = terms.deadAfter > 0 ? terms.deadAfter : 4 * Int64(entries.count)
     var best: (slot: Int, distance: Int)?
     var open = 0
     func consider(_ slot: Int) {
@@ -223,7 +238,10 @@ package struct CacheIndex {
     if entries.count <= Self.sampleSize {
       for slot in entries.indices { consider(slot) }
     } else {
-      for _ in 0..<Self.sampleSize { consider(Int.random(in: entries.indices, using: &generator)) }
+      for _ in 0..<Self.sampleSize {
+        // Not Int.random: its generic code takes most of the time of a choice.
+        consider(Int(generator.next().multipliedFullWidth(by: UInt64(entries.count)).high))
+      }
       // Most of the files are open: look at all before giving up.
       if best == nil, open > 0 { for slot in entries.indices { consider(slot) } }
     }

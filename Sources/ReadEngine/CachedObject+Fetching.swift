@@ -36,7 +36,9 @@ extension CachedObject {
     let ready: [Waiter] = state.withLock { state in
       let news = fetch.advance(to: position, in: &state)
       var stays = false
-      for piece in news.completed where !state.complete(piece) { stays = true }
+      for piece in news.completed where !state.complete(piece, isPlanned: fetch.run != nil) {
+        stays = true
+      }
       if stays { held = news.completed }
       // A small object is written when its fetch has ended well, so that it is right as a whole.
       if !news.completed.isEmpty, !state.isSmall { mustQueue = queueForWriting(&state) }
@@ -166,26 +168,6 @@ extension CachedObject {
     }
     for piece in held { services.memory.hold(piece, of: self) }
     services.dispatcher.pump()
-  }
-
-  // MARK: From the memory tier
-
-  func evictFromMemory(_ piece: Int) -> MemoryEviction {
-    let (eviction, block): (MemoryEviction, BlockPool.Block?) = state.withLock { state in
-      guard let held = state.memory[piece], held.isComplete, !held.isDirty else {
-        return (.gone, nil)
-      }
-      if held.wasRead {
-        state.memory[piece]!.wasRead = false
-        return (.used, nil)
-      }
-      state.memory[piece] = nil
-      state.streams.forgetPlans()
-      return (.evicted, held.block)
-    }
-    if let block { services.pool.release(block) }
-    if eviction == .evicted { services.retireIfIdle(self) }
-    return eviction
   }
 
   // MARK: From the engine

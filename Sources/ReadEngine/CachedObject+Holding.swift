@@ -1,6 +1,7 @@
-/// What is done to a version by hand: how much of it is in memory, dropping it, verifying it.
+/// What memory holds of a version: for the tier that lets go of it, and what is done to it by hand.
 import ObjectStore
 import Posix
+import Synchronization
 
 extension CachedObject {
   /// Bytes that memory holds, and whether some are on their way from the store or to the disk.
@@ -13,6 +14,41 @@ extension CachedObject {
       return (bytes, !state.fetches.isEmpty || state.isQueuedForWriting)
     }
   }
+
+  // MARK: From the memory tier
+
+  /// How a piece that memory alone holds stands.
+  func look(at piece: Int, _ glance: MemoryGlance) -> HeldLook {
+    state.withLock { state in
+      guard let held = state.memory[piece], held.isComplete, !held.isDirty else { return .gone }
+      if glance.policy == .lru { return state.memory[piece]!.lookForSecondChance() }
+      let isOpen = state.opens > 0
+      if !isOpen, lastUse.load(ordering: .relaxed) < glance.usedBefore { return .dead }
+      // A file that comes last again may be open, and not read to its end yet.
+      if let known = glance.nextUseOf(id), known < .max { return .wanted(nextUse: known) }
+      return state.memory[piece]!.look(isOpen: isOpen)
+    }
+  }
+
+  func isHeldInMemory(_ piece: Int) -> Bool {
+    state.withLock { $0.memory[piece].map { $0.isComplete && !$0.isDirty } ?? false }
+  }
+
+  /// False: it is gone already, or must stay.
+  func evictFromMemory(_ piece: Int) -> Bool {
+    let block: BlockPool.Block? = state.withLock { state in
+      guard let held = state.memory[piece], held.isComplete, !held.isDirty else { return nil }
+      state.memory[piece] = nil
+      state.streams.forgetPlans()
+      return held.block
+    }
+    guard let block else { return false }
+    services.pool.release(block)
+    services.retireIfIdle(self)
+    return true
+  }
+
+  // MARK: By hand
 
   /// Drops the pieces that memory alone holds and nobody waits for. Returns their bytes.
   func dropFromMemory() -> UInt64 {

@@ -17,6 +17,8 @@ final class CachedObject: Sendable {
   /// no lock. The file stays open as long as the object lives.
   let wholeDescriptor = Atomic<CInt>(-1)
   let state: Lock<ObjectState>
+  /// When it was opened last, on the clock of opens.
+  let lastUse = Atomic<Int64>(0)
 
   init(_ version: ObjectVersion, services: EngineServices) {
     self.version = version
@@ -132,7 +134,7 @@ final class CachedObject: Sendable {
       let from = max(start, bytes.lowerBound)
       let to = min(state.end(piece), bytes.upperBound)
       let block = state.memory[piece]!.block
-      state.memory[piece]!.wasRead = true
+      state.memory[piece]!.noteRead(toItsEnd: to == state.end(piece))
       services.pool.retain(block)
       blocks.initializeElement(at: used, to: block)
       let base = services.pool.address(of: block) + Int(from - start)

@@ -11,7 +11,8 @@ final class DiskTier: Sendable {
   let limit: UInt64
   private let floor: UInt64
   private let index = Lock(CacheIndex())
-  private let generator = Lock(SystemRandomNumberGenerator())
+  /// Not the system's: that is a system call for each number.
+  private let generator = Lock(SeededGenerator(seed: .random(in: 0 ... .max)))
   private let policy: EvictionPolicy
   private let nextUse = Lock<Callback<UInt64, Int?>?>(nil)
   private let metrics: CacheMetrics

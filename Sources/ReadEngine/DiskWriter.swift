@@ -73,10 +73,8 @@ final class DiskWriter: Sendable {
   }
 
   private func reserve(_ bytes: UInt64, for object: CachedObject) -> Bool {
-    // Twice the longest of late: half of the files of a shuffled epoch take longer than an epoch to come back,
-    // and none longer than two.
     disk.reserve(
-      bytes, for: object.id, deadAfter: 2 * object.services.reuse.withLock { $0.longestReuse })
+      bytes, for: object.id, deadAfter: object.services.reuse.withLock { $0.deadAfter })
   }
 
   private func put(

@@ -165,7 +165,9 @@ final class Dispatcher: Sendable {
     let count = pieces.wanted.count
     let missing = count + spare - pool.available
     // Nothing is dropped for read-ahead that would have no room all the same.
-    if missing > 0, isDemand || memory.count >= missing { memory.evict(missing) }
+    if missing > 0, isDemand || memory.count >= missing {
+      memory.evict(missing, for: fetch.object, isDemand: isDemand)
+    }
     if pool.promise(count, sparing: spare) {
       fetch.begin(pieces.wanted, turn.kind, store, deadline: .now + ioTimeout)
       return true

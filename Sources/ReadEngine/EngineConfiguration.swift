@@ -8,7 +8,7 @@ public struct EngineConfiguration: Sendable {
   public var cacheFolder: String?
   /// What the cache files of this folder may occupy (st_blocks).
   public var cacheLimit: UInt64
-  /// What goes when the disk tier is full.
+  /// What goes when a tier is full.
   public var eviction: EvictionPolicy
   /// The disk keeps at least this much free, whatever `cacheLimit` allows.
   public var freeSpaceFloor: UInt64
@@ -32,7 +32,7 @@ public struct EngineConfiguration: Sendable {
   }
 }
 
-/// What goes first when the disk tier is full.
+/// What goes first when a tier is full.
 ///
 /// `epoch`: keeps a stable part of data that is read again and again, and lets go of what no longer comes
 /// back. `lru`: the least recently used.

@@ -3,6 +3,7 @@ import Logging
 import Metrics
 import ObjectStore
 import Posix
+import Synchronization
 import SystemPackage
 
 final class EngineServices: Sendable {
@@ -18,7 +19,7 @@ final class EngineServices: Sendable {
   let scratch = ScratchBuffers()
   let metrics: Metrics
   let log: Logger
-  let reuse = Lock(ReuseMeter())
+  let reuse: Lock<ReuseMeter>
 
   private let objects = Lock<[ObjectVersion: CachedObject]>([:])
   private let changeHandler = Lock<Callback<ObjectVersion, Void>?>(nil)
@@ -35,7 +36,8 @@ final class EngineServices: Sendable {
     self.metrics = metrics
     self.log = log
     pool = try BlockPool(bytes: configuration.memoryLimit, gauge: metrics.cache.memoryBytes)
-    memory = MemoryTier()
+    reuse = Lock(ReuseMeter())
+    memory = MemoryTier(configuration.eviction, blocks: pool.capacity, reuse: reuse)
     if let root = configuration.cacheFolder {
       let tier = try DiskTier(
         store: store.identity, configuration: configuration, root: root, metrics: metrics.cache,
@@ -61,16 +63,20 @@ final class EngineServices: Sendable {
       return object
     }
     object.prepare()
-    if isUse {
-      disk?.used(object.id)
-      reuse.withLock { $0.opened(object.id.low, bytes: version.size) }
+    if isUse { disk?.used(object.id) }
+    let now = reuse.withLock { reuse in
+      if isUse { reuse.opened(object.id.low, bytes: version.size) }
+      return reuse.opens
     }
+    object.lastUse.store(now, ordering: .relaxed)
     return object
   }
 
   func close(_ object: CachedObject) {
     object.state.withLock { $0.opens -= 1 }
     retireIfIdle(object)
+    // What it held may go now for what waits for memory.
+    if disk == nil { dispatcher.pump() }
   }
 
   /// Forgets an object that nobody uses and that has nothing under way. Call it without a lock held.

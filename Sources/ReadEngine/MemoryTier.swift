@@ -1,6 +1,5 @@
 /// Pieces that memory alone holds: all of them without a disk tier, else those for which the disk had
-/// no room. They go, by second chance, when blocks are needed for what is fetched next.
-import DequeModule
+/// no room. They go when blocks are needed for what is fetched next: `HeldPieces` says which.
 import Posix
 
 final class MemoryTier: Sendable {
@@ -9,38 +8,78 @@ final class MemoryTier: Sendable {
     let piece: Int
   }
 
-  private let held = Lock(Deque<Held>())
-
-  /// Pieces held, some of them perhaps gone by now.
-  var count: Int { held.withLock { $0.count } }
-
-  func hold(_ piece: Int, of object: CachedObject) {
-    held.withLock { $0.append(Held(object: object, piece: piece)) }
+  private struct State {
+    var pieces: HeldPieces<Held>
+    /// Not the system's: that is a system call for each number.
+    var random = SeededGenerator(seed: .random(in: 0 ... .max))
   }
 
-  /// Frees up to `count` blocks. Those that were read since they were last looked at stay for
-  /// another round.
-  func evict(_ count: Int) {
-    var freed = 0
-    // Twice round at most: by then every second chance was used up.
-    var looks = held.withLock { $0.count } * 2
-    while freed < count, looks > 0, let candidate = held.withLock({ $0.popFirst() }) {
-      looks -= 1
-      switch candidate.object.evictFromMemory(candidate.piece) {
-      case .evicted: freed += 1
-      case .used: held.withLock { $0.append(candidate) }
-      case .gone: break
-      }
+  private let state: Lock<State>
+  private let policy: EvictionPolicy
+  private let reuse: Lock<ReuseMeter>
+  private let nextUse = Lock<Callback<UInt64, Int?>?>(nil)
+  /// So many may be down as held before those that are gone are forgotten.
+  private let countLimit: Int
+
+  init(_ policy: EvictionPolicy, blocks: Int, reuse: Lock<ReuseMeter>) {
+    self.policy = policy
+    self.reuse = reuse
+    countLimit = 2 * blocks
+    state = Lock(State(pieces: HeldPieces(policy)))
+  }
+
+  func onNextUse(_ handler: @escaping @Sendable (UInt64) -> Int?) {
+    nextUse.withLock { $0 = Callback(handler) }
+  }
+
+  /// Pieces held, some of them perhaps gone by now.
+  var count: Int { state.withLock { $0.pieces.count } }
+
+  func hold(_ piece: Int, of object: CachedObject) {
+    state.withLock { state in
+      state.pieces.add(Held(object: object, piece: piece))
+      if state.pieces.count > countLimit { tidy(&state) }
     }
   }
 
-  func removeAll() { held.withLock { $0.removeAll() } }
+  private func tidy(_ state: inout State) {
+    var seen: Set<HeldKey> = []
+    state.pieces.tidy { held in
+      held.object.isHeldInMemory(held.piece)
+        && seen.insert(HeldKey(object: ObjectIdentifier(held.object), piece: held.piece)).inserted
+    }
+  }
+
+  private struct HeldKey: Hashable {
+    let object: ObjectIdentifier
+    let piece: Int
+  }
+
+  /// Frees up to `count` blocks for a fetch of `object`. For one that nobody waits for, nothing goes that is
+  /// still to be read.
+  func evict(_ count: Int, for object: CachedObject, isDemand: Bool) {
+    let handler = policy == .epoch ? nextUse.withLock { $0 } : nil
+    let (now, deadAfter) = reuse.withLock { ($0.opens, $0.deadAfter) }
+    let glance = MemoryGlance(
+      policy: policy, usedBefore: deadAfter > 0 ? now - deadAfter : .min,
+      nextUseOf: { id in handler?(id.low) })
+    let cause: HeldCause =
+      isDemand ? .reader : .ahead(nextUse: glance.nextUseOf(object.id))
+    state.withLock { state in
+      _ = state.pieces.evict(
+        count, for: cause, using: &state.random,
+        look: { $0.object.look(at: $0.piece, glance) },
+        take: { $0.object.evictFromMemory($0.piece) })
+    }
+  }
+
+  func removeAll() { state.withLock { $0.pieces.removeAll() } }
 }
 
-enum MemoryEviction {
-  case evicted
-  /// Read since it was last looked at.
-  case used
-  /// Not in memory any more.
-  case gone
+/// What a look at a piece goes by, beside the piece itself.
+struct MemoryGlance {
+  var policy: EvictionPolicy
+  /// Files that were last opened before it, on the clock of opens, do not come back.
+  var usedBefore: Int64
+  var nextUseOf: (FileID) -> Int?
 }

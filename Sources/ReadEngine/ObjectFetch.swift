@@ -74,7 +74,7 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
       let length = Geometry.length(ofPiece: piece, size: object.version.size)
       let filled = min(length, Int(position - Geometry.start(ofPiece: piece)))
       let block = blocks[piece - pieces.lowerBound]
-      state.memory[piece, default: ObjectState.MemoryPiece(block: block)].filled = filled
+      state.memory[piece, default: MemoryPiece(block: block)].filled = filled
     }
     let completedEnd = position == end ? pieces.upperBound : lastPieceBoundary(position)
     return (firstPiece..<max(firstPiece, completedEnd), position >= wakeAt)

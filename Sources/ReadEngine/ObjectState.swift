@@ -6,18 +6,6 @@ import Posix
 import SystemPackage
 
 struct ObjectState {
-  /// A piece in memory, arriving or complete.
-  struct MemoryPiece {
-    var block: BlockPool.Block
-    /// Bytes of it that have arrived, from its start.
-    var filled = 0
-    var isComplete = false
-    /// Waits for the disk or is being written: must stay.
-    var isDirty = false
-    /// Read since the memory tier last looked at it.
-    var wasRead = false
-  }
-
   /// Where the bytes of a range are.
   enum Standing {
     case disk
@@ -119,7 +107,7 @@ struct ObjectState {
       let to = min(end(piece), bytes.upperBound)
       if let held = memory[piece], start + UInt64(held.filled) >= to {
         pool.retain(held.block)
-        memory[piece]!.wasRead = true
+        memory[piece]!.noteRead(toItsEnd: to == end(piece))
         parts.append(.memory(held.block, offset: Int(from - start), count: Int(to - from)))
       } else if case .disk(let offset, let count) = parts.last, offset + UInt64(count) == from {
         parts[parts.count - 1] = .disk(offset: offset, count: count + Int(to - from))
@@ -176,13 +164,10 @@ struct ObjectState {
   // MARK: Pieces
 
   /// A piece is complete in memory. True if it should now be written to disk.
-  mutating func complete(_ piece: Int) -> Bool {
+  mutating func complete(_ piece: Int, isPlanned: Bool) -> Bool {
     memory[piece]!.isComplete = true
-    guard takesWrites else {
-      // It has its second chance from the start, or read-ahead would go before what was read already.
-      memory[piece]!.wasRead = true
-      return false
-    }
+    memory[piece]!.isPlanned = isPlanned
+    guard takesWrites else { return false }
     memory[piece]!.isDirty = true
     dirty.append(piece)
     return true

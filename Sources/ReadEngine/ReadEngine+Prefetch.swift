@@ -22,6 +22,7 @@ extension ReadEngine {
   /// the engine.
   public func onNextUse(_ handler: @escaping @Sendable (_ hash: UInt64) -> Int?) {
     services.disk?.onNextUse(handler)
+    services.memory.onNextUse(handler)
   }
 
   /// Fill that waits so that a turn need not wait for whoever submits it.

@@ -19,7 +19,8 @@ package struct ReuseMeter {
 
   /// Files followed at most.
   private static let limit = 8192
-  /// A reuse counts for the longest distance as long as fewer than this came after it, twice at most.
+  /// A reuse counts for the longest distance until at least this many came after it, over a quarter of that
+  /// distance at least: a small set that is read a few times in between does not make the rest look dead.
   private static let window = 512
 
   /// So many opens apart a file is only looked at twice, by each of a few workers.
@@ -36,7 +37,15 @@ package struct ReuseMeter {
   private var now = Amount()
   private var next = Amount()
   private var last: Amount?
-  private var longest: (older: Int64, newer: Int64, count: Int) = (0, 0, 0)
+  private var longest = Longest()
+
+  private struct Longest {
+    var older: Int64 = 0
+    var newer: Int64 = 0
+    /// Reuses that `newer` is of, and the first of them.
+    var count = 0
+    var since: Int64 = 0
+  }
 
   package init() {}
 
@@ -48,6 +57,13 @@ package struct ReuseMeter {
 
   /// The most opens between two of the same file, of late; 0 while none came back.
   package var longestReuse: Int64 { max(longest.older, longest.newer) }
+
+  /// Opens after which a file that was not opened is dead, 0 while none came back. An eighth more than the
+  /// longest of late: the longest is that of a sample, and data grows. As the first come back, the longest are
+  /// still to come: up to two epochs, in another order each time.
+  package var deadAfter: Int64 {
+    longest.older == 0 ? 2 * longestReuse : longestReuse + longestReuse / 8
+  }
 
   /// Takes note of an open. `hash`: of the file, evenly spread.
   package mutating func opened(_ hash: UInt64, bytes: UInt64) {
@@ -63,7 +79,7 @@ package struct ReuseMeter {
     }
     let distance = opens - before.lastOpen
     seen[hash]!.lastOpen = opens
-    noteReuse(distance)
+    if distance > Self.secondLook { noteReuse(distance) }
     if before.epoch < Int32(epoch) {
       seen[hash]!.epoch = Int32(epoch)
       now.files += 1
@@ -87,9 +103,12 @@ package struct ReuseMeter {
   }
 
   private mutating func noteReuse(_ distance: Int64) {
+    if longest.count == 0 { longest.since = opens }
     longest.newer = max(longest.newer, distance)
     longest.count += 1
-    if longest.count == Self.window { longest = (longest.newer, 0, 0) }
+    if longest.count >= Self.window, opens - longest.since >= longestReuse / 4 {
+      longest = Longest(older: longest.newer)
+    }
   }
 
   private func isSampled(_ hash: UInt64) -> Bool { hash & ((1 << UInt64(shift)) - 1) == 0 }

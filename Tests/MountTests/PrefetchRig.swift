@@ -11,9 +11,9 @@ struct PrefetchRig {
   let server: LinkServer
   let scratch: TemporaryFolder
 
-  init(_ options: [String]) throws {
+  init(_ options: [String], files: Int = Self.files) throws {
     scratch = try TemporaryFolder("prefetch")
-    for index in 0..<Self.files {
+    for index in 0..<files {
       try scratch.file(
         "buckets/data/d/\(1000 + index).bin",
         [UInt8](repeating: UInt8(truncatingIfNeeded: index), count: Self.size))
