@@ -15,10 +15,14 @@ struct StreamTracker {
     /// sequence of page faults too.
     var proof: UInt64 = 384 << 10
     /// Bytes ahead for each that was read, for a sequence that began at the object's start, which is
-    /// how whole files are read...
+    /// how whole files are read.
     var growthFromStart: UInt64 = 8
-    /// ... and for one that began elsewhere.
-    var growth: UInt64 = 1
+    /// One that began elsewhere is a column, an array, a tensor, and ends with it: of what it has read, what
+    /// it reads ahead beside the kernel is this part...
+    var shareElsewhere: UInt64 = 16
+    /// ... and ever more of it up to this far, bytes, when it may have as much ahead as it has read: the
+    /// further it came, the likelier it is the rest of the object.
+    var longRun: UInt64 = 512 << 20
     /// From this far on, bytes, a sequence from the start has at least what the line brings in one wait
     /// for a first byte. Further than the kernel goes for a program that reads 100 KB of a file's head
     /// (416 KiB): one that looks at heads must not fetch a far line's worth for each.
@@ -33,7 +37,10 @@ struct StreamTracker {
     var reads = 1
     /// Up to here everything was planned: it is not looked at again.
     var planned: UInt64 = 0
+    let began: UInt64
     var lastUse: UInt64
+
+    var run: UInt64 { next - start }
   }
 
   /// What a read tells of its sequence.
@@ -61,10 +68,43 @@ struct StreamTracker {
     let stream = follow(range)
     guard isProven(stream) else { return Outlook(ahead: 0, planned: 0) }
     let left = size - min(size, range.upperBound)
-    let run = stream.next - stream.start
-    var ahead = run * (stream.start == 0 ? limits.growthFromStart : limits.growth)
-    if stream.start == 0, run >= limits.pipeProof { ahead = max(ahead, pipe) }
+    let ahead =
+      stream.start == 0 && !isReadFurtherOn(than: stream)
+      ? aheadFromStart(stream, pipe: pipe) : aheadElsewhere(stream, asked: UInt64(range.count))
     return Outlook(ahead: min(ahead, maxWindow, left), planned: stream.planned)
+  }
+
+  /// Somebody looked further on, at a footer or a directory: what is read from the start is its first column
+  /// as likely as all of it.
+  private func isReadFurtherOn(than stream: Stream) -> Bool {
+    streams.contains { $0.start > stream.next + limits.slack }
+  }
+
+  /// For a sequence from the object's start. One read may be the header's alone, which a mapping asks for as
+  /// widely as the kernel reads ahead.
+  private func aheadFromStart(_ stream: Stream, pipe: UInt64) -> UInt64 {
+    if stream.reads == 1 { return stream.run }
+    return max(stream.run * limits.growthFromStart, stream.run >= limits.pipeProof ? pipe : 0)
+  }
+
+  /// For a sequence that began elsewhere: as far as its like came, else in proportion. The kernel reads ahead
+  /// too, by about as much as it asks for at once, which counts.
+  private func aheadElsewhere(_ stream: Stream, asked: UInt64) -> UInt64 {
+    let run = stream.run
+    let grown = UInt64(Double(run) * min(1, Double(run) / Double(limits.longRun)))
+    let proportion = max(run / limits.shareElsewhere, grown)
+    let cautious = proportion - min(proportion, asked)
+    let usual = usualRun(before: stream)
+    return max(cautious, min(usual - min(usual, run), run * limits.growthFromStart))
+  }
+
+  /// The least that a sequence elsewhere came to that was over before this one began; 0: none was.
+  private func usualRun(before stream: Stream) -> UInt64 {
+    var least: UInt64 = 0
+    for other in streams where other.lastUse < stream.began && isProven(other) {
+      least = least == 0 ? other.run : min(least, other.run)
+    }
+    return least
   }
 
   /// Everything from the last read's end up to `position` is here, on its way or waiting.
@@ -79,7 +119,7 @@ struct StreamTracker {
   }
 
   private func isProven(_ stream: Stream) -> Bool {
-    (stream.reads > 1 || stream.start == 0) && stream.next - stream.start >= limits.proof
+    (stream.reads > 1 || stream.start == 0) && stream.run >= limits.proof
   }
 
   /// The stream that the read belongs to, or begins.
@@ -112,7 +152,8 @@ struct StreamTracker {
   }
 
   private mutating func start(at range: Range<UInt64>) -> Stream {
-    let stream = Stream(start: range.lowerBound, next: range.upperBound, lastUse: clock)
+    let stream = Stream(
+      start: range.lowerBound, next: range.upperBound, began: clock, lastUse: clock)
     if streams.count < limits.maxStreams {
       streams.append(stream)
       current = streams.count - 1

@@ -98,8 +98,40 @@ struct LinkTests {
         let ahead = tracker.note(position..<position + count, size: size, maxWindow: 1 << 30).ahead
         position += count
         #expect(ahead <= (position - start) * (start == 0 ? 8 : 1), "seed \(seed)")
+        // A column or an array, which may end anywhere: an eighth, with what the kernel reads ahead.
+        if start > 0, position - start <= 64 << 20 {
+          #expect(ahead + count <= max(count, (position - start) / 8), "seed \(seed)")
+        }
       }
     }
+  }
+
+  @Test func aSequenceIsReadAheadAsFarAsItsLikeCame() {
+    for seed in 0..<200 as Range<UInt64> {
+      var random = SeededGenerator(seed: seed)
+      var tracker = StreamTracker()
+      let count: UInt64 = 128 << 10
+      let length = UInt64.random(in: 8...256, using: &random) * count
+      for column in 1...12 as ClosedRange<UInt64> {
+        let start = column << 30
+        for position in stride(from: start, to: start + length, by: Int(count)) {
+          let end = position + count
+          let ahead = tracker.note(position..<end, size: 1 << 40, maxWindow: 1 << 30).ahead
+          #expect(column == 1 || end + ahead <= start + length, "seed \(seed)")
+          let isKnown = column > 1 && (end - start) * 9 >= length && end - start >= 384 << 10
+          if isKnown { #expect(end + ahead == start + length, "seed \(seed)") }
+        }
+      }
+    }
+  }
+
+  @Test func oneReadOfAHeadIsReadAheadByNoMoreThanItself() {
+    var tracker = StreamTracker()
+    let outlook = tracker.note(0..<1 << 20, size: 1 << 30, maxWindow: 1 << 28, pipe: 1 << 26)
+    #expect(outlook.ahead == 1 << 20)
+    #expect(
+      tracker.note(1 << 20..<2 << 20, size: 1 << 30, maxWindow: 1 << 28, pipe: 1 << 26).ahead
+        == 1 << 26)
   }
 }
 
