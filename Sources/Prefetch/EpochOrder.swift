@@ -49,6 +49,11 @@ package struct EpochOrder {
 
   private static let earlyLimit = 1 << 16
 
+  /// Of files with a next line: the line they were opened for last, and how many had been opened then.
+  private var lastOpen: [UInt64: (line: Int, count: Int)] = [:]
+  /// Lines nearer to each other than this are read in any order by several workers.
+  private static let jumble = 64
+
   var isDone: Bool { cursor >= count && tail >= count }
 
   /// What the next line is; nil: there is no such file.
@@ -67,7 +72,10 @@ package struct EpochOrder {
     again[lastOf[item.hash] ?? first] = line
     lastOf[item.hash] = line
     // It has come already: this is when it comes next.
-    if opened[Int(first)], again[first] == line { positions[item.hash] = line }
+    if opened[Int(first)], again[first] == line {
+      positions[item.hash] = line
+      lastOpen[item.hash] = (Int(first), openedCount)
+    }
   }
 
   /// A reader opens a file. False: it is none of this order's.
@@ -77,7 +85,7 @@ package struct EpochOrder {
       return false
     }
     let line = Int(position)
-    guard !opened[line] else { return true }
+    guard !opened[line], !isSecondLook(hash, line) else { return true }
     opened[line] = true
     openedCount += 1
     if line < cursor {
@@ -86,9 +94,19 @@ package struct EpochOrder {
       late += 1
     }
     front = max(front, line)
-    if let next = again[position] { positions[hash] = next }
+    if let next = again[position] {
+      positions[hash] = next
+      lastOpen[hash] = (line, openedCount)
+    }
     moveTail()
     return true
+  }
+
+  /// Whether a file is opened once more for the line before, because it is long before its turn: readers look
+  /// at a file twice, or several ranks read the same one.
+  private func isSecondLook(_ hash: UInt64, _ line: Int) -> Bool {
+    guard let last = lastOpen[hash], line - last.line > Self.jumble else { return false }
+    return openedCount - last.count < (line - last.line) / 2
   }
 
   /// Takes the next line to be fetched, if it is known and its bytes fit into the window. What was opened,

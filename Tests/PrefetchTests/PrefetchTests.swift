@@ -148,6 +148,30 @@ import Testing
     }
   }
 
+  @Test func aSecondLookAtAFileIsNotItsNextReading() {
+    for seed in 0..<50 as Range<UInt64> {
+      var random = SeededGenerator(seed: seed)
+      let count = UInt64.random(in: 200...2000, using: &random)
+      let epochs = (0..<2).map { _ in Array(0..<count).shuffled(using: &random) }
+      var order = EpochOrder(count: Int(2 * count))
+      for hash in epochs.joined() { order.learn(EpochOrder.Item(hash: hash, size: 1)) }
+      // Every file is opened twice, the second time up to seven opens later.
+      for epoch in epochs {
+        for (index, hash) in epoch.enumerated() {
+          _ = order.open(hash)
+          if index >= 7 { _ = order.open(epoch[index - Int.random(in: 0...7, using: &random)]) }
+        }
+        if epoch == epochs[0] {
+          // But for files whose lines are next to each other.
+          #expect(order.openedCount <= Int(count) + 16, "seed \(seed)")
+          let next = epochs[1][Int(count) - 1]
+          #expect(order.distance(of: next)! > Int(count) * 3 / 4, "seed \(seed)")
+        }
+      }
+      #expect(order.openedCount == Int(2 * count), "seed \(seed)")
+    }
+  }
+
   @Test func whatWasReadComesLastAgain() {
     var order = EpochOrder(count: 4)
     for hash in 0..<4 as Range<UInt64> { order.learn(EpochOrder.Item(hash: hash, size: 1)) }

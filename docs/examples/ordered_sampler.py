@@ -37,8 +37,7 @@ class OrderedSampler(Sampler):
     def __iter__(self):
         order = self.shuffled(self.epoch)
         # The next epoch stands behind this one: a file may come twice in an order. So a cache that is
-        # smaller than the data set evicts what is read again last. It counts opens, so give one epoch
-        # alone where a file is opened more than once an epoch.
+        # smaller than the data set evicts what is read again last.
         after = self.shuffled(self.epoch + 1) if self.epoch + 1 < self.epochs else []
         give_order(self.mount, [self.paths[index] for index in order + after])
         return iter(order)
