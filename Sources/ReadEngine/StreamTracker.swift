@@ -17,11 +17,11 @@ struct StreamTracker {
     /// Bytes ahead for each that was read, for a sequence that began at the object's start, which is
     /// how whole files are read.
     var growthFromStart: UInt64 = 8
-    /// One that began elsewhere is a column, an array, a tensor, and ends with it: of what it has read, what
-    /// it reads ahead beside the kernel is this part...
+    /// One that began elsewhere is a column, an array, a tensor, and ends with it. What is read ahead of it, by
+    /// the kernel and by us, is this part of what it has read...
     var shareElsewhere: UInt64 = 16
-    /// ... and ever more of it up to this far, bytes, when it may have as much ahead as it has read: the
-    /// further it came, the likelier it is the rest of the object.
+    /// ... and an ever larger one up to this far, bytes, where it is as much as it has read: the further it
+    /// came, the likelier it is the rest of the object. An eighth at 64 MiB.
     var longRun: UInt64 = 512 << 20
     /// From this far on, bytes, a sequence from the start has at least what the line brings in one wait
     /// for a first byte. Further than the kernel goes for a program that reads 100 KB of a file's head
@@ -87,18 +87,18 @@ struct StreamTracker {
     return max(stream.run * limits.growthFromStart, stream.run >= limits.pipeProof ? pipe : 0)
   }
 
-  /// For a sequence that began elsewhere: as far as its like came, else in proportion. The kernel reads ahead
+  /// For a sequence that may end anywhere: to where its like ended, else in proportion. The kernel reads ahead
   /// too, by about as much as it asks for at once, which counts.
   private func aheadElsewhere(_ stream: Stream, asked: UInt64) -> UInt64 {
     let run = stream.run
+    let usual = usualRun(before: stream)
+    if usual >= run { return min(usual - run, run * limits.growthFromStart) }
     let grown = UInt64(Double(run) * min(1, Double(run) / Double(limits.longRun)))
     let proportion = max(run / limits.shareElsewhere, grown)
-    let cautious = proportion - min(proportion, asked)
-    let usual = usualRun(before: stream)
-    return max(cautious, min(usual - min(usual, run), run * limits.growthFromStart))
+    return proportion - min(proportion, asked)
   }
 
-  /// The least that a sequence elsewhere came to that was over before this one began; 0: none was.
+  /// The least that a sequence came to that was over before this one began; 0: none was.
   private func usualRun(before stream: Stream) -> UInt64 {
     var least: UInt64 = 0
     for other in streams where other.lastUse < stream.began && isProven(other) {

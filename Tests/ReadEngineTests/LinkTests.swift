@@ -125,6 +125,18 @@ struct LinkTests {
     }
   }
 
+  @Test func whoLookedAtTheTailReadsAColumnFromTheStart() {
+    var tracker = StreamTracker()
+    let size: UInt64 = 1 << 30
+    _ = tracker.note(size - 65536..<size, size: size, maxWindow: 1 << 28)
+    for index in 0..<64 as Range<UInt64> {
+      let end = (index + 1) << 20
+      let ahead = tracker.note(index << 20..<end, size: size, maxWindow: 1 << 28, pipe: 1 << 26)
+        .ahead
+      #expect(ahead <= end / 8)
+    }
+  }
+
   @Test func oneReadOfAHeadIsReadAheadByNoMoreThanItself() {
     var tracker = StreamTracker()
     let outlook = tracker.note(0..<1 << 20, size: 1 << 30, maxWindow: 1 << 28, pipe: 1 << 26)

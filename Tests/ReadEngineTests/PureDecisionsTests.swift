@@ -14,9 +14,11 @@ struct PureDecisionsTests {
       for start in starts {
         let from = start + UInt64(round) << 20
         let ahead = tracker.note(from..<from + 1 << 20, size: size, maxWindow: 64 << 20).ahead
-        // What begins at the start with this much at once is a whole file being read.
+        // What begins at the start with this much at once is a whole file being read, unless others read
+        // elsewhere; then a sixteenth, and the kernel has 1 MiB of that.
         #expect(
-          (ahead > 0) == (round > 0 || start == 0), "round \(round) of the sequence at \(start)")
+          (ahead > 0) == (round >= 16 || start == 0 && round == 0),
+          "round \(round) of the sequence at \(start)")
       }
     }
   }
