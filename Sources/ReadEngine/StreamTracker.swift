@@ -19,7 +19,7 @@ struct StreamTracker {
     var growthFromStart: UInt64 = 8
     /// One that began elsewhere is a column, an array, a tensor, and ends with it. What is read ahead of it, by
     /// the kernel and by us, is this part of what it has read...
-    var shareElsewhere: UInt64 = 16
+    var shareElsewhere: UInt64 = 10
     /// ... and an ever larger one up to this far, bytes, where it is as much as it has read: the further it
     /// came, the likelier it is the rest of the object. An eighth at 64 MiB.
     var longRun: UInt64 = 512 << 20
@@ -88,14 +88,14 @@ struct StreamTracker {
   }
 
   /// For a sequence that may end anywhere: to where its like ended, else in proportion. The kernel reads ahead
-  /// too, by about as much as it asks for at once, which counts.
+  /// too, by up to twice what it asks for at once, which counts.
   private func aheadElsewhere(_ stream: Stream, asked: UInt64) -> UInt64 {
     let run = stream.run
     let usual = usualRun(before: stream)
     if usual >= run { return min(usual - run, run * limits.growthFromStart) }
     let grown = UInt64(Double(run) * min(1, Double(run) / Double(limits.longRun)))
     let proportion = max(run / limits.shareElsewhere, grown)
-    return proportion - min(proportion, asked)
+    return proportion - min(proportion, 2 * asked)
   }
 
   /// The least that a sequence came to that was over before this one began; 0: none was.

@@ -15,9 +15,9 @@ struct PureDecisionsTests {
         let from = start + UInt64(round) << 20
         let ahead = tracker.note(from..<from + 1 << 20, size: size, maxWindow: 64 << 20).ahead
         // What begins at the start with this much at once is a whole file being read, unless others read
-        // elsewhere; then a sixteenth, and the kernel has 1 MiB of that.
+        // elsewhere; then a tenth, and the kernel has 2 MiB of that.
         #expect(
-          (ahead > 0) == (round >= 16 || start == 0 && round == 0),
+          (ahead > 0) == (round >= 20 || start == 0 && round == 0),
           "round \(round) of the sequence at \(start)")
       }
     }
