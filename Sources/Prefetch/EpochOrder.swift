@@ -26,6 +26,8 @@ package struct EpochOrder {
   /// Bytes from the readers to the cursor that were not opened yet.
   private(set) var ahead: UInt64 = 0
   private(set) var openedCount = 0
+  /// Of the lines that were opened.
+  private var openedBytes: UInt64 = 0
   /// Opened before the cursor had come to them.
   private(set) var late = 0
   private var opened: [Bool]
@@ -88,8 +90,10 @@ package struct EpochOrder {
     guard !opened[line], !isSecondLook(hash, line) else { return true }
     opened[line] = true
     openedCount += 1
+    let size = known[line]?.size ?? 0
+    openedBytes += size
     if line < cursor {
-      if line >= tail { ahead -= min(ahead, known[line]?.size ?? 0) }
+      if line >= tail { ahead -= min(ahead, size) }
     } else {
       late += 1
     }
@@ -109,9 +113,15 @@ package struct EpochOrder {
     return openedCount - last.count < (line - last.line) / 2
   }
 
-  /// Takes the next line to be fetched, if it is known and its bytes fit into the window. What was opened,
-  /// and what there is not, is passed over.
-  package mutating func takeNext(window: UInt64) -> (line: Int, item: Item)? {
+  /// Bytes ahead before anything was opened, and for each that was: a loader whose workers are just being started
+  /// needs the processors too, and an order that nobody follows fetches no more than this.
+  package static let firstWindow: UInt64 = 32 << 20
+  private static let growth: UInt64 = 4
+
+  /// Takes the next line to be fetched, if it is known and its bytes fit into the window, which grows to
+  /// `window` as files are opened. What was opened, and what there is not, is passed over.
+  package mutating func takeNext(window most: UInt64) -> (line: Int, item: Item)? {
+    let window = min(most, max(Self.firstWindow, Self.growth * openedBytes))
     while cursor < known.count {
       guard let item = known[cursor], !opened[cursor] else {
         cursor += 1

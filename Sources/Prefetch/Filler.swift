@@ -91,7 +91,9 @@ final class Filler: Sendable {
       }
       metrics.prefetch.fillTargets.add()
       log.info("filling", metadata: ["folder": "\(next.folder)", "tree": "\(next.isTree)"])
+      engine.fills(next.folder)
       let isDone = fill(next, while: { [self] in isAlive(next) })
+      engine.fills(nil)
       if isDone {
         doneAt[next] = .now
       } else if isAlive(next) {

@@ -16,11 +16,12 @@ struct WalkPattern {
   }
 
   struct Limits {
-    /// Different files of a folder: a person who looks at ten must not start anything.
-    var proof = 16
+    /// Different files of a folder: a person who looks at ten must not start anything. Each one more is a round
+    /// trip that every worker of a loader waits for in its first batch.
+    var proof = 12
     /// Different files of a tree, and the folders they are from.
-    var treeProof = 32
-    var treeFolders = 8
+    var treeProof = 12
+    var treeFolders = 4
     /// A longer pause between two opens begins anew.
     var pause = Duration.seconds(5)
     /// Without an open of it a target rests.

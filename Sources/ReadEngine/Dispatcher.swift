@@ -11,6 +11,8 @@ final class Dispatcher: Sendable {
     var schedule: FetchSchedule<ObjectFetch>
     var estimate: LinkEstimate
     var pace: FillPace
+    /// The folder of the set that is being filled.
+    var filling: ObjectKey?
     /// One thread at a time hands out turns; another that has news leaves it here.
     var isPumping = false
     var pumpAgain = false
@@ -79,11 +81,14 @@ final class Dispatcher: Sendable {
     return report
   }
 
+  /// Who reads the set that is being filled waits less for it, and not more: these do not slow it down.
+  func fills(_ folder: ObjectKey?) { state.withLock { $0.filling = folder } }
+
   /// A fetch went well: what it tells of the line.
-  func note(_ sample: LinkEstimate.Sample, as rank: FetchRank) {
+  func note(_ sample: LinkEstimate.Sample, of fetch: ObjectFetch, as rank: FetchRank) {
     let advice = state.withLock { state in
       state.estimate.note(sample)
-      if rank == .demand {
+      if rank == .demand, fetch.isPart || !Self.has(state.filling, fetch.object.version.key) {
         state.pace.noteDemand(
           firstByte: sample.firstByte.seconds, fillInFlight: state.schedule.inFlight(.fill))
         state.schedule.fillLimit = state.pace.limit
@@ -95,6 +100,10 @@ final class Dispatcher: Sendable {
     connections.store(advice.connections, ordering: .relaxed)
     pipe.store(advice.pipe, ordering: .relaxed)
     window.store(min(maxWindow, advice.window), ordering: .relaxed)
+  }
+
+  private static func has(_ folder: ObjectKey?, _ key: ObjectKey) -> Bool {
+    folder.map { key.bytes.starts(with: $0.bytes) } ?? false
   }
 
   /// Fill that the schedule would send at once now, and what of it waits or is under way.

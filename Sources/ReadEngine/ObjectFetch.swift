@@ -157,7 +157,7 @@ final class ObjectFetch: FetchSink, @unchecked Sendable {
       dispatcher.note(
         LinkEstimate.Sample(
           firstByte: firstByteAt - sentAt, bytes: Int(position - bytes.lowerBound),
-          transfer: .now - firstByteAt), as: kind?.rank ?? rank)
+          transfer: .now - firstByteAt), of: self, as: kind?.rank ?? rank)
     }
     object.ended(self, result)
     if let kind { dispatcher.ended(kind) }

@@ -25,6 +25,10 @@ extension ReadEngine {
     services.memory.onNextUse(handler)
   }
 
+  /// The folder in which a set is being filled, nil at its end. Whoever else waits for the store must not wait
+  /// longer for the fill than a twentieth; those who read small files below this folder gain by it.
+  public func fills(_ folder: ObjectKey?) { services.dispatcher.fills(folder) }
+
   /// Fill that waits so that a turn need not wait for whoever submits it.
   private static let fillBacklog = 16
 

@@ -148,6 +148,23 @@ import Testing
     }
   }
 
+  @Test func theWindowGrowsWithWhatWasOpened() {
+    var order = EpochOrder(count: 300)
+    for hash in 0..<300 as Range<UInt64> {
+      order.learn(EpochOrder.Item(hash: hash, size: 1 << 20))
+    }
+    func taken() -> Int {
+      var count = 0
+      while order.takeNext(window: 64 << 20) != nil { count += 1 }
+      return count
+    }
+    #expect(taken() == 32)
+    for hash in 0..<8 as Range<UInt64> { _ = order.open(hash) }
+    #expect(taken() == 8)
+    for hash in 8..<16 as Range<UInt64> { _ = order.open(hash) }
+    #expect(taken() == 40 && order.ahead == 64 << 20)
+  }
+
   @Test func aSecondLookAtAFileIsNotItsNextReading() {
     for seed in 0..<50 as Range<UInt64> {
       var random = SeededGenerator(seed: seed)

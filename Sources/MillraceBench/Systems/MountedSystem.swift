@@ -55,6 +55,17 @@ struct Mounter {
   /// Who the ordinary user is: nobody, as the kernel knows it.
   static let nobody = 65_534
 
+  /// The program behind a system; nil: there is none.
+  func program(_ kind: SystemKind) throws -> String? {
+    switch kind {
+    case .plain: nil
+    case .millrace, .plainPath, .ordinary: try Checkout.millrace()
+    case .s3fs: "s3fs"
+    case .rclone: try VirtualEnvironment.shared().program("rclone")
+    case .juicefs: juice?.program
+    }
+  }
+
   func mount(
     _ kind: SystemKind, server: LinkProcess, bucket: String = "data", at place: String,
     cache: String, options: [String] = []
