@@ -43,7 +43,7 @@ import Testing
         news.append(file)
       }
     }
-    #expect(news == [15])
+    #expect(news == [11])
     let target = WalkPattern.Target(folder: ObjectKey("a/"), isTree: false)
     #expect(pattern.targets(at: start + .seconds(1)) == [target])
     #expect(pattern.targets(at: start + .seconds(20)).isEmpty)
