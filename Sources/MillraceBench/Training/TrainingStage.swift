@@ -111,7 +111,7 @@ final class TrainingStage {
         "--memory-limit", "\(Self.memoryLimit)", "--cache-size", "\(half - Self.memoryLimit)",
       ]
     // It looks at its cache's size once a minute unless told.
-    case .rclone: return ["--vfs-cache-max-size", "\(half)", "--vfs-cache-poll-interval", "1s"]
+    case .rclone: return ["--vfs-cache-max-size", "\(half)B", "--vfs-cache-poll-interval", "1s"]
     case .juicefs: return ["--cache-size", "\(half >> 20)"]
     }
   }
