@@ -71,15 +71,20 @@ extension TransferLoop {
     }
   }
 
+  private static let young = Duration.seconds(1)
+
   /// The deadline has come. An exchange without a cause yet is asked once more, because it alone can
   /// name store and key.
   func expire(_ task: ExchangeTask) {
     let outcome: AttemptOutcome
     if case .running(let transfer, _) = task.phase {
       outcome = transfer.outcomeAtDeadline
+      // One that had only begun says nothing: what ended those before it does.
+      let isYoung = Instant.now - transfer.startedAt < Self.young
       endHedge(of: task)
       release(transfer)
       task.phase = .queued
+      if isYoung, let cause = task.ledger.causeAtDeadline { return end(task, .failure(cause)) }
     } else if case .heldUp(let cause) = task.phase {
       return end(task, .failure(cause))
     } else if let cause = task.ledger.causeAtDeadline {
