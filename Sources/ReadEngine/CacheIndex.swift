@@ -242,8 +242,10 @@ package struct CacheIndex {
         // Not Int.random: its generic code takes most of the time of a choice.
         consider(Int(generator.next().multipliedFullWidth(by: UInt64(entries.count)).high))
       }
-      // Most of the files are open: look at all before giving up.
-      if best == nil, open > 0 { for slot in entries.indices { consider(slot) } }
+      // Most of the files are open, or few are from before a load: look at all before giving up.
+      if best == nil, open > 0 || terms.usedBefore != .max {
+        for slot in entries.indices { consider(slot) }
+      }
     }
     heldOpen = best == nil && open > 0
     return best?.slot

@@ -74,7 +74,10 @@ extension CachedObject {
           state.dirty = []
         }
       }
-      if let failure { isNewlyStale = note(failure, of: fetch, in: &state) }
+      // Who came to wait for what nobody had asked for asks himself, in his own time.
+      if let failure, fetch.run == nil || failure.readErrno == .staleNFSFileHandle {
+        isNewlyStale = note(failure, of: fetch, in: &state)
+      }
       mustQueue = queueForWriting(&state)
       var waiters = state.takeWaiters(overlapping: fetch.planned)
       if fetch.hasBegun {
@@ -84,7 +87,9 @@ extension CachedObject {
     }
     for block in blocks { services.pool.release(block) }
     if mustQueue { services.writer?.enqueue(self) }
-    if let failure, failure.kind != .cancelled || !waiters.isEmpty { report(failure) }
+    if let failure, fetch.run == nil, failure.kind != .cancelled || !waiters.isEmpty {
+      report(failure)
+    }
     if isNewlyStale { services.changed(version) }
     for waiter in waiters { advance(waiter, mayBlock: false) }
     services.retireIfIdle(self)

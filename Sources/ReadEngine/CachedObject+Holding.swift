@@ -15,6 +15,14 @@ extension CachedObject {
     }
   }
 
+  /// Every piece is on disk by its record.
+  var isWholeInRecords: Bool {
+    state.withLock { state in
+      loadSegments(0..<state.pieceCount, in: &state)
+      return state.presence.presentCount == state.pieceCount
+    }
+  }
+
   // MARK: From the memory tier
 
   /// How a piece that memory alone holds stands.
@@ -66,12 +74,12 @@ extension CachedObject {
   }
 
   /// Compares every piece on disk with its record. Returns the bytes of those that were dropped.
-  func verifyAll() -> UInt64 {
+  func verifyAll(isStopped: () -> Bool) -> UInt64 {
     let pieces: [Int] = state.withLock { state in
       loadSegments(0..<state.pieceCount, in: &state)
       return (0..<state.pieceCount).filter { state.presence.isPresent($0) }
     }
-    verify(pieces)
+    verify(pieces, isStopped: isStopped)
     let left = state.withLock { state in pieces.filter { state.presence.isPresent($0) } }
     let lost = Set(pieces).subtracting(left)
     return lost.reduce(0) { $0 + UInt64(Geometry.length(ofPiece: $1, size: version.size)) }

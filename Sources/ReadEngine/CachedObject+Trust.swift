@@ -6,11 +6,11 @@ import Posix
 import Synchronization
 
 extension CachedObject {
-  /// Reads pieces whole and compares them with their records.
-  func verify(_ pieces: [Int]) {
+  /// Reads pieces whole and compares them with their records; what is wrong is dropped at once.
+  func verify(_ pieces: [Int], isStopped: () -> Bool = { false }) {
     guard let file = state.withLock({ $0.file }) else { return }
-    var wrong: [Int] = []
-    for piece in pieces {
+    var wrong = 0
+    for piece in pieces where !isStopped() {
       let isRight = services.scratch.withBuffer(of: Geometry.pieceSize) { buffer in
         matchesRecord(piece, of: file, buffer)
       }
@@ -20,14 +20,18 @@ extension CachedObject {
           noteWhole(in: &state)
         }
       } else {
-        wrong.append(piece)
+        wrong += 1
+        dropFromDisk([piece], refusing: false)
+        // A small file is right or wrong as a whole.
+        if pieceCount * Geometry.pieceSize <= Geometry.smallObjectLimit { break }
       }
     }
-    if wrong.isEmpty { return }
-    services.metrics.cache.corruptPieces.add(wrong.count)
-    services.log.warning("\(wrong.count) damaged pieces of \(version.key) on disk; fetching again")
-    dropFromDisk(wrong, refusing: false)
+    if wrong == 0 { return }
+    services.metrics.cache.corruptPieces.add(wrong)
+    services.log.warning("\(wrong) damaged pieces of \(version.key) on disk; fetching again")
   }
+
+  private var pieceCount: Int { Geometry.pieceCount(ofSize: version.size) }
 
   private func matchesRecord(
     _ piece: Int, of file: CacheFile, _ buffer: UnsafeMutableRawBufferPointer
@@ -41,8 +45,9 @@ extension CachedObject {
 
   /// `refusing`: the disk keeps failing, do without it while this version is open.
   func dropFromDisk(_ pieces: [Int], refusing: Bool) {
-    wholeDescriptor.store(-1, ordering: .releasing)
     let file: CacheFile? = state.withLock { state in
+      // Under the lock, or one who verifies another piece could store it again.
+      wholeDescriptor.store(-1, ordering: .releasing)
       let file = state.file
       if refusing || state.isSmall {
         // A small file is right or wrong as a whole.

@@ -4,7 +4,7 @@ import DequeModule
 ///
 /// Demand (a reader waits) goes before read-ahead, read-ahead before what is planned, and that before
 /// fill, always.
-struct FetchSchedule<Fetch: AnyObject> {
+struct FetchSchedule<Fetch: Schedulable> {
   let maxInFlight: Int
   /// Connections that a sequence may have: read-ahead keeps to one less, which is left to the demand
   /// that comes next. Where demand alone takes more, read-ahead goes on with half of them.
@@ -16,9 +16,6 @@ struct FetchSchedule<Fetch: AnyObject> {
 
   private var flying = [Int](repeating: 0, count: FetchRank.allCases.count)
   private var queues = [Deque<Fetch>](repeating: [], count: FetchRank.allCases.count)
-  /// Promoted before they were added: two threads that planned hand over in any order. Identities alone,
-  /// and the last few: one that is never added must not be kept.
-  private var promotedEarly: Deque<ObjectIdentifier> = []
   /// Ranges of sequences under way, by demand or ahead of it: they need the line.
   private var streamsInFlight = 0
 
@@ -38,33 +35,26 @@ struct FetchSchedule<Fetch: AnyObject> {
   private var backgroundLimit: Int { maxInFlight - maxInFlight / 8 }
 
   /// False: too much read-ahead waits already. Who plans and who fills bounds what they add themselves.
-  mutating func add(_ fetch: Fetch, _ rank: FetchRank) -> Bool {
-    if rank == .demand {
-      queues[rank.rawValue].append(fetch)
-      return true
-    }
-    if let index = promotedEarly.firstIndex(of: ObjectIdentifier(fetch)) {
-      promotedEarly.remove(at: index)
-      return add(fetch, .demand)
-    }
+  mutating func add(_ fetch: Fetch, _ planned: FetchRank) -> Bool {
+    // A reader may have come before it was added: two threads that planned hand over in any order.
+    let rank = fetch.isPromoted ? .demand : planned
     if rank == .ahead, waiting(.ahead) >= maxAheadWaiting { return false }
     queues[rank.rawValue].append(fetch)
     return true
   }
 
-  /// A reader has come to wait for a fetch that was less urgent until now.
+  /// A reader has come to wait for a fetch that was less urgent until now, wherever that is: not added yet, in a
+  /// queue, or out for its turn and perhaps put back.
   mutating func promote(_ fetch: Fetch) {
+    guard !fetch.isPromoted else { return }
+    fetch.isPromoted = true
     for rank in FetchRank.allCases.dropFirst() {
       guard let index = queues[rank.rawValue].firstIndex(where: { $0 === fetch }) else { continue }
       queues[rank.rawValue].remove(at: index)
       queues[FetchRank.demand.rawValue].append(fetch)
       return
     }
-    if promotedEarly.count == Self.mostEarly { promotedEarly.removeFirst() }
-    promotedEarly.append(ObjectIdentifier(fetch))
   }
-
-  private static var mostEarly: Int { 64 }
 
   struct Turn {
     var fetch: Fetch
@@ -105,7 +95,8 @@ struct FetchSchedule<Fetch: AnyObject> {
   /// Puts a turn back at the head of its queue: there was no memory for it.
   mutating func putBack(_ turn: Turn) {
     ended(turn.kind)
-    queues[turn.rank.rawValue].prepend(turn.fetch)
+    let rank = turn.fetch.isPromoted ? .demand : turn.rank
+    queues[rank.rawValue].prepend(turn.fetch)
   }
 
   mutating func ended(_ turn: FetchKind) {
@@ -118,6 +109,12 @@ struct FetchSchedule<Fetch: AnyObject> {
     defer { queues = queues.map { _ in [] } }
     return queues.flatMap { Array($0) }
   }
+}
+
+/// What the schedule keeps on a fetch, under the lock that guards the schedule.
+protocol Schedulable: AnyObject {
+  /// A reader has come to wait for it.
+  var isPromoted: Bool { get set }
 }
 
 /// What a fetch counts as while it is under way.

@@ -6,8 +6,10 @@ import SystemPackage
 
 /// Everything mutable is guarded by the lock of the object, but for `position`, which only the
 /// store's thread touches.
-final class ObjectFetch: FetchSink, @unchecked Sendable {
+final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
   let object: CachedObject
+  /// Guarded by the dispatcher's lock.
+  var isPromoted = false
   let rank: FetchRank
   /// What wants it, if it is not a reader.
   let run: PrefetchRun?

@@ -45,44 +45,42 @@ final class PrefetchRun: Sendable {
   }
 
   private func plan() {
-    let isMine = state.withLock { state in
-      if state.isPlanning || state.done == nil { return false }
-      if state.failure != nil { return state.underWay == 0 }
-      guard state.underWay < Self.width else { return false }
+    let turn: (start: Int, room: Int)? = state.withLock { state in
+      guard state.done != nil, !state.isPlanning, state.failure == nil,
+        state.underWay < Self.width
+      else { return nil }
       state.isPlanning = true
-      return true
+      return (state.next, Self.width - state.underWay)
     }
-    guard isMine else { return }
-    let pieceCount = Geometry.pieceCount(ofSize: object.version.size)
-    var plan = ObjectState.Plan()
-    let (start, room, failed) = state.withLock {
-      ($0.next, Self.width - $0.underWay, $0.failure != nil)
-    }
-    if !failed {
-      let (next, isStale) = object.state.withLock { object -> (Int, Bool) in
-        if object.isStale { return (start, true) }
-        self.object.loadSegments(0..<object.pieceCount, in: &object)
-        let next = object.planPrefetch(
-          from: start, limit: room, chunk: Self.range / Geometry.pieceSize, for: self,
-          of: self.object, &plan)
-        return (next, false)
-      }
-      state.withLock { state in
-        state.next = next
-        state.underWay += plan.fetches.count
-        state.bytes += plan.fetches.reduce(0) { $0 + UInt64($1.planned.count) }
-        if isStale {
-          state.failure = StoreError(
-            .changed, store: "", key: object.version.key, detail: "it was changed in the store")
-        }
-        state.isPlanning = false
-      }
-      object.services.dispatcher.submit(plan.fetches)
-    }
-    finishIfOver(pieceCount)
+    if let turn { plan(from: turn.start, limit: turn.room) }
+    finishIfOver()
   }
 
-  private func finishIfOver(_ pieceCount: Int) {
+  private func plan(from start: Int, limit: Int) {
+    var plan = ObjectState.Plan()
+    let next: Int? = object.state.withLock { object in
+      if object.isStale { return nil }
+      self.object.loadSegments(0..<object.pieceCount, in: &object)
+      return object.planPrefetch(
+        from: start, limit: limit, chunk: Self.range / Geometry.pieceSize, for: self,
+        of: self.object, &plan)
+    }
+    state.withLock { state in
+      state.underWay += plan.fetches.count
+      state.bytes += plan.fetches.reduce(0) { $0 + UInt64($1.planned.count) }
+      if let next {
+        state.next = next
+      } else {
+        state.failure = StoreError(
+          .changed, store: "", key: object.version.key, detail: "it was changed in the store")
+      }
+      state.isPlanning = false
+    }
+    object.services.dispatcher.submit(plan.fetches)
+  }
+
+  private func finishIfOver() {
+    let pieceCount = Geometry.pieceCount(ofSize: object.version.size)
     let (done, outcome) = state.withLock {
       state -> ((@Sendable (PrefetchOutcome) -> Void)?, PrefetchOutcome) in
       let isOver = state.failure != nil || state.next >= pieceCount

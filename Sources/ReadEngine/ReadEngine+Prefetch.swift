@@ -47,7 +47,7 @@ extension ReadEngine {
 
   public var hasDisk: Bool { services.disk != nil }
 
-  /// How much of a version is where; cheap, nothing is opened.
+  /// How much of a version is where, by the blocks that it has; cheap, nothing is opened.
   public func holding(of version: ObjectVersion) -> Holding {
     let id = FileID(store: services.storeIdentity, version: version)
     var holding = Holding()
@@ -92,11 +92,23 @@ extension ReadEngine {
   }
 
   /// Reads what is on disk of a version and drops what is not as it was written. Waits for the disk.
-  /// Returns the bytes that were dropped.
-  public func verify(_ version: ObjectVersion) -> UInt64 {
+  /// Returns the bytes that were dropped. `isStopped` is asked for each piece.
+  public func verify(_ version: ObjectVersion, isStopped: () -> Bool) -> UInt64 {
     let object = services.open(version)
     defer { services.close(object) }
-    return object.verifyAll()
+    return object.verifyAll(isStopped: isStopped)
+  }
+
+  /// Whether all of a version is on disk, or in memory where there is no disk, piece by piece: that blocks were given
+  /// to a file says nothing of it (some are given before their bytes come; a file system that compresses gives fewer).
+  public func isWhole(_ version: ObjectVersion) -> Bool {
+    let holding = holding(of: version)
+    if !hasDisk { return holding.memory >= version.size }
+    // A small file is renamed into place once it is whole.
+    if holding.disk == 0 || version.size <= Geometry.smallObjectLimit { return holding.disk > 0 }
+    let object = services.open(version)
+    defer { services.close(object) }
+    return object.isWholeInRecords
   }
 }
 

@@ -104,9 +104,31 @@ struct PureDecisionsTests {
     }
   }
 
+  @Test func aReaderWhoComesWhileAFetchIsPutBackIsNotForgotten() {
+    final class Item: Schedulable { var isPromoted = false }
+    for rank in [FetchRank.ahead, .planned, .fill] {
+      var schedule = FetchSchedule<Item>(maxInFlight: 8, connections: 4)
+      let item = Item()
+      let wasAdded = schedule.add(item, rank)
+      let turn = schedule.next()!
+      #expect(wasAdded && turn.rank == rank)
+      schedule.promote(item)
+      schedule.putBack(turn)
+      let second = schedule.next()
+      #expect(second?.rank == .demand)
+      // Nor one who comes before it was added.
+      let other = Item()
+      schedule.promote(other)
+      _ = schedule.add(other, rank)
+      let third = schedule.next()
+      #expect(third?.rank == .demand)
+    }
+  }
+
   @Test func theMoreUrgentGoesFirstAndBoundsHold() {
-    final class Item {
+    final class Item: Schedulable {
       let rank: FetchRank
+      var isPromoted = false
       init(_ rank: FetchRank) { self.rank = rank }
     }
     for seed in 0..<2000 as Range<UInt64> {

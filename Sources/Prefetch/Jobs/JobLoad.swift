@@ -73,7 +73,7 @@ final class JobLoad {
 
   private func isHeld(_ file: ObjectVersion) -> Bool {
     let held = engine.holding(of: file)
-    return !held.isMoving && (held.disk >= file.size || !engine.hasDisk && held.memory >= file.size)
+    return !held.isMoving && engine.isWhole(file)
   }
 
   private func fetch(_ file: ObjectVersion, isSecond: Bool) {
@@ -164,7 +164,8 @@ final class JobLoad {
         file, "it was read, and is not in the cache: others need the room, or the disk has trouble")
     }
     guard job.request.verifies, engine.hasDisk else { return job.done(file) }
-    let dropped = engine.verify(file)
+    let dropped = engine.verify(file, isStopped: { job.isCancelled })
+    if job.isCancelled { return }
     if dropped == 0 { return job.done(file) }
     job.state.withLock { $0.report.bytesDropped += dropped }
     if arrival.isSecond { return job.fail(file, "what is written to the cache does not read back") }
