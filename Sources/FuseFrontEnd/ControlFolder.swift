@@ -37,7 +37,8 @@ final class ControlFolder: Sendable {
   static let firstNode: NodeID = 1 << 62
   private static let fileName = "order"
   /// Files that may have a node at once.
-  private static let nodeLimit = 1024
+  private static let nodeLimit = 16_384
+  private static let nameLimit = fileName.utf8.count + 1 + 100
 
   /// One open of a file, from OPEN to RELEASE.
   final class Handle: Sendable {
@@ -47,8 +48,9 @@ final class ControlFolder: Sendable {
   }
 
   private struct State {
-    /// By their place: the name of a file.
+    /// By their place: the name of a file; and the place of each. A node's number is never given again.
     var names: [String] = []
+    var places: [String: Int] = [:]
     var handles: [UInt64: Handle] = [:]
     var lastHandle: UInt64 = 0
   }
@@ -65,13 +67,14 @@ final class ControlFolder: Sendable {
   /// The node of a file; nil: no file may be called so, or there are too many.
   func node(of name: UnsafeRawBufferPointer) -> NodeID? {
     guard let name = String(validating: name, as: UTF8.self),
-      name == Self.fileName || name.hasPrefix(Self.fileName + ".") && name.utf8.count <= 128
+      name == Self.fileName
+        || name.hasPrefix(Self.fileName + ".") && name.utf8.count > Self.fileName.utf8.count + 1
+          && name.utf8.count <= Self.nameLimit
     else { return nil }
     return state.withLock { state in
-      if let index = state.names.firstIndex(of: name) {
-        return Self.firstNode + 1 + NodeID(index)
-      }
+      if let index = state.places[name] { return Self.firstNode + 1 + NodeID(index) }
       guard state.names.count < Self.nodeLimit else { return nil }
+      state.places[name] = state.names.count
       state.names.append(name)
       return Self.firstNode + NodeID(state.names.count)
     }

@@ -1,7 +1,7 @@
 import Glibc
 
-/// A named POSIX thread. Threads live as long as the mount; each ends when its owner tells it to,
-/// and the owner joins it.
+/// A named POSIX thread. Most live as long as the mount; each ends when its owner tells it to, and the owner joins
+/// it. One that nobody joins by the end of this object is detached: its stack is given back when it ends.
 public final class Thread: @unchecked Sendable {
   private let handle: pthread_t
   private let joined = Lock(false)
@@ -33,6 +33,8 @@ public final class Thread: @unchecked Sendable {
     }
     if first { pthread_detach(handle) }
   }
+
+  deinit { detach() }
 
   fileprivate final class Box: Sendable {
     let name: String

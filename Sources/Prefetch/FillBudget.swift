@@ -13,4 +13,8 @@ struct FillBudget {
     guard let multiple else { return true }
     return Double(filled) + Double(size) <= multiple * Double(asked)
   }
+
+  /// What counts as asked of one data set. `opened`: sizes of the files opened there: of some perhaps only the
+  /// head was read. `read`: bytes that the mount's readers were given meanwhile, of whatever files.
+  static func asked(opened: UInt64, read: UInt64) -> UInt64 { min(opened, read) }
 }

@@ -18,6 +18,15 @@ final class Filler: Sendable {
     var underWay = 0
     /// Bytes of them: what is not on disk yet, and will be.
     var bytesUnderWay: UInt64 = 0
+    /// Filled or under way, of each target, bytes.
+    var filled: [WalkPattern.Target: UInt64] = [:]
+  }
+
+  /// When a target was gone through, and for how long it then rests.
+  private struct Pass {
+    var at: Instant
+    var rest: Duration
+    var isOver: Bool { Instant.now - at > rest }
   }
 
   private let fileSystem: FileSystem
@@ -64,7 +73,8 @@ final class Filler: Sendable {
     guard policy == .auto else { return }
     let isNews = pattern.withLock {
       $0.opened(
-        file.name, in: file.folder, hash: file.hash, size: file.version.size, at: .now)
+        file.name, in: file.folder, hash: file.hash, size: file.version.size,
+        readSoFar: metrics.askedBytes, at: .now)
     }
     if isNews { state.signal { $0.isCalled = true } }
   }
@@ -75,12 +85,10 @@ final class Filler: Sendable {
     if policy == .always { return fillAll() }
     // What was gone through, and when: it is gone through again when its files come back, which an
     // eviction or new files make worth while.
-    var doneAt: [WalkPattern.Target: Instant] = [:]
+    var passes: [WalkPattern.Target: Pass] = [:]
     while !isStopping {
       let targets = pattern.withLock { $0.targets(at: .now) }
-      let next = targets.first { target in
-        doneAt[target].map { Instant.now - $0 > Self.again } ?? true
-      }
+      let next = targets.first { passes[$0]?.isOver ?? true }
       guard let next else {
         let _: Void? = state.wait(until: .now + (targets.isEmpty ? .seconds(1) : Self.rest)) {
           guard $0.isCalled || $0.isStopping else { return nil }
@@ -92,28 +100,52 @@ final class Filler: Sendable {
       metrics.prefetch.fillTargets.add()
       log.info("filling", metadata: ["folder": "\(next.folder)", "tree": "\(next.isTree)"])
       engine.fills(next.folder)
+      let before = state.withLock { $0.filled[next] ?? 0 }
       let isDone = fill(next, while: { [self] in isAlive(next) })
       engine.fills(nil)
       if isDone {
-        doneAt[next] = .now
+        // Where there was nothing to do, it is looked at ever more seldom: its folders are listed for it.
+        let isIdle = state.withLock { $0.filled[next] ?? 0 } == before
+        let rest =
+          isIdle ? min((passes[next]?.rest ?? Self.again) * 2, Self.longestRest) : Self.again
+        passes[next] = Pass(at: .now, rest: rest)
       } else if isAlive(next) {
         // The cache is full: room comes as slowly as it is asked for.
         let _: Void? = state.wait(until: .now + .seconds(1)) { $0.isStopping ? () : nil }
       }
-      if doneAt.count > 256 { doneAt = doneAt.filter { Instant.now - $0.value < Self.again } }
+      forget(&passes)
     }
   }
+
+  private func forget(_ passes: inout [WalkPattern.Target: Pass]) {
+    if passes.count > Self.remembered { passes = passes.filter { !$0.value.isOver } }
+    let filled = state.withLock { $0.filled.count }
+    if filled > Self.remembered {
+      let known = pattern.withLock { $0.targets(at: .now) }
+      state.withLock { state in state.filled = state.filled.filter { known.contains($0.key) } }
+    }
+  }
+
+  private static let remembered = 256
 
   private func fillAll() {
     let walk = TreeWalk(
       fileSystem, folder: fileSystem.rootFolder, .tree, isStopped: { [self] in isStopping })
     while let files = walk.next() {
-      for file in files { guard fill(file, while: { [self] in !isStopping }) else { return } }
+      for file in files {
+        // The cache is full: it waits for what is let go of by hand.
+        while !fill(file, of: nil, while: { [self] in !isStopping }) {
+          if isStopping { return }
+          let _: Void? = state.wait(until: .now + .seconds(1)) { $0.isStopping ? () : nil }
+        }
+      }
     }
   }
 
-  /// A target that was gone through is looked at again after this.
+  /// A target that was gone through is looked at again after this, and after twice as long each time that there was
+  /// nothing to do.
   private static let again = Duration.seconds(60)
+  private static let longestRest = Duration.seconds(3600)
 
   private func isAlive(_ target: WalkPattern.Target) -> Bool {
     !isStopping && pattern.withLock { $0.isAlive(target, at: .now) }
@@ -132,7 +164,7 @@ final class Filler: Sendable {
         first: target.isTree ? activity?.latest : nil, isStopped: { !isWanted() })
       while let files = walk.next() {
         for file in files where pattern.withLock({ $0.isLike(file.size, target) }) {
-          guard fill(file, while: isWanted) else { return false }
+          guard fill(file, of: target, while: isWanted) else { return false }
         }
       }
       if !isWanted() { return false }
@@ -154,26 +186,36 @@ final class Filler: Sendable {
   private static let spread = 1024
 
   /// False: it is no longer wanted, or there is no room for more.
-  private func fill(_ file: ObjectVersion, while isWanted: () -> Bool) -> Bool {
-    let held = engine.holding(of: file)
-    if file.size == 0 || held.disk >= file.size || held.memory >= file.size { return true }
+  private func fill(
+    _ file: ObjectVersion, of target: WalkPattern.Target?, while isWanted: () -> Bool
+  ) -> Bool {
+    if file.size == 0 || engine.isWhole(file) { return true }
     while true {
       let (underWay, bytes) = state.withLock { ($0.underWay, $0.bytesUnderWay) }
-      let filled = metrics.prefetch.filledBytes.count + bytes
-      if engine.room < file.size + bytes { return restOrEnd(isWanted) && underWay > 0 }
-      if engine.fillAppetite > 0, !rests(),
-        budget.allows(file.size, filled: filled, asked: metrics.askedBytes)
-      {
-        break
-      }
+      let hasRoom = engine.room >= file.size + bytes
+      if !hasRoom, underWay == 0 { return false }
+      if hasRoom, engine.fillAppetite > 0, !rests(), isPaidFor(file.size, target, bytes) { break }
       guard restOrEnd(isWanted) else { return false }
     }
     state.withLock { state in
       state.underWay += 1
       state.bytesUnderWay += file.size
+      if let target { state.filled[target, default: 0] += file.size }
     }
     engine.prefetch(file, .fill) { [self] outcome in ended(file, outcome) }
     return true
+  }
+
+  /// Within the multiple of what was asked, of this target and of the whole mount.
+  private func isPaidFor(
+    _ size: UInt64, _ target: WalkPattern.Target?, _ bytesUnderWay: UInt64
+  ) -> Bool {
+    let read = metrics.askedBytes
+    let filled = metrics.prefetch.filledBytes.count + bytesUnderWay
+    guard budget.allows(size, filled: filled, asked: read) else { return false }
+    guard let target else { return true }
+    let asked = pattern.withLock { $0.activity(of: target)?.asked(readSoFar: read) ?? 0 }
+    return budget.allows(size, filled: state.withLock { $0.filled[target] ?? 0 }, asked: asked)
   }
 
   private func ended(_ file: ObjectVersion, _ outcome: PrefetchOutcome) {

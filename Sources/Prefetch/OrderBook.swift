@@ -49,7 +49,8 @@ final class OrderBook: Sendable {
     state.withLock { state in
       var isNews = false
       var late = 0
-      for name in state.orders.keys {
+      // Not over the keys themselves: they would hold the tables, which would be copied at each open.
+      for name in Array(state.orders.keys) {
         let before = state.orders[name]!.order.late
         guard state.orders[name]!.order.open(hash) else { continue }
         state.orders[name]!.lastProgress = .now

@@ -120,8 +120,7 @@ final class OrderRunner: Sendable {
       }
       guard let next else { return }
       guard let version = versions(of: [next.path])[0], version.size > 0 else { continue }
-      let held = engine.holding(of: version)
-      if held.disk >= version.size || held.memory >= version.size { continue }
+      if engine.isWhole(version) { continue }
       state.withLock { $0.underWay += 1 }
       engine.prefetch(version, .planned) { [self] outcome in
         if case .fetched(let bytes) = outcome, bytes > 0 {

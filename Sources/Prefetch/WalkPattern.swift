@@ -38,8 +38,11 @@ struct WalkPattern {
     var folders: Set<ObjectKey> = []
     var lastOpen: Instant
     var opens = 0
-    /// Size of the largest that was opened, bytes.
+    /// Size of the largest that was opened, and of all that were, bytes.
     var largest: UInt64 = 0
+    var openedBytes: UInt64 = 0
+    /// Bytes that the mount's readers had been given before the first open.
+    var readBefore: UInt64 = 0
     /// The first and last of the names, in the order of a listing; of a folder alone.
     var names: (least: [UInt8], greatest: [UInt8])?
     /// The folder of the last open.
@@ -78,15 +81,16 @@ struct WalkPattern {
 
   /// Takes note of an open. True: a target is there that was not, or that rested.
   mutating func opened(
-    _ name: [UInt8], in folder: ObjectKey, hash: UInt64, size: UInt64, at now: Instant
+    _ name: [UInt8], in folder: ObjectKey, hash: UInt64, size: UInt64, readSoFar: UInt64 = 0,
+    at now: Instant
   ) -> Bool {
     let folderTarget = Target(folder: folder, isTree: false)
     var isNews = note(folderTarget, folder, name, hash, now)
-    activities[folderTarget]?.note(size: size)
+    activities[folderTarget]?.note(size: size, readSoFar)
     if let parent = parent(of: folder) {
       let tree = Target(folder: parent, isTree: true)
       if note(tree, folder, nil, hash, now) { isNews = true }
-      activities[tree]?.note(size: size)
+      activities[tree]?.note(size: size, readSoFar)
     }
     if activities.count > limits.remembered { forgetOldest() }
     return isNews
@@ -138,7 +142,16 @@ extension UInt64 {
 }
 
 extension WalkPattern.Activity {
-  fileprivate mutating func note(size: UInt64) { largest = max(largest, size) }
+  fileprivate mutating func note(size: UInt64, _ readSoFar: UInt64) {
+    if opens == 1 { readBefore = readSoFar }
+    largest = max(largest, size)
+    openedBytes = openedBytes.addingReportingOverflow(size).partialValue
+  }
+
+  /// What counts as asked of it, once readers of the mount were given `readSoFar` bytes in all.
+  func asked(readSoFar: UInt64) -> UInt64 {
+    FillBudget.asked(opened: openedBytes, read: readSoFar - min(readSoFar, readBefore))
+  }
 
   fileprivate mutating func extend(_ name: [UInt8]) {
     guard let known = names else {

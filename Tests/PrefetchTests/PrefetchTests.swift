@@ -91,6 +91,21 @@ import Testing
     #expect(FillBudget(multiple: nil).allows(1 << 40, filled: 0, asked: 0))
   }
 
+  /// Epochs over one set pay for nothing in another, and who opens large files and reads their heads has asked for
+  /// heads.
+  @Test func whatWasAskedIsOfTheSetAndWasRead() {
+    var pattern = WalkPattern(root: ObjectKey(""))
+    let target = WalkPattern.Target(folder: ObjectKey("b/"), isTree: false)
+    for index in 0..<12 {
+      _ = pattern.opened(
+        name(index), in: target.folder, hash: UInt64(index), size: 1 << 30,
+        readSoFar: 1 << 40 + UInt64(index) * 4096, at: .now)
+    }
+    let asked = pattern.activity(of: target)!.asked(readSoFar: 1 << 40 + 12 * 4096)
+    #expect(asked == 12 * 4096)
+    #expect(pattern.activity(of: target)!.asked(readSoFar: 1 << 50) == 12 << 30)
+  }
+
   // MARK: Orders
 
   @Test func linesArePathsBelowTheMountHoweverTheyAreWritten() throws {

@@ -15,7 +15,9 @@ final class Job: Sendable {
     var load = LoadProgress()
   }
 
+  /// Without its paths, which are kept only while they are needed.
   let request: JobRequest
+  private let paths: Lock<[[UInt8]]>
   let fileSystem: FileSystem
   let engine: ReadEngine
   let metrics: Metrics
@@ -27,6 +29,9 @@ final class Job: Sendable {
     _ id: String, _ request: JobRequest, _ fileSystem: FileSystem, _ engine: ReadEngine,
     _ metrics: Metrics
   ) {
+    paths = Lock(request.paths)
+    var request = request
+    request.paths = []
     self.request = request
     self.fileSystem = fileSystem
     self.engine = engine
@@ -63,11 +68,13 @@ final class Job: Sendable {
 
   private func run() {
     let load = JobLoad(self)
+    let paths = paths.withLock { $0 }
+    defer { self.paths.withLock { $0 = [] } }
     if request.action == .evict { engine.letGo() }
     if let reason = impossibility {
-      for path in request.paths { fail(path, reason) }
+      for path in paths { fail(path, reason) }
     } else {
-      let files = JobFiles(fileSystem, request.paths, isStopped: { [self] in isCancelled })
+      let files = JobFiles(fileSystem, paths, isStopped: { [self] in isCancelled })
       while let slice = files.next() {
         for file in slice where !isCancelled { act(on: file, load) }
         for failure in files.takeFailures() { fail(failure.path, Self.reason(failure.error)) }
@@ -96,7 +103,8 @@ final class Job: Sendable {
   }
 
   private func count() {
-    let files = JobFiles(fileSystem, request.paths, isStopped: { [self] in isOver || isCancelled })
+    let paths = paths.withLock { $0 }
+    let files = JobFiles(fileSystem, paths, isStopped: { [self] in isOver || isCancelled })
     var count = 0
     var bytes: UInt64 = 0
     while let slice = files.next() {
