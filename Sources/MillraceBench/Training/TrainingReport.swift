@@ -29,7 +29,7 @@ enum TrainingReport {
       else { continue }
       lines += [
         "\(kind.rawValue): a reader of scattered 128 KiB, one after the other, waits \(rounded(alone * 1000)) ms "
-          + "alone and \(hundredths(ratio)) x that while 20,000 files are filled.", "",
+          + "alone and \(hundredths(ratio)) x that while the files are filled.", "",
       ]
     }
     return (lines + [foot(results)]).joined(separator: "\n")

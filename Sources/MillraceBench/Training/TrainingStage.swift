@@ -7,6 +7,7 @@ final class TrainingStage {
   let shape: TrainingShape
   let kinds: [SystemKind]
   let bytes: Int
+  private let files: Int
   private let scratch: TemporaryFolder
   private let memory: TemporaryFolder
   private let server: LinkProcess
@@ -22,13 +23,14 @@ final class TrainingStage {
   init(_ shape: TrainingShape, kinds: [SystemKind], cage: PageCacheCage?, isQuick: Bool) throws {
     self.shape = shape
     self.cage = cage
+    files = shape.files(isQuick: isQuick)
     scratch = try TemporaryFolder("training")
     memory = try TemporaryFolder("training", in: access("/dev/shm", W_OK) == 0 ? "/dev/shm" : nil)
     let tree = try scratch.folder("tree")
     try CommandResult.check(
       [
         VirtualEnvironment.shared().python, Checkout.tools + "/training.py", "make", shape.loop,
-        tree, "\(shape.files(isQuick: isQuick))",
+        tree, "\(files)",
       ], within: .seconds(300))
     let buckets = try memory.folder("buckets")
     try memory.folder("buckets/juicefs")
@@ -132,19 +134,33 @@ final class TrainingStage {
       let options = ["--fill", fill, "--fill-multiple", "1000"]
       waits.append(
         try withMount(kind, cache, options) { mount in
-          let folder = mount.path + "/class-000"
-          let names = try namesIn(folder).map { folder + "/" + String(decoding: $0, as: UTF8.self) }
-          for name in names.sorted().prefix(Self.first) { _ = try readFile(name) }
+          for index in 0..<Self.first {
+            let (folder, file) = (String(index % 20), String(index))
+            let padded = String(repeating: "0", count: 3 - folder.count) + folder
+            let name = String(repeating: "0", count: 6 - file.count) + file
+            _ = try readFile("\(mount.path)/class-\(padded)/\(name).file")
+          }
           let said = try CommandResult.check(
             [
               Checkout.beside("MillraceBench"), "read", "--mode", "pread", "--size", "131072",
               "--count", "\(Self.reads)", mount.path + "/" + Self.object,
             ], within: .seconds(120)
           ).output
+          if fill != "off" { try check(mount, isStillFilling: kind) }
           return (Double(said.split(separator: " ")[0]) ?? 0) / Double(Self.reads)
         })
     }
     results.addFillCost(kind, alone: waits[0], during: waits[1])
+  }
+
+  /// A fill that ended before the reader did would have cost him nothing.
+  private func check(_ mount: MountedSystem, isStillFilling kind: SystemKind) throws {
+    let said = try CommandResult.check([Checkout.millrace(), "stats", mount.path, "--json"]).output
+    let filled = try MountStats(json: said).number("filledFiles")
+    say("  filled meanwhile: \(filled) of \(files) files")
+    guard filled > 0, filled < files - Self.first else {
+      throw SupportError("the fill ended too early to tell what it costs")
+    }
   }
 
   /// Kept to the end of the stage: ext4 searches long for an inode while many were freed a minute ago, and the

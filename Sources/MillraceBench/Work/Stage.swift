@@ -96,7 +96,9 @@ final class Stage {
       let output = (try? CommandResult.run(command))?.output ?? ""
       return String(output.split(separator: "\n").first ?? "")
     }
-    var versions = [("kernel", line(["uname", "-r"]))]
+    // The builds of a distribution say nothing to others.
+    let kernel = line(["uname", "-r"]).split(separator: ".").prefix(2).joined(separator: ".")
+    var versions = [("kernel", kernel)]
     versions.append(("millrace", line([(try? Checkout.millrace()) ?? "millrace", "--version"])))
     if kinds.contains(.s3fs) { versions.append(("s3fs", line(["s3fs", "--version"]))) }
     let venv = try? VirtualEnvironment.shared()
