@@ -25,9 +25,11 @@ extension MountTests {
     /// What the daemon's descriptors are; an unlinked file's name ends in " (deleted)".
     private func openFiles(of mount: MountedMillrace) throws -> [String] {
       let folder = "/proc/\(try mount.stats().number("pid"))/fd"
-      return try FileManager.default.contentsOfDirectory(atPath: folder).compactMap {
+      let names = try FileManager.default.contentsOfDirectory(atPath: folder).compactMap {
         try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")
       }
+      try #require(names.contains("/dev/fuse"), "not the daemon's: \(names)")
+      return names
     }
 
     /// Opens the file until the kernel serves it: its last piece may still be on its way to disk.

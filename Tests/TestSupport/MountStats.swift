@@ -1,13 +1,17 @@
+import Foundation
+
 /// The numbers of `millrace stats --json`, by name, wherever in the document they stand.
 public struct MountStats: Sendable {
   public let json: String
 
   public init(json: String) { self.json = json }
 
-  /// The first number under this name (`bytesFromDisk`), whatever room stands before it
-  /// (`reads.bytesFromDisk`); `nil` where there is none.
+  /// The number under this name (`bytesFromDisk`), whatever room stands before it
+  /// (`reads.bytesFromDisk`); `nil` where there is none. The document's own (`pid`) goes before one of
+  /// a part of it (a caller's `pid`), then the first counts.
   public subscript(name: String) -> Int? {
-    number(after: ".\(name)\"") ?? number(after: "\"\(name)\"")
+    let document = try? JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: Any]
+    return document?[name] as? Int ?? number(after: ".\(name)\"") ?? number(after: "\"\(name)\"")
   }
 
   private func number(after label: String) -> Int? {
