@@ -10,22 +10,23 @@ package struct FileID: Hashable, Sendable {
   /// SHA-256 over store, key, etag and size, each with its length; the time takes the place of a
   /// missing etag. 128 bits of it: no two versions meet by chance.
   init(store: String, version: ObjectVersion) {
-    var hash = SHA256()
-    func add(_ bytes: some Collection<UInt8>) {
-      var length = UInt64(bytes.count).littleEndian
-      withUnsafeBytes(of: &length) { hash.update(bufferPointer: $0) }
-      let contiguous = Array(bytes)
-      contiguous.withUnsafeBytes { hash.update(bufferPointer: $0) }
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(store.utf8.count + version.key.bytes.count + version.etag.utf8.count + 96)
+    func add(_ part: some Collection<UInt8>) {
+      withUnsafeBytes(of: UInt64(part.count).littleEndian) { bytes.append(contentsOf: $0) }
+      bytes.append(contentsOf: part)
     }
     add(store.utf8)
     add(version.key.bytes)
     add(version.etag.utf8)
     add("\(version.size)".utf8)
     if version.etag.isEmpty { add("\(version.modified)".utf8) }
-    var words = (UInt64(0), UInt64(0))
-    withUnsafeMutableBytes(of: &words) { $0.copyBytes(from: Array(hash.finalize()).prefix(16)) }
-    high = words.0.bigEndian
-    low = words.1.bigEndian
+    (high, low) = SHA256.hash(data: bytes).withUnsafeBytes {
+      (
+        UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)),
+        UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+      )
+    }
   }
 
   /// For simulations: a number as a name.
@@ -45,13 +46,18 @@ package struct FileID: Hashable, Sendable {
   }
 
   /// 32 hexadecimal digits.
-  var name: String { Self.hex(high) + Self.hex(low) }
+  var name: String {
+    String(unsafeUninitializedCapacity: 32) { text in
+      for place in 0..<32 {
+        let word = place < 16 ? high : low
+        text[place] = Self.digits[Int(word >> UInt64(60 - 4 * (place % 16)) & 15)]
+      }
+      return 32
+    }
+  }
 
   /// The sub-folder that holds it: 256 of them keep each short.
   var folder: String { String(name.prefix(2)) }
 
-  private static func hex(_ word: UInt64) -> String {
-    let digits = String(word, radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
-  }
+  private static let digits = Array("0123456789abcdef".utf8)
 }

@@ -168,6 +168,19 @@ struct PureDecisionsTests {
     }
   }
 
+  /// A cache of a version before stays valid: these names were made by Python's hashlib.
+  @Test func theNameOfACacheFileNeverChanges() {
+    func name(etag: String) -> String {
+      FileID(
+        store: "s3://bucket",
+        version: ObjectVersion(key: ObjectKey("a/b"), etag: etag, size: 7, modified: 9)
+      ).name
+    }
+    #expect(name(etag: "\"e\"") == "d880f1fa536fd58dedce6d995b360c8b")
+    #expect(name(etag: "") == "1f45cead87a3f0fe30f1bd5f82dd55aa")
+    #expect(FileID(name: name(etag: ""))?.name == name(etag: ""))
+  }
+
   @Test func theIndexCountsLikeAPlainDictionaryAndNeverEvictsWhatIsOpen() {
     for seed in 0..<1000 as Range<UInt64> {
       var random = SeededGenerator(seed: seed)
