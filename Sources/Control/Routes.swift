@@ -86,7 +86,18 @@ struct Routes: Sendable {
       let report = try actions.prefetcher.start(job)
       guard query["wait"] != nil else { return try Self.answer(report, .accepted) }
       return try await self.report(report.id, wait: wait)
-    } catch let refusal as JobRefusal { return Self.refuse(.tooManyRequests, refusal.description) }
+    } catch let refusal as JobRefusal {
+      return Self.refuse(Self.code(of: refusal.kind), refusal.description)
+    }
+  }
+
+  private static func code(of kind: JobRefusal.Kind) -> HTTPStatusCode {
+    switch kind {
+    case .invalid: .badRequest
+    case .tooLarge: .payloadTooLarge
+    case .busy: .tooManyRequests
+    case .stopping: .serviceUnavailable
+    }
   }
 
   /// The report at once, or when the job is over or `wait` seconds are.
@@ -135,7 +146,13 @@ struct Routes: Sendable {
     if let length = request.headers[.contentLength].flatMap(Int.init), length > bodyLimit {
       return nil
     }
-    return [UInt8](try await request.bodyData)
+    // A body in chunks does not say how long it is.
+    var body: [UInt8] = []
+    for try await part in request.bodySequence {
+      guard body.count + part.count <= bodyLimit else { return nil }
+      body += part
+    }
+    return body
   }
 
   // MARK: Answers

@@ -38,6 +38,8 @@ public struct StatsReport: Sendable, Codable {
   public var peaks: [String: Int64] = [:]
   public var engine: EngineUsage
   public var fileSystem: FileSystemStatistics
+  /// What was fetched ahead unasked, and what may be.
+  public var fill: FillReport
   /// Orders in force.
   public var orders: [OrderReport]
   /// Processes that asked for something.
@@ -50,7 +52,7 @@ public struct StatsReport: Sendable, Codable {
     uptimeSeconds: Double,
     cacheFolder: String?, limits: Limits, residentBytes: UInt64, peakResidentBytes: UInt64,
     metrics: Metrics, engine: EngineUsage, fileSystem: FileSystemStatistics,
-    orders: [OrderReport], callers: [CallerReport], session: [String: String]
+    fill: FillReport, orders: [OrderReport], callers: [CallerReport], session: [String: String]
   ) {
     self.source = source
     self.mountPoint = mountPoint
@@ -64,6 +66,7 @@ public struct StatsReport: Sendable, Codable {
     self.peakResidentBytes = peakResidentBytes
     self.engine = engine
     self.fileSystem = fileSystem
+    self.fill = fill
     self.orders = orders
     self.callers = callers
     self.session = session

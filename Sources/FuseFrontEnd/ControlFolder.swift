@@ -57,6 +57,8 @@ final class ControlFolder: Sendable {
 
   private let files: ControlFiles
   private let state = Lock(State())
+  /// Bytes of all that is open: as many as one file may have.
+  private let held = Lock(0)
 
   init(_ files: ControlFiles) { self.files = files }
 
@@ -118,7 +120,17 @@ final class ControlFolder: Sendable {
       file.text.withLock { $0.isRefused = true }
       return .fileTooLarge
     }
-    file.text.withLock { text in
+    let error: Errno? = file.text.withLock { text in
+      let growth = max(0, offset + bytes.count - text.bytes.count)
+      let hasRoom = held.withLock { held in
+        guard held + growth <= files.limit else { return false }
+        held += growth
+        return true
+      }
+      guard hasRoom else {
+        text.isRefused = true
+        return .noSpace
+      }
       text.isWritten = true
       // From one end to the other is how it comes; a hole is zeros, which no path has.
       if offset > text.bytes.count {
@@ -130,8 +142,9 @@ final class ControlFolder: Sendable {
         let end = min(text.bytes.count, offset + bytes.count)
         text.bytes.replaceSubrange(offset..<end, with: bytes)
       }
+      return nil
     }
-    return nil
+    return error
   }
 
   /// close(2): what was written since the last one counts from now on.
@@ -152,7 +165,9 @@ final class ControlFolder: Sendable {
   func close(_ handle: UInt64) {
     // A kernel that sends no FLUSH.
     _ = flush(handle)
-    state.withLock { $0.handles[handle] = nil }
+    guard let file = state.withLock({ $0.handles.removeValue(forKey: handle) }) else { return }
+    let bytes = file.text.withLock { $0.bytes.count }
+    held.withLock { $0 -= bytes }
   }
 
   // MARK: Attributes

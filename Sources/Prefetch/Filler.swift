@@ -79,6 +79,12 @@ final class Filler: Sendable {
     if isNews { state.signal { $0.isCalled = true } }
   }
 
+  var report: FillReport {
+    FillReport(
+      policy: policy.rawValue, multiple: policy == .auto ? budget.multiple : nil,
+      filledBytes: metrics.prefetch.filledBytes.count, askedBytes: metrics.askedBytes)
+  }
+
   private var isStopping: Bool { state.withLock { $0.isStopping } }
 
   private func run() {

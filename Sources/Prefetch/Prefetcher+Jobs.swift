@@ -8,12 +8,16 @@ extension Prefetcher {
   /// Begins a job; its report tells the rest.
   public func start(_ request: JobRequest) throws(JobRefusal) -> JobReport {
     var request = request
-    guard !request.paths.isEmpty else { throw JobRefusal(description: "no path was given") }
+    guard !request.paths.isEmpty else { throw JobRefusal(.invalid, "no path was given") }
     guard request.paths.count <= OrderText.lineLimit else {
-      throw JobRefusal(description: "more than \(OrderText.lineLimit) paths: give them in parts")
+      throw JobRefusal(.tooLarge, "more than \(OrderText.lineLimit) paths: give them in parts")
     }
     request.width = max(1, min(JobRequest.mostWidth, request.width))
-    if request.action == .warm, request.isOrder { try takeAsOrder(request.paths) }
+    if request.action == .warm, request.isOrder {
+      // Not for a job that then is refused.
+      try board.checkRoom()
+      try takeAsOrder(request.paths)
+    }
     let job = try board.start(request, fileSystem, engine, metrics)
     log.info("job begun", metadata: ["id": "\(job.report.id)", "action": "\(request.action)"])
     return job.report
@@ -22,7 +26,13 @@ extension Prefetcher {
   private func takeAsOrder(_ paths: [[UInt8]]) throws(JobRefusal) {
     let bytes = Array(paths.joined(separator: [UInt8(ascii: "\n")]))
     do throws(OrderFailure) { try take(order: bytes, name: Self.warmOrder) } catch {
-      throw JobRefusal(description: "it cannot be taken as an order: \(error)")
+      let refusal =
+        switch error {
+        case .tooLarge:
+          JobRefusal(.tooLarge, "an order has 512 MiB and \(OrderText.lineLimit) lines at most")
+        case .tooMany: JobRefusal(.busy, "\(OrderBook.limit) orders are in force: end one")
+        }
+      throw refusal
     }
   }
 

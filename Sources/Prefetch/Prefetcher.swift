@@ -48,6 +48,9 @@ public final class Prefetcher: Sendable {
     runner.stop()
   }
 
+  /// What was filled of what may be.
+  public var fill: FillReport { filler.report }
+
   // MARK: Orders
 
   /// Why an order was not taken.

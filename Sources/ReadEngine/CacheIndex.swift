@@ -69,8 +69,10 @@ package struct CacheIndex {
   private var now: Int64 = 0
   /// When a file of an earlier mount was opened again last: until then they are alive.
   private var foundFromBefore: Int64 = 0
-  /// Pinned, be they here or not.
-  private var pins: Set<FileID> = []
+  /// Pinned, be they here or not, with the path of each (see `PinList`).
+  private var pins: [FileID: UInt64] = [:]
+  /// The other way round: one version a path, but for those of whom no path is known.
+  private var pinsOfPaths: [UInt64: FileID] = [:]
 
   package init() {}
 
@@ -135,7 +137,7 @@ package struct CacheIndex {
   private mutating func add(_ entry: Entry) {
     slots[entry.id] = entries.count
     entries.append(entry)
-    entries[entries.count - 1].isPinned = pins.contains(entry.id)
+    entries[entries.count - 1].isPinned = pins[entry.id] != nil
   }
 
   /// Bytes of it on disk, 0 if there is nothing; nil while it is being evicted.
@@ -146,13 +148,31 @@ package struct CacheIndex {
 
   // MARK: Pins
 
-  package mutating func pin(_ id: FileID, _ isPinned: Bool) -> Bool {
-    if let slot = slots[id] { entries[slot].isPinned = isPinned }
-    return isPinned ? pins.insert(id).inserted : pins.remove(id) != nil
+  /// Pins a version, or lets go of it. What was pinned of the same path before is let go of: nobody
+  /// could name it any more. False: it was so before.
+  package mutating func pin(_ id: FileID, of path: UInt64, _ isPinned: Bool) -> Bool {
+    let before = pinsOfPaths[path]
+    let wasPinned = pins[id] != nil || !isPinned && before != nil
+    if let before, before != id { unpin(before) }
+    if isPinned {
+      unpin(id)
+      pins[id] = path
+      if path != PinList.unknownPath { pinsOfPaths[path] = id }
+      if let slot = slots[id] { entries[slot].isPinned = true }
+    } else {
+      unpin(id)
+    }
+    return wasPinned != isPinned
   }
 
-  package func isPinned(_ id: FileID) -> Bool { pins.contains(id) }
-  package var pinned: Set<FileID> { pins }
+  private mutating func unpin(_ id: FileID) {
+    guard let path = pins.removeValue(forKey: id) else { return }
+    if pinsOfPaths[path] == id { pinsOfPaths[path] = nil }
+    if let slot = slots[id] { entries[slot].isPinned = false }
+  }
+
+  package func isPinned(_ id: FileID) -> Bool { pins[id] != nil }
+  package var pinned: [FileID: UInt64] { pins }
 
   // MARK: Eviction
 

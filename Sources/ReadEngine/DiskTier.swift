@@ -2,6 +2,7 @@
 import Glibc
 import Logging
 import Metrics
+import ObjectStore
 import Posix
 import Synchronization
 import SystemPackage
@@ -20,6 +21,7 @@ final class DiskTier: Sendable {
   private let isStopping = Atomic(false)
   private let saidFull = Atomic(false)
   private let census: Lock<Thread?> = Lock(nil)
+  private let pinFile = Lock(())
   private let pressureHandler = Lock<Callback<Void, Void>?>(nil)
 
   /// Of a file, by its hash: see `CacheIndex.Terms`.
@@ -38,7 +40,9 @@ final class DiskTier: Sendable {
     policy = configuration.eviction
     self.metrics = metrics
     self.log = log
-    for pin in PinList.read(folder.path + "/pins") { _ = index.withLock { $0.pin(pin, true) } }
+    for pin in PinList.read(folder.path + "/pins") {
+      _ = index.withLock { $0.pin(pin.id, of: pin.path, true) }
+    }
     // What is there from before is counted in the background: mounting does not wait for it.
     census.withLock { $0 = Thread(named: "census") { [self] in countFiles() } }
   }
@@ -92,14 +96,19 @@ final class DiskTier: Sendable {
   // MARK: Pins
 
   /// Takes effect on what is there and on what comes. False: it was so before.
-  func pin(_ id: FileID, _ isPinned: Bool) -> Bool { index.withLock { $0.pin(id, isPinned) } }
+  func pin(_ id: FileID, of key: ObjectKey, _ isPinned: Bool) -> Bool {
+    let path = FileID.hash(of: key)
+    return index.withLock { $0.pin(id, of: path, isPinned) }
+  }
   func isPinned(_ id: FileID) -> Bool { index.withLock { $0.isPinned(id) } }
 
-  /// Keeps the pins for the next mount.
+  /// Keeps the pins for the next mount. One after the other: the last to write has the newest.
   func savePins() {
-    let pins = index.withLock { $0.pinned }
-    do throws(Errno) { try PinList.write(pins, to: folder.path + "/pins") } catch {
-      log.warning("\(folder.path)/pins: \(error); pins last as long as this mount")
+    pinFile.withLock { _ in
+      let pins = index.withLock { $0.pinned }
+      do throws(Errno) { try PinList.write(pins, to: folder.path + "/pins") } catch {
+        log.warning("\(folder.path)/pins: \(error); pins last as long as this mount")
+      }
     }
   }
 

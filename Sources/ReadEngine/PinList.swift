@@ -1,10 +1,16 @@
-/// The pinned versions of a cache folder, in its file `pins`: a name of a cache file a line.
+/// The pinned versions of a cache folder, in its file `pins`: a line each, the name of a cache file and the
+/// hash of its key, both hexadecimal.
+///
+/// The hash tells which pin a later version of the object takes over. Lines of older versions have none.
 import Glibc
 import Posix
 import SystemPackage
 
 enum PinList {
-  static func read(_ path: String) -> [FileID] {
+  /// Stands for the hash of a line that has none.
+  static let unknownPath: UInt64 = 0
+
+  static func read(_ path: String) -> [(id: FileID, path: UInt64)] {
     guard let file = try? OwnedDescriptor.open(path, O_RDONLY) else { return [] }
     var bytes: [UInt8] = []
     var part = [UInt8](repeating: 0, count: 1 << 16)
@@ -13,17 +19,24 @@ enum PinList {
       guard count > 0 else { break }
       bytes += part[..<count]
     }
-    return bytes.split(separator: UInt8(ascii: "\n")).compactMap {
-      FileID(name: String(decoding: $0, as: UTF8.self))
+    return bytes.split(separator: UInt8(ascii: "\n")).compactMap { line in
+      let fields = line.split(separator: UInt8(ascii: " "))
+      guard let name = fields.first, let id = FileID(name: String(decoding: name, as: UTF8.self))
+      else { return nil }
+      let path = fields.dropFirst().first.flatMap {
+        UInt64(String(decoding: $0, as: UTF8.self), radix: 16)
+      }
+      return (id, path ?? unknownPath)
     }
   }
 
   /// Replaces the list; what was there stays if that fails.
-  static func write(_ pins: Set<FileID>, to path: String) throws(Errno) {
+  static func write(_ pins: [FileID: UInt64], to path: String) throws(Errno) {
     var text: [UInt8] = []
-    text.reserveCapacity(pins.count * 33)
-    for pin in pins {
-      text += Array(pin.name.utf8)
+    text.reserveCapacity(pins.count * 50)
+    for (id, path) in pins {
+      text += Array(id.name.utf8)
+      if path != unknownPath { text += Array(" \(String(path, radix: 16))".utf8) }
       text.append(UInt8(ascii: "\n"))
     }
     let file = try OwnedFile(path + ".new", O_WRONLY | O_CREAT | O_TRUNC)

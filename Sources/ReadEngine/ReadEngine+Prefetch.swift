@@ -69,10 +69,10 @@ extension ReadEngine {
     return disk.makeRoom(bytes, evictingUsedBefore: tick)
   }
 
-  /// Pins a version, or lets go of it. False: it was so before.
+  /// Pins a version, or lets go of it and of those before it. False: it was so before.
   public func pin(_ version: ObjectVersion, _ isPinned: Bool) -> Bool {
     let id = FileID(store: services.storeIdentity, version: version)
-    return services.disk?.pin(id, isPinned) ?? false
+    return services.disk?.pin(id, of: version.key, isPinned) ?? false
   }
 
   /// Keeps the pins as they are now for the next mount.

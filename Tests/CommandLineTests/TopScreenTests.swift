@@ -1,6 +1,7 @@
 import Control
 import FileSystem
 import Metrics
+import Prefetch
 import ReadEngine
 import Testing
 
@@ -16,9 +17,23 @@ import Testing
       uptimeSeconds: uptime, cacheFolder: nil,
       limits: StatsReport.Limits(memory: 0, metadata: 0, cache: 0), residentBytes: 0,
       peakResidentBytes: 0, metrics: Metrics(), engine: engine,
-      fileSystem: FileSystemStatistics(), orders: [], callers: callers, session: [:])
+      fileSystem: FileSystemStatistics(),
+      fill: FillReport(policy: "auto", multiple: 16, filledBytes: 84, askedBytes: 20),
+      orders: [], callers: callers, session: [:])
     report.counters.merge(counters) { $1 }
     return report
+  }
+
+  @Test func statsSayWhatFillMayCost() {
+    let text = StatsTable.text(report(uptime: 1, callers: []))
+    #expect(text.contains("4.2 bytes for each that was read, 16 at most"))
+    func filled(_ policy: String, _ multiple: Double?, _ asked: UInt64) -> String {
+      StatsTable.filled(
+        FillReport(policy: policy, multiple: multiple, filledBytes: 5, askedBytes: asked))
+    }
+    #expect(filled("auto", 16, 0) == "16 at most")
+    #expect(filled("always", nil, 10) == "0.5 bytes for each that was read, always")
+    #expect(filled("off", nil, 10) == "off")
   }
 
   private func caller(_ pid: Int32, store: UInt64, stalled: Double) -> CallerReport {

@@ -191,6 +191,115 @@ extension MountTests {
       try mount.unmount()
     }
 
+    @Test func whatDoesNotFitOfAnOrderComesAsItIsRead() throws {
+      // 100 files of 20 KB, which take 24 KiB of disk each with their records.
+      let rig = try PrefetchRig(["--fill", "off", "--cache-size", "2500K", "--memory-limit", "64M"])
+      defer { rig.server.stop() }
+      let names = (0..<PrefetchRig.files).map { "d/\(1000 + ($0 * 7) % PrefetchRig.files).bin" }
+      let list = try rig.scratch.file("list", text: names.joined(separator: "\n"))
+      let said = try millrace("warm", rig.mount.path, "--list", list, "--order")
+      #expect(said.succeeded && said.output.contains("did not fit"), "\(said)")
+      #expect(try rig.mount.stats().number("diskBytes") <= 2500 << 10)
+      for name in names {
+        let index = Int(name.dropFirst(2).dropLast(4))! - 1000
+        #expect(
+          try readFile(rig.mount.path + "/" + name).allSatisfy {
+            $0 == UInt8(truncatingIfNeeded: index)
+          })
+      }
+      // Each came once, ahead of its reader or with it; a few may have had to go before their turn.
+      #expect(rig.server.gets <= PrefetchRig.files * 21 / 20)
+      try rig.mount.unmount()
+    }
+
+    @Test func whatIsTooMuchIsRefusedWithItsStatus() throws {
+      let rig = try PrefetchRig(["--fill", "off", "--max-bandwidth", "1MB"])
+      defer { rig.server.stop() }
+      let socket = try rig.mount.stats().text("socket")
+      func ask(_ arguments: String...) throws -> String {
+        try CommandResult.check(
+          [
+            "curl", "-sS", "--max-time", "60", "--unix-socket", socket, "-w", " %{http_code}",
+          ] + arguments
+        ).output
+      }
+      let base = "http://millrace/v1"
+      for index in 0..<64 {
+        #expect(try ask("-d", "d/1000.bin", base + "/order/\(index)").hasSuffix(" 200"))
+      }
+      let order = try ask("-d", "d/1000.bin", base + "/order/one-more")
+      #expect(order.hasSuffix(" 429") && order.contains("64 orders are in force"), "\(order)")
+      let file = open(rig.mount.path + "/.millrace/order.one-more", O_WRONLY | O_CREAT, 0o644)
+      #expect(write(file, "d/1000.bin\n", 11) == 11)
+      #expect(close(file) == -1 && errno == ENOSPC)
+      // Of one name another replaces the last, however many there are.
+      #expect(try ask("-d", "d/1001.bin", base + "/order/7").hasSuffix(" 200"))
+      for _ in 0..<8 {
+        #expect(try ask("-X", "POST", base + "/warm?path=d&jobs=1").hasSuffix(" 202"))
+      }
+      let ninth = try ask("-X", "POST", base + "/du?path=d")
+      #expect(ninth.hasSuffix(" 429") && ninth.contains("8 jobs are running"), "\(ninth)")
+      let asOrder = try ask("-X", "POST", base + "/warm?path=d%2F1000.bin&order=1")
+      #expect(asOrder.hasSuffix(" 429") && asOrder.contains("8 jobs are running"), "\(asOrder)")
+      #expect(try !ask(base + "/stats").contains(#""name" : "warm""#))
+      for id in 1...8 { _ = try ask("-X", "DELETE", base + "/jobs/\(id)") }
+      #expect(try ask(base + "/jobs/8?wait=20").contains("cancelled"))
+      // In chunks, as one that does not know how long its list is.
+      let chunked = try ask(
+        "-H", "Transfer-Encoding: chunked", "--data-binary", "d/1000.bin\nd/1001.bin\n",
+        base + "/du?wait=20")
+      #expect(chunked.hasSuffix(" 200") && chunked.contains(#""filesDone" : 2"#), "\(chunked)")
+      try rig.mount.unmount()
+    }
+
+    @Test(.enabled(if: requireOrSkip(.root))) func theOwnerOfAMountNeedsNoRights() throws {
+      let scratch = try TemporaryFolder("owner")
+      for index in 0..<30 { try scratch.file("data/\(index)", text: "file \(index)") }
+      // Built where perhaps nobody but root may go.
+      let program = scratch.path("millrace")
+      try CommandResult.check(["cp", Checkout.millrace(), program])
+      let mount = try scratch.folder("mnt")
+      let cache = try scratch.folder("cache")
+      let run = try scratch.folder("run")
+      for folder in [mount, cache, run] {
+        #expect(chown(folder, 65534, 65534) == 0 && chmod(folder, 0o700) == 0)
+      }
+      #expect(chmod(scratch.path("."), 0o755) == 0)
+      func millrace(by user: Int = 65534, _ arguments: [String]) throws -> CommandResult {
+        try CommandResult.run(
+          [
+            "setpriv", "--reuid", "\(user)", "--regid", "\(user)", "--clear-groups", "env",
+            "HOME=\(run)", "XDG_RUNTIME_DIR=\(run)", program,
+          ] + arguments)
+      }
+      // Distributions give everybody the FUSE device; where this machine does not, it is lent for the test.
+      var device = stat()
+      try #require(stat("/dev/fuse", &device) == 0 && chmod("/dev/fuse", 0o666) == 0)
+      defer {
+        Mounts.detach(mount)
+        chmod("/dev/fuse", device.st_mode & 0o7777)
+      }
+      let mounted = try millrace([
+        "mount", "file://" + scratch.path("data"), mount, "--cache-dir", cache, "--fill", "off",
+      ])
+      #expect(mounted.succeeded, "\(mounted)")
+      let list = try scratch.file("list", text: "3\n2\n1\n")
+      for (arguments, said) in [
+        (["warm", mount], "Warmed 30 files"), (["pin", mount + "/1"], "Pinned 1 file"),
+        (["du", mount], "30 files"), (["evict", mount + "/2"], "Evicted 1 file"),
+        (["unpin", mount], "Unpinned 1 file"), (["order", mount, list], "3 files"),
+        (["stats", mount], "0 of          3 files"), (["refresh", mount], "1 folder"),
+      ] {
+        let result = try millrace(arguments)
+        #expect(result.succeeded && result.output.contains(said), "\(arguments): \(result)")
+      }
+      // Nobody else may.
+      let other = try millrace(by: 65533, ["evict", mount])
+      #expect(other.status == .exited(1) && other.errors.hasPrefix("millrace: "), "\(other)")
+      #expect(try millrace(["unmount", mount]).succeeded)
+      #expect(!Mounts.isMounted(mount))
+    }
+
     @Test func theSocketTakesJobsAndTellsHowTheyGo() throws {
       let rig = try PrefetchRig(["--fill", "off"])
       defer { rig.server.stop() }

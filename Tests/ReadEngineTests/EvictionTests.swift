@@ -153,7 +153,7 @@ import Testing
     #expect(choice == .inUse)
     for id in ids { index.close(id) }
     for id in ids.prefix(60) {
-      let isNew = index.pin(id, true)
+      let isNew = index.pin(id, of: id.high + 1, true)
       #expect(isNew)
     }
     while case .victims(let victims) = index.chooseVictims(freeing: 1, terms, using: &random) {
@@ -162,9 +162,26 @@ import Testing
     #expect(index.count == 60)
     let pinned = index.takeOut(ids[0])
     #expect(pinned == nil)
-    let wasPinned = index.pin(ids[0], false)
+    let wasPinned = index.pin(ids[0], of: 1, false)
     let taken = index.takeOut(ids[0])
     #expect(wasPinned && taken != nil)
+  }
+
+  @Test func aPinIsOfOneVersionOfAPath() {
+    var index = CacheIndex()
+    let (old, new, other) = (FileID(number: 1), FileID(number: 2), FileID(number: 3))
+    let steps = [
+      index.pin(old, of: 7, true), index.pin(old, of: 7, true), index.pin(other, of: 8, true),
+      index.pin(new, of: 7, true), index.pin(old, of: 7, false), index.pin(new, of: 7, false),
+    ]
+    // Unpinning names the path: the version that is pinned there goes, whichever it is.
+    #expect(steps == [true, false, true, true, true, false])
+    #expect(index.pinned == [other: 8])
+    // Of a list that knew no paths several stay.
+    for id in [old, new] { _ = index.pin(id, of: 0, true) }
+    #expect(index.pinned == [other: 8, old: 0, new: 0])
+    let isGone = index.pin(old, of: 7, false)
+    #expect(isGone && index.isPinned(new) && !index.isPinned(old))
   }
 
   @Test func epochsAndTheirSizesAreCounted() {

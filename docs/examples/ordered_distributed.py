@@ -1,48 +1,28 @@
-"""The same for several ranks that read one mount: each gives its own part of the epoch as an order.
-
-    torchrun --nproc_per_node 2 ordered_distributed.py /mnt/data [--epochs 2] [--workers 2]
-    python ordered_distributed.py /mnt/data --rank 0 --ranks 2       # and another with --rank 1
-"""
-
-import argparse
+"""As ordered_sampler.py, for ranks that read one mount, each with an order of its own (64 at most):
+torchrun --nproc_per_node 2 ordered_distributed.py /mnt/data"""
 import os
-
 from torch.utils.data import DataLoader, DistributedSampler
-
-from ordered_sampler import Files, give_order, read
-
+from file_dataset import Files, options, read
+from ordered_sampler import give_order
 
 class OrderedDistributedSampler(DistributedSampler):
-    """`paths`: of the data set's files, in the order of their indices. The rest as DistributedSampler's;
-    num_replicas and rank come from torch.distributed where they are not given."""
-
-    def __init__(self, dataset, paths, mount, **options):
-        super().__init__(dataset, **options)
+    """As DistributedSampler, of files at `paths`, in the order of their indices."""
+    def __init__(self, dataset, paths, mount, **rest):
+        super().__init__(dataset, **rest)
         self.paths, self.mount = paths, mount
-
     def __iter__(self):
         order = list(super().__iter__())
-        # This epoch alone: what is this rank's in the next is another's now, and would count as read when
-        # that one opens it. 64 orders may be in force at a mount.
+        # This epoch alone: what is this rank's in the next is another's now.
         give_order(self.mount, [self.paths[index] for index in order], f"order.rank{self.rank}")
         return iter(order)
 
-
-def main():
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("mount")
-    options.add_argument("--epochs", type=int, default=2)
-    options.add_argument("--workers", type=int, default=2)
-    options.add_argument("--rank", type=int, default=int(os.environ.get("RANK", 0)))
-    options.add_argument("--ranks", type=int, default=int(os.environ.get("WORLD_SIZE", 1)))
-    arguments = options.parse_args()
-    files = Files(arguments.mount)
-    sampler = OrderedDistributedSampler(
-        files, files.paths, arguments.mount, num_replicas=arguments.ranks, rank=arguments.rank)
-    loader = DataLoader(files, batch_size=32, sampler=sampler, num_workers=arguments.workers)
-    # set_epoch, before each epoch, makes it another shuffle, the same for all ranks.
-    read(loader, sampler, arguments.epochs, f"rank {arguments.rank}, ")
-
-
 if __name__ == "__main__":
-    main()
+    told = options(__doc__)
+    told.add_argument("--rank", type=int, default=int(os.environ.get("RANK", 0)))
+    told.add_argument("--ranks", type=int, default=int(os.environ.get("WORLD_SIZE", 1)))
+    told = told.parse_args()
+    files = Files(told.mount)
+    sampler = OrderedDistributedSampler(
+        files, files.paths, told.mount, num_replicas=told.ranks, rank=told.rank)
+    loader = DataLoader(files, batch_size=32, sampler=sampler, num_workers=told.workers)
+    read(loader, sampler, told.epochs, f"rank {told.rank}, ")

@@ -9,6 +9,12 @@ final class JobBoard: Sendable {
     var jobs: [Job] = []
     var count = 0
     var isStopping = false
+
+    var refusal: JobRefusal? {
+      if isStopping { return JobRefusal(.stopping, "the mount is being unmounted") }
+      guard jobs.count(where: { !$0.isOver }) >= JobBoard.mostRunning else { return nil }
+      return JobRefusal(.busy, "\(JobBoard.mostRunning) jobs are running: wait for one, or cancel one")
+    }
   }
 
   private static let mostRunning = 8
@@ -19,9 +25,8 @@ final class JobBoard: Sendable {
   func start(
     _ request: JobRequest, _ fileSystem: FileSystem, _ engine: ReadEngine, _ metrics: Metrics
   ) throws(JobRefusal) -> Job {
-    let job: Job? = state.withLock { state in
-      let running = state.jobs.count { !$0.isOver }
-      guard running < Self.mostRunning, !state.isStopping else { return nil }
+    let begun: Result<Job, JobRefusal> = state.withLock { state in
+      if let refusal = state.refusal { return .failure(refusal) }
       state.count += 1
       let job = Job(String(state.count), request, fileSystem, engine, metrics)
       state.jobs.append(job)
@@ -29,13 +34,14 @@ final class JobBoard: Sendable {
         state.jobs.remove(at: over)
       }
       job.start()
-      return job
+      return .success(job)
     }
-    guard let job else {
-      throw JobRefusal(
-        description: "\(Self.mostRunning) jobs are running: wait for one, or cancel one")
-    }
-    return job
+    return try begun.get()
+  }
+
+  /// Throws if a job would be refused now.
+  func checkRoom() throws(JobRefusal) {
+    if let refusal = state.withLock({ $0.refusal }) { throw refusal }
   }
 
   func job(_ id: String) -> Job? { state.withLock { $0.jobs.first { $0.report.id == id } } }

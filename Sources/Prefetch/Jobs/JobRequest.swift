@@ -33,7 +33,24 @@ public struct JobRequest: Sendable {
 
 /// Why a job was not begun.
 public struct JobRefusal: Error, Sendable, CustomStringConvertible {
+  public enum Kind: Sendable {
+    /// It makes no sense, whenever it is asked for.
+    case invalid
+    /// It is more than a request may have.
+    case tooLarge
+    /// Others are running, or in force: later, or once one has ended.
+    case busy
+    /// The mount is being unmounted.
+    case stopping
+  }
+
+  public var kind: Kind
   public var description: String
+
+  init(_ kind: Kind, _ description: String) {
+    self.kind = kind
+    self.description = description
+  }
 }
 
 /// How far a job is, and what came of it. Sizes in bytes.

@@ -41,7 +41,7 @@ enum StatsTable {
       "Fetched ahead",
       row(
         "fill", ByteSize.show(count("prefetch.filledBytes")),
-        counted(Int(clamping: count("prefetch.filledFiles")), "file")),
+        counted(Int(clamping: count("prefetch.filledFiles")), "file"), filled(report.fill)),
       row(
         "orders", ByteSize.show(count("prefetch.orderedBytes")),
         counted(Int(clamping: count("prefetch.orderedFiles")), "file")),
@@ -125,6 +125,16 @@ enum StatsTable {
     let now = report.gauges["store.inFlight"] ?? 0
     let most = report.gauges["store.concurrencyLimit"] ?? 0
     return most == 0 ? "\(now)" : "\(now) of \(most)"
+  }
+
+  /// "4.2 bytes for each that was read, 16 at most".
+  static func filled(_ fill: FillReport) -> String {
+    if fill.policy == FillPolicy.off.rawValue { return "off" }
+    var bound = fill.policy
+    if let multiple = fill.multiple { bound = "\(rounded(multiple)) at most" }
+    guard fill.askedBytes > 0 else { return bound }
+    let ratio = Double(fill.filledBytes) / Double(fill.askedBytes)
+    return "\(rounded(ratio)) bytes for each that was read, \(bound)"
   }
 
   private static func changed(_ count: UInt64) -> String {

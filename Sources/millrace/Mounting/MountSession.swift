@@ -174,7 +174,7 @@ struct MountSession {
           memory: configuration.memoryLimit, metadata: metadataLimit,
           cache: configuration.cacheLimit), residentBytes: memory.resident,
         peakResidentBytes: memory.peak, metrics: metrics, engine: engine.usage(),
-        fileSystem: fileSystem.statistics(), orders: prefetcher.orders,
+        fileSystem: fileSystem.statistics(), fill: prefetcher.fill, orders: prefetcher.orders,
         callers: frontEnd?.callers ?? [],
         session: frontEnd?.session ?? [:])
     }
