@@ -13,7 +13,8 @@ final class JobBoard: Sendable {
     var refusal: JobRefusal? {
       if isStopping { return JobRefusal(.stopping, "the mount is being unmounted") }
       guard jobs.count(where: { !$0.isOver }) >= JobBoard.mostRunning else { return nil }
-      return JobRefusal(.busy, "\(JobBoard.mostRunning) jobs are running: wait for one, or cancel one")
+      return JobRefusal(
+        .busy, "\(JobBoard.mostRunning) jobs are running: wait for one, or cancel one")
     }
   }
 
