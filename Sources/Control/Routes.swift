@@ -36,7 +36,7 @@ struct Routes: Sendable {
   /// Seconds that a client may have a job's report wait for the job.
   private static let longestWait = 3600.0
   /// Bytes of a request's body: the paths of a job, an order.
-  private static let bodyLimit = 512 << 20
+  private static let bodyLimit = Prefetcher.orderLimit
 
   func handle(_ request: HTTPRequest) async throws -> HTTPResponse {
     let query = QueryText(request.target.query())
@@ -135,22 +135,19 @@ struct Routes: Sendable {
     do throws(Prefetcher.OrderFailure) {
       try actions.prefetcher.take(order: body, name: name)
     } catch {
-      return error == .tooLarge
-        ? Self.refuse(.payloadTooLarge, "an order has 512 MiB and 4,194,304 lines at most")
-        : Self.refuse(.tooManyRequests, "64 orders are in force: end one")
+      return Self.refuse(
+        error == .tooLarge ? .payloadTooLarge : .tooManyRequests, error.description)
     }
     return try Self.answer(Done())
   }
 
+  /// Nil: it is larger than `bodyLimit`. It is read to its end nevertheless: what stays would be taken for the next
+  /// request.
   private static func body(of request: HTTPRequest) async throws -> [UInt8]? {
-    if let length = request.headers[.contentLength].flatMap(Int.init), length > bodyLimit {
-      return nil
-    }
-    // A body in chunks does not say how long it is.
-    var body: [UInt8] = []
+    var body: [UInt8]? = []
     for try await part in request.bodySequence {
-      guard body.count + part.count <= bodyLimit else { return nil }
-      body += part
+      if let count = body?.count, count + part.count > bodyLimit { body = nil }
+      body?.append(contentsOf: part)
     }
     return body
   }

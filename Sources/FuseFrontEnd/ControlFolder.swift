@@ -16,18 +16,21 @@ public struct ControlFiles: Sendable {
   /// Ends an order. False: there is none of that name.
   public var remove: @Sendable (_ name: String) -> Bool
   public var names: @Sendable () -> [String]
-  /// Bytes that may be written.
+  /// Bytes that may be written to one, and to all that are open at once: every rank of a node writes its own
+  /// at the start of an epoch.
   public var limit: Int
+  public var totalLimit: Int
 
   public init(
     take: @escaping @Sendable (_ bytes: [UInt8], _ name: String) -> Errno?,
     remove: @escaping @Sendable (_ name: String) -> Bool,
-    names: @escaping @Sendable () -> [String], limit: Int
+    names: @escaping @Sendable () -> [String], limit: Int, totalLimit: Int
   ) {
     self.take = take
     self.remove = remove
     self.names = names
     self.limit = limit
+    self.totalLimit = totalLimit
   }
 }
 
@@ -40,10 +43,17 @@ final class ControlFolder: Sendable {
   private static let nodeLimit = 16_384
   private static let nameLimit = fileName.utf8.count + 1 + 100
 
+  struct Text {
+    var bytes: [UInt8] = []
+    var isWritten = false
+    /// What came before is not an order either then, nor what comes after.
+    var refusal: Errno?
+  }
+
   /// One open of a file, from OPEN to RELEASE.
   final class Handle: Sendable {
     let node: NodeID
-    let text = Lock((bytes: [UInt8](), isWritten: false, isRefused: false))
+    let text = Lock(Text())
     init(_ node: NodeID) { self.node = node }
   }
 
@@ -57,7 +67,7 @@ final class ControlFolder: Sendable {
 
   private let files: ControlFiles
   private let state = Lock(State())
-  /// Bytes of all that is open: as many as one file may have.
+  /// Bytes of all that is open.
   private let held = Lock(0)
 
   init(_ files: ControlFiles) { self.files = files }
@@ -115,21 +125,13 @@ final class ControlFolder: Sendable {
 
   func write(_ handle: UInt64, _ bytes: UnsafeRawBufferPointer, at offset: Int) -> Errno? {
     guard let file = state.withLock({ $0.handles[handle] }) else { return .badFileDescriptor }
-    guard offset >= 0, offset <= files.limit - bytes.count else {
-      // What came before is not an order either, nor what comes after.
-      file.text.withLock { $0.isRefused = true }
-      return .fileTooLarge
-    }
-    let error: Errno? = file.text.withLock { text in
-      let growth = max(0, offset + bytes.count - text.bytes.count)
-      let hasRoom = held.withLock { held in
-        guard held + growth <= files.limit else { return false }
-        held += growth
-        return true
+    return file.text.withLock { text in
+      if let refusal = text.refusal { return refusal }
+      guard offset >= 0, offset <= files.limit - bytes.count else {
+        return refuse(&text, .fileTooLarge)
       }
-      guard hasRoom else {
-        text.isRefused = true
-        return .noSpace
+      guard holds(max(0, offset + bytes.count - text.bytes.count)) else {
+        return refuse(&text, .noSpace)
       }
       text.isWritten = true
       // From one end to the other is how it comes; a hole is zeros, which no path has.
@@ -144,7 +146,22 @@ final class ControlFolder: Sendable {
       }
       return nil
     }
+  }
+
+  private func refuse(_ text: inout Text, _ error: Errno) -> Errno {
+    held.withLock { $0 -= text.bytes.count }
+    text.bytes = []
+    text.refusal = error
     return error
+  }
+
+  /// False: there is no room for so many bytes more.
+  private func holds(_ growth: Int) -> Bool {
+    held.withLock { held in
+      guard held + growth <= files.totalLimit else { return false }
+      held += growth
+      return true
+    }
   }
 
   /// close(2): what was written since the last one counts from now on.
@@ -152,13 +169,12 @@ final class ControlFolder: Sendable {
     guard let file = state.withLock({ $0.handles[handle] }), let name = order(file.node) else {
       return .badFileDescriptor
     }
-    let (bytes, isRefused): ([UInt8]?, Bool) = file.text.withLock { text in
-      guard text.isWritten, !text.isRefused else { return (nil, text.isRefused) }
+    let (bytes, refusal): ([UInt8]?, Errno?) = file.text.withLock { text in
+      guard text.isWritten, text.refusal == nil else { return (nil, text.refusal) }
       text.isWritten = false
-      return (text.bytes, false)
+      return (text.bytes, nil)
     }
-    if isRefused { return .fileTooLarge }
-    return bytes.flatMap { files.take($0, name) }
+    return refusal ?? bytes.flatMap { files.take($0, name) }
   }
 
   /// The last descriptor of it is gone.

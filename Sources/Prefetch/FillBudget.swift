@@ -23,7 +23,7 @@ struct FillBudget {
 public struct FillReport: Sendable, Codable {
   /// `--fill`.
   public var policy: String
-  /// Bytes filled for each that readers were given, at most; nil: no limit but the cache's.
+  /// Bytes filled for each that readers were given, at most; `auto` alone.
   public var multiple: Double?
   public var filledBytes: UInt64
   /// What readers were given.

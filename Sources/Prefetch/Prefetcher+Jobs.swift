@@ -1,4 +1,5 @@
 import Logging
+import Posix
 
 /// Warm, pin, evict, count: what is done to files by hand.
 extension Prefetcher {
@@ -13,12 +14,18 @@ extension Prefetcher {
       throw JobRefusal(.tooLarge, "more than \(OrderText.lineLimit) paths: give them in parts")
     }
     request.width = max(1, min(JobRequest.mostWidth, request.width))
-    if request.action == .warm, request.isOrder {
-      // Not for a job that then is refused.
-      try board.checkRoom()
-      try takeAsOrder(request.paths)
+    let ready = request
+    let begun: Result<Job, JobRefusal> = beginning.withLock { _ in
+      Result { () throws(JobRefusal) in
+        // No order is taken for a job that then is refused.
+        if ready.action == .warm, ready.isOrder {
+          try board.checkRoom()
+          try takeAsOrder(ready.paths)
+        }
+        return try board.start(ready, fileSystem, engine, metrics)
+      }
     }
-    let job = try board.start(request, fileSystem, engine, metrics)
+    let job = try begun.get()
     log.info("job begun", metadata: ["id": "\(job.report.id)", "action": "\(request.action)"])
     return job.report
   }
@@ -26,13 +33,7 @@ extension Prefetcher {
   private func takeAsOrder(_ paths: [[UInt8]]) throws(JobRefusal) {
     let bytes = Array(paths.joined(separator: [UInt8(ascii: "\n")]))
     do throws(OrderFailure) { try take(order: bytes, name: Self.warmOrder) } catch {
-      let refusal =
-        switch error {
-        case .tooLarge:
-          JobRefusal(.tooLarge, "an order has 512 MiB and \(OrderText.lineLimit) lines at most")
-        case .tooMany: JobRefusal(.busy, "\(OrderBook.limit) orders are in force: end one")
-        }
-      throw refusal
+      throw JobRefusal(error == .tooLarge ? .tooLarge : .busy, error.description)
     }
   }
 

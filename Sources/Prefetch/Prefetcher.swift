@@ -18,6 +18,8 @@ public final class Prefetcher: Sendable {
   private let filler: Filler
   private let runner: OrderRunner
   let board = JobBoard()
+  /// Jobs begin one after the other, so that what is found out before still holds.
+  let beginning = Lock(())
 
   public init(
     fileSystem: FileSystem, engine: ReadEngine, mountPoint: String, options: PrefetchOptions,
@@ -54,8 +56,16 @@ public final class Prefetcher: Sendable {
   // MARK: Orders
 
   /// Why an order was not taken.
-  public enum OrderFailure: Error, Sendable {
+  public enum OrderFailure: Error, Sendable, CustomStringConvertible {
     case tooLarge, tooMany
+
+    public var description: String {
+      switch self {
+      case .tooLarge:
+        "an order has \(OrderText.byteLimit >> 20) MiB and \(OrderText.lineLimit) lines at most"
+      case .tooMany: "\(OrderBook.limit) orders are in force: end one"
+      }
+    }
   }
 
   /// Bytes that an order may have.

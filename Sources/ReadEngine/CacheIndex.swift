@@ -69,10 +69,10 @@ package struct CacheIndex {
   private var now: Int64 = 0
   /// When a file of an earlier mount was opened again last: until then they are alive.
   private var foundFromBefore: Int64 = 0
-  /// Pinned, be they here or not, with the path of each (see `PinList`).
+  /// Pinned, be they here or not, with the hash of each one's key.
   private var pins: [FileID: UInt64] = [:]
-  /// The other way round: one version a path, but for those of whom no path is known.
-  private var pinsOfPaths: [UInt64: FileID] = [:]
+  /// The other way round: one version a key, but for those of which no key is known.
+  private var pinsByKey: [UInt64: FileID] = [:]
 
   package init() {}
 
@@ -148,26 +148,27 @@ package struct CacheIndex {
 
   // MARK: Pins
 
-  /// Pins a version, or lets go of it. What was pinned of the same path before is let go of: nobody
-  /// could name it any more. False: it was so before.
-  package mutating func pin(_ id: FileID, of path: UInt64, _ isPinned: Bool) -> Bool {
-    let before = pinsOfPaths[path]
+  /// Pins a version, or lets go of it. What was pinned of the same key before is let go of: the path shows
+  /// the other one now. False: it was so before.
+  package mutating func pin(_ id: FileID, ofKey key: UInt64, _ isPinned: Bool) -> Bool {
+    let before = pinsByKey[key]
     let wasPinned = pins[id] != nil || !isPinned && before != nil
     if let before, before != id { unpin(before) }
+    unpin(id)
     if isPinned {
-      unpin(id)
-      pins[id] = path
-      if path != PinList.unknownPath { pinsOfPaths[path] = id }
+      pins[id] = key
+      if key != PinList.unknownKey { pinsByKey[key] = id }
       if let slot = slots[id] { entries[slot].isPinned = true }
-    } else {
-      unpin(id)
     }
     return wasPinned != isPinned
   }
 
+  /// Also of what nobody can name any more.
+  package mutating func unpinAll() { for id in Array(pins.keys) { unpin(id) } }
+
   private mutating func unpin(_ id: FileID) {
-    guard let path = pins.removeValue(forKey: id) else { return }
-    if pinsOfPaths[path] == id { pinsOfPaths[path] = nil }
+    guard let key = pins.removeValue(forKey: id) else { return }
+    if pinsByKey[key] == id { pinsByKey[key] = nil }
     if let slot = slots[id] { entries[slot].isPinned = false }
   }
 

@@ -41,7 +41,7 @@ final class DiskTier: Sendable {
     self.metrics = metrics
     self.log = log
     for pin in PinList.read(folder.path + "/pins") {
-      _ = index.withLock { $0.pin(pin.id, of: pin.path, true) }
+      _ = index.withLock { $0.pin(pin.id, ofKey: pin.key, true) }
     }
     // What is there from before is counted in the background: mounting does not wait for it.
     census.withLock { $0 = Thread(named: "census") { [self] in countFiles() } }
@@ -97,9 +97,11 @@ final class DiskTier: Sendable {
 
   /// Takes effect on what is there and on what comes. False: it was so before.
   func pin(_ id: FileID, of key: ObjectKey, _ isPinned: Bool) -> Bool {
-    let path = FileID.hash(of: key)
-    return index.withLock { $0.pin(id, of: path, isPinned) }
+    let hash = PinList.hash(of: key)
+    return index.withLock { $0.pin(id, ofKey: hash, isPinned) }
   }
+
+  func unpinAll() { index.withLock { $0.unpinAll() } }
   func isPinned(_ id: FileID) -> Bool { index.withLock { $0.isPinned(id) } }
 
   /// Keeps the pins for the next mount. One after the other: the last to write has the newest.

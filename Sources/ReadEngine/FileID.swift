@@ -29,13 +29,6 @@ package struct FileID: Hashable, Sendable {
     }
   }
 
-  /// What tells a key from others in the list of pins.
-  static func hash(of key: ObjectKey) -> UInt64 {
-    SHA256.hash(data: key.bytes).withUnsafeBytes {
-      UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self))
-    }
-  }
-
   /// For simulations: a number as a name.
   package init(number: UInt64) {
     high = number

@@ -2,15 +2,24 @@
 /// hash of its key, both hexadecimal.
 ///
 /// The hash tells which pin a later version of the object takes over. Lines of older versions have none.
+import Crypto
 import Glibc
+import ObjectStore
 import Posix
 import SystemPackage
 
 enum PinList {
   /// Stands for the hash of a line that has none.
-  static let unknownPath: UInt64 = 0
+  static let unknownKey: UInt64 = 0
 
-  static func read(_ path: String) -> [(id: FileID, path: UInt64)] {
+  /// What tells a key from others.
+  static func hash(of key: ObjectKey) -> UInt64 {
+    SHA256.hash(data: key.bytes).withUnsafeBytes {
+      UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self))
+    }
+  }
+
+  static func read(_ path: String) -> [(id: FileID, key: UInt64)] {
     guard let file = try? OwnedDescriptor.open(path, O_RDONLY) else { return [] }
     var bytes: [UInt8] = []
     var part = [UInt8](repeating: 0, count: 1 << 16)
@@ -23,10 +32,10 @@ enum PinList {
       let fields = line.split(separator: UInt8(ascii: " "))
       guard let name = fields.first, let id = FileID(name: String(decoding: name, as: UTF8.self))
       else { return nil }
-      let path = fields.dropFirst().first.flatMap {
+      let key = fields.dropFirst().first.flatMap {
         UInt64(String(decoding: $0, as: UTF8.self), radix: 16)
       }
-      return (id, path ?? unknownPath)
+      return (id, key ?? unknownKey)
     }
   }
 
@@ -34,9 +43,9 @@ enum PinList {
   static func write(_ pins: [FileID: UInt64], to path: String) throws(Errno) {
     var text: [UInt8] = []
     text.reserveCapacity(pins.count * 50)
-    for (id, path) in pins {
+    for (id, key) in pins {
       text += Array(id.name.utf8)
-      if path != unknownPath { text += Array(" \(String(path, radix: 16))".utf8) }
+      if key != unknownKey { text += Array(" \(String(key, radix: 16))".utf8) }
       text.append(UInt8(ascii: "\n"))
     }
     let file = try OwnedFile(path + ".new", O_WRONLY | O_CREAT | O_TRUNC)

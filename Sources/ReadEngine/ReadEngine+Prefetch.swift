@@ -75,6 +75,9 @@ extension ReadEngine {
     return services.disk?.pin(id, of: version.key, isPinned) ?? false
   }
 
+  /// Lets go of every pin of the cache folder, also of objects that are no longer in the store.
+  public func unpinAll() { services.disk?.unpinAll() }
+
   /// Keeps the pins as they are now for the next mount.
   public func savePins() { services.disk?.savePins() }
 

@@ -1,5 +1,6 @@
 import ObjectStore
 import Posix
+import TestSupport
 import Testing
 
 @testable import ReadEngine
@@ -153,7 +154,7 @@ import Testing
     #expect(choice == .inUse)
     for id in ids { index.close(id) }
     for id in ids.prefix(60) {
-      let isNew = index.pin(id, of: id.high + 1, true)
+      let isNew = index.pin(id, ofKey: id.high + 1, true)
       #expect(isNew)
     }
     while case .victims(let victims) = index.chooseVictims(freeing: 1, terms, using: &random) {
@@ -162,26 +163,43 @@ import Testing
     #expect(index.count == 60)
     let pinned = index.takeOut(ids[0])
     #expect(pinned == nil)
-    let wasPinned = index.pin(ids[0], of: 1, false)
+    let wasPinned = index.pin(ids[0], ofKey: 1, false)
     let taken = index.takeOut(ids[0])
     #expect(wasPinned && taken != nil)
   }
 
-  @Test func aPinIsOfOneVersionOfAPath() {
+  @Test func aPinIsOfOneVersionOfAKey() {
     var index = CacheIndex()
     let (old, new, other) = (FileID(number: 1), FileID(number: 2), FileID(number: 3))
     let steps = [
-      index.pin(old, of: 7, true), index.pin(old, of: 7, true), index.pin(other, of: 8, true),
-      index.pin(new, of: 7, true), index.pin(old, of: 7, false), index.pin(new, of: 7, false),
+      index.pin(old, ofKey: 7, true), index.pin(old, ofKey: 7, true),
+      index.pin(other, ofKey: 8, true),
+      index.pin(new, ofKey: 7, true), index.pin(old, ofKey: 7, false),
+      index.pin(new, ofKey: 7, false),
     ]
-    // Unpinning names the path: the version that is pinned there goes, whichever it is.
+    // Unpinning names the key: the version that is pinned there goes, whichever it is.
     #expect(steps == [true, false, true, true, true, false])
     #expect(index.pinned == [other: 8])
-    // Of a list that knew no paths several stay.
-    for id in [old, new] { _ = index.pin(id, of: 0, true) }
+    // Of a list that knew no keys several stay.
+    for id in [old, new] { _ = index.pin(id, ofKey: 0, true) }
     #expect(index.pinned == [other: 8, old: 0, new: 0])
-    let isGone = index.pin(old, of: 7, false)
+    let isGone = index.pin(old, ofKey: 7, false)
     #expect(isGone && index.isPinned(new) && !index.isPinned(old))
+    index.unpinAll()
+    #expect(index.pinned.isEmpty)
+  }
+
+  @Test func pinsAreWrittenAndReadWithTheirKeysAndLinesOfBeforeWithout() throws {
+    let scratch = try TemporaryFolder("pins")
+    let path = scratch.path("pins")
+    let key = PinList.hash(of: ObjectKey("a/b"))
+    try PinList.write([FileID(number: 1): key, FileID(number: 2): PinList.unknownKey], to: path)
+    let text = try readText(path)
+    try writeFile(path, Array((text + "no name of a file\n").utf8))
+    let pins = PinList.read(path).sorted { $0.id.high < $1.id.high }
+    #expect(pins.map(\.id) == [FileID(number: 1), FileID(number: 2)])
+    #expect(pins.map(\.key) == [key, PinList.unknownKey])
+    #expect(PinList.read(scratch.path("none")).isEmpty)
   }
 
   @Test func epochsAndTheirSizesAreCounted() {

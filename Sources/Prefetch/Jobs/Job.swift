@@ -81,6 +81,12 @@ final class Job: Sendable {
       }
       for failure in files.takeFailures() { fail(failure.path, Self.reason(failure.error)) }
       load.finish()
+      // All of the store: what is gone from it is let go of too, which no path leads to.
+      if request.action == .unpin, paths.contains([]), fileSystem.rootFolder.bytes.isEmpty,
+        !isCancelled
+      {
+        engine.unpinAll()
+      }
       if request.action == .pin || request.action == .unpin { engine.savePins() }
     }
     state.signal(all: true) { state in

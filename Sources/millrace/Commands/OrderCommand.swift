@@ -43,7 +43,9 @@ struct OrderCommand: ParsableCommand {
     let reason =
       switch code {
       case EFBIG: "it has more than 512 MiB or 4,194,304 lines; give the part that is read first"
-      case ENOSPC: "64 orders are in force; end one: give an empty list under its --name"
+      case ENOSPC:
+        "64 orders are in force, or others that are being written take all the room; end one (an empty list under "
+          + "its --name), or try again"
       default: systemMessage(code)
       }
     return Failure("\(path): the order was not taken: \(reason)")

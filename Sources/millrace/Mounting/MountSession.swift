@@ -128,7 +128,7 @@ struct MountSession {
         }
       },
       remove: { prefetcher.removeOrder($0) }, names: { prefetcher.orderNames },
-      limit: Prefetcher.orderLimit)
+      limit: Prefetcher.orderLimit, totalLimit: 2 * Prefetcher.orderLimit)
   }
 
   private func mountOptions(_ place: String, _ name: String) -> MountOptions {

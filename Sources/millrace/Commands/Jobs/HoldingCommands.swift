@@ -8,7 +8,8 @@ struct PinCommand: ParsableCommand {
     abstract: "Keep files in the cache: they are never evicted, at this mount or the next.",
     discussion: """
       It holds for what is cached of them now and for what comes; nothing is fetched (see warm). A file
-      that changes in the store is another one, and is not pinned; nor is one that is added later.
+      that changes in the store, or is added later, is not pinned until it is pinned again, which lets go
+      of the version before.
       """)
 
   @Argument(help: "Files, or folders with all below them.") var paths: [String]
@@ -23,7 +24,11 @@ struct PinCommand: ParsableCommand {
 
 struct UnpinCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "unpin", abstract: "Let files be evicted again.")
+    commandName: "unpin", abstract: "Let files be evicted again.",
+    discussion: """
+      Whichever version of them is pinned. Of a whole mount of a whole bucket: all there is, also of what
+      is no longer in the store.
+      """)
 
   @Argument(help: "Files, or folders with all below them.") var paths: [String]
 
