@@ -10,6 +10,7 @@ line for each epoch, "epoch seconds=3.1 busy=0.9 ...": its seconds, the shares o
 and that the loop waited for data, and the same without the first step; then "done".
 """
 
+import errno
 import json
 import os
 import random
@@ -100,6 +101,17 @@ def loaders():
             return len(self.paths)
 
         def __getitem__(self, index):
+            while True:
+                try:
+                    return self.read(index)
+                except OSError as error:
+                    # Where the page cache is held by a cgroup of version 1, a read(2) that comes while the limit is
+                    # too low for a moment fails so.
+                    if error.errno != errno.ENOMEM:
+                        raise
+                    time.sleep(0.001)
+
+        def read(self, index):
             if self.kind == "npz":
                 with numpy.load(self.paths[index]) as archive:
                     return torch.from_numpy(archive["x"])

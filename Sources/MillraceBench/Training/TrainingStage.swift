@@ -12,7 +12,7 @@ final class TrainingStage {
   private let memory: TemporaryFolder
   private let server: LinkProcess
   private let cage: PageCacheCage?
-  private let trainer: Trainer
+  private var trainer: Trainer
   private var mounter: Mounter
   private var mounts = 0
   private var seed = 0
@@ -80,6 +80,9 @@ final class TrainingStage {
         if kind.isMillrace, shape == .many { try fillCost(kind, &results) }
       } catch let error as SupportError {
         say("  \(kind.rawValue): \(error)")
+        // A loop that ended with its system is none for the next one.
+        trainer.end()
+        trainer = try Trainer(shape, behind: cage?.prefix ?? [], scratch: scratch)
       }
     }
   }
