@@ -20,17 +20,21 @@ public struct ControlFiles: Sendable {
   /// at the start of an epoch.
   public var limit: Int
   public var totalLimit: Int
+  /// Bytes of an order's name.
+  public var nameLimit: Int
 
   public init(
     take: @escaping @Sendable (_ bytes: [UInt8], _ name: String) -> Errno?,
     remove: @escaping @Sendable (_ name: String) -> Bool,
-    names: @escaping @Sendable () -> [String], limit: Int, totalLimit: Int
+    names: @escaping @Sendable () -> [String], limit: Int, totalLimit: Int,
+    nameLimit: Int
   ) {
     self.take = take
     self.remove = remove
     self.names = names
     self.limit = limit
     self.totalLimit = totalLimit
+    self.nameLimit = nameLimit
   }
 }
 
@@ -41,7 +45,6 @@ final class ControlFolder: Sendable {
   private static let fileName = "order"
   /// Files that may have a node at once.
   private static let nodeLimit = 16_384
-  private static let nameLimit = fileName.utf8.count + 1 + 100
 
   struct Text {
     var bytes: [UInt8] = []
@@ -81,7 +84,7 @@ final class ControlFolder: Sendable {
     guard let name = String(validating: name, as: UTF8.self),
       name == Self.fileName
         || name.hasPrefix(Self.fileName + ".") && name.utf8.count > Self.fileName.utf8.count + 1
-          && name.utf8.count <= Self.nameLimit
+          && name.utf8.count <= Self.fileName.utf8.count + 1 + files.nameLimit
     else { return nil }
     return state.withLock { state in
       if let index = state.places[name] { return Self.firstNode + 1 + NodeID(index) }

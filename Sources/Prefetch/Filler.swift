@@ -106,21 +106,29 @@ final class Filler: Sendable {
       metrics.prefetch.fillTargets.add()
       log.info("filling", metadata: ["folder": "\(next.folder)", "tree": "\(next.isTree)"])
       engine.fills(next.folder)
-      let before = state.withLock { $0.filled[next] ?? 0 }
+      let before = filled(of: next)
       let isDone = fill(next, while: { [self] in isAlive(next) })
       engine.fills(nil)
       if isDone {
         // Where there was nothing to do, it is looked at ever more seldom: its folders are listed for it.
-        let isIdle = state.withLock { $0.filled[next] ?? 0 } == before
+        let isIdle = filled(of: next) == before
         let rest =
           isIdle ? min((passes[next]?.rest ?? Self.again) * 2, Self.longestRest) : Self.again
         passes[next] = Pass(at: .now, rest: rest)
       } else if isAlive(next) {
-        // The cache is full: room comes as slowly as it is asked for.
-        let _: Void? = state.wait(until: .now + .seconds(1)) { $0.isStopping ? () : nil }
+        waitForRoom()
       }
       forget(&passes)
     }
+  }
+
+  /// The cache is full: room comes as slowly as it is asked for, or is made by hand.
+  private func waitForRoom() {
+    let _: Void? = state.wait(until: .now + .seconds(1)) { $0.isStopping ? () : nil }
+  }
+
+  private func filled(of target: WalkPattern.Target) -> UInt64 {
+    state.withLock { $0.filled[target] ?? 0 }
   }
 
   private func forget(_ passes: inout [WalkPattern.Target: Pass]) {
@@ -139,10 +147,9 @@ final class Filler: Sendable {
       fileSystem, folder: fileSystem.rootFolder, .tree, isStopped: { [self] in isStopping })
     while let files = walk.next() {
       for file in files {
-        // The cache is full: it waits for what is let go of by hand.
         while !fill(file, of: nil, while: { [self] in !isStopping }) {
           if isStopping { return }
-          let _: Void? = state.wait(until: .now + .seconds(1)) { $0.isStopping ? () : nil }
+          waitForRoom()
         }
       }
     }
@@ -221,7 +228,7 @@ final class Filler: Sendable {
     guard budget.allows(size, filled: filled, asked: read) else { return false }
     guard let target else { return true }
     let asked = pattern.withLock { $0.activity(of: target)?.asked(readSoFar: read) ?? 0 }
-    return budget.allows(size, filled: state.withLock { $0.filled[target] ?? 0 }, asked: asked)
+    return budget.allows(size, filled: self.filled(of: target), asked: asked)
   }
 
   private func ended(_ file: ObjectVersion, _ outcome: PrefetchOutcome) {

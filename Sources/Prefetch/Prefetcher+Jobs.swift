@@ -14,18 +14,14 @@ extension Prefetcher {
       throw JobRefusal(.tooLarge, "more than \(OrderText.lineLimit) paths: give them in parts")
     }
     request.width = max(1, min(JobRequest.mostWidth, request.width))
-    let ready = request
-    let begun: Result<Job, JobRefusal> = beginning.withLock { _ in
-      Result { () throws(JobRefusal) in
-        // No order is taken for a job that then is refused.
-        if ready.action == .warm, ready.isOrder {
-          try board.checkRoom()
-          try takeAsOrder(ready.paths)
-        }
-        return try board.start(ready, fileSystem, engine, metrics)
+    let job = try beginning.withLock { _ throws(JobRefusal) in
+      // No order is taken for a job that then is refused.
+      if request.action == .warm, request.isOrder {
+        try board.checkRoom()
+        try takeAsOrder(request.paths)
       }
+      return try board.start(request, fileSystem, engine, metrics)
     }
-    let job = try begun.get()
     log.info("job begun", metadata: ["id": "\(job.report.id)", "action": "\(request.action)"])
     return job.report
   }

@@ -23,15 +23,13 @@ extension CachedObject {
         wrong += 1
         dropFromDisk([piece], refusing: false)
         // A small file is right or wrong as a whole.
-        if pieceCount * Geometry.pieceSize <= Geometry.smallObjectLimit { break }
+        if version.size <= Geometry.smallObjectLimit { break }
       }
     }
     if wrong == 0 { return }
     services.metrics.cache.corruptPieces.add(wrong)
     services.log.warning("\(wrong) damaged pieces of \(version.key) on disk; fetching again")
   }
-
-  private var pieceCount: Int { Geometry.pieceCount(ofSize: version.size) }
 
   private func matchesRecord(
     _ piece: Int, of file: CacheFile, _ buffer: UnsafeMutableRawBufferPointer

@@ -51,11 +51,12 @@ extension ReadEngine {
   public func holding(of version: ObjectVersion) -> Holding {
     let id = FileID(store: services.storeIdentity, version: version)
     var holding = Holding()
-    holding.disk = min(services.disk?.bytes(of: id) ?? 0, version.size)
-    holding.isPinned = services.disk?.isPinned(id) ?? false
+    // Before the disk: what does not move any more has been written by the time that is looked at.
     if let object = services.inUse(version) {
       (holding.memory, holding.isMoving) = object.bytesInMemory
     }
+    holding.disk = min(services.disk?.bytes(of: id) ?? 0, version.size)
+    holding.isPinned = services.disk?.isPinned(id) ?? false
     return holding
   }
 
@@ -105,7 +106,11 @@ extension ReadEngine {
   /// Whether all of a version is on disk, or in memory where there is no disk, piece by piece: that blocks were given
   /// to a file says nothing of it (some are given before their bytes come; a file system that compresses gives fewer).
   public func isWhole(_ version: ObjectVersion) -> Bool {
-    let holding = holding(of: version)
+    isWhole(version, as: holding(of: version))
+  }
+
+  /// The same of who knows what is held already.
+  public func isWhole(_ version: ObjectVersion, as holding: Holding) -> Bool {
     if !hasDisk { return holding.memory >= version.size }
     // A small file is renamed into place once it is whole.
     if holding.disk == 0 || version.size <= Geometry.smallObjectLimit { return holding.disk > 0 }

@@ -18,7 +18,8 @@ import Testing
         take: { bytes, name in
           taken.orders.withLock { $0[name] = bytes }
           return nil
-        }, remove: { _ in true }, names: { [] }, limit: limit, totalLimit: totalLimit))
+        }, remove: { _ in true }, names: { [] }, limit: limit, totalLimit: totalLimit,
+        nameLimit: 100))
   }
 
   private func open(_ folder: ControlFolder, _ name: String) throws -> UInt64 {

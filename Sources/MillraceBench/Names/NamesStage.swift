@@ -83,11 +83,6 @@ final class NamesStage {
     }
   }
 
-  private static func padded(_ number: Int, _ digits: Int) -> String {
-    let text = String(number)
-    return String(repeating: "0", count: digits - text.count) + text
-  }
-
   // MARK: Mounting
 
   /// Mounts over an empty cache, hands over, unmounts whatever happens.

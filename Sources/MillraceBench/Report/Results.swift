@@ -80,6 +80,12 @@ func median(_ values: [Double]) -> Double? {
   return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
+/// Zeros before it: "007".
+func padded(_ number: Int, _ digits: Int) -> String {
+  let text = String(number)
+  return String(repeating: "0", count: digits - text.count) + text
+}
+
 func hundredths(_ value: Double) -> String {
   let number = Int((value * 100).rounded())
   return "\(number / 100).\(number % 100 < 10 ? "0" : "")\(number % 100)"

@@ -138,10 +138,8 @@ final class TrainingStage {
       waits.append(
         try withMount(kind, cache, options) { mount in
           for index in 0..<Self.first {
-            let (folder, file) = (String(index % 20), String(index))
-            let padded = String(repeating: "0", count: 3 - folder.count) + folder
-            let name = String(repeating: "0", count: 6 - file.count) + file
-            _ = try readFile("\(mount.path)/class-\(padded)/\(name).file")
+            let folder = "\(mount.path)/class-\(padded(index % 20, 3))"
+            _ = try readFile("\(folder)/\(padded(index, 6)).file")
           }
           let said = try CommandResult.check(
             [

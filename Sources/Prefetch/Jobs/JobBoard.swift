@@ -26,8 +26,8 @@ final class JobBoard: Sendable {
   func start(
     _ request: JobRequest, _ fileSystem: FileSystem, _ engine: ReadEngine, _ metrics: Metrics
   ) throws(JobRefusal) -> Job {
-    let begun: Result<Job, JobRefusal> = state.withLock { state in
-      if let refusal = state.refusal { return .failure(refusal) }
+    try state.withLock { state throws(JobRefusal) in
+      if let refusal = state.refusal { throw refusal }
       state.count += 1
       let job = Job(String(state.count), request, fileSystem, engine, metrics)
       state.jobs.append(job)
@@ -35,9 +35,8 @@ final class JobBoard: Sendable {
         state.jobs.remove(at: over)
       }
       job.start()
-      return .success(job)
+      return job
     }
-    return try begun.get()
   }
 
   /// Throws if a job would be refused now.

@@ -41,7 +41,7 @@ final class JobLoad {
   func take(_ file: ObjectVersion) {
     if isFull { return leave() }
     if file.size == 0 { return job.done(file) }
-    if isHeld(file) { return settle(LoadProgress.Arrival(file: file, isSecond: false)) }
+    if isHeld(file) { return finish(LoadProgress.Arrival(file: file, isSecond: false)) }
     guard waitForTurn() else { return }
     guard makeRoom(for: file) else {
       if job.isCancelled { return }
@@ -73,7 +73,7 @@ final class JobLoad {
 
   private func isHeld(_ file: ObjectVersion) -> Bool {
     let held = engine.holding(of: file)
-    return !held.isMoving && engine.isWhole(file)
+    return !held.isMoving && engine.isWhole(file, as: held)
   }
 
   private func fetch(_ file: ObjectVersion, isSecond: Bool) {
@@ -144,7 +144,8 @@ final class JobLoad {
       return state.load.arrived
     }
     for arrival in arrived {
-      if engine.holding(of: arrival.file).isMoving {
+      let held = engine.holding(of: arrival.file)
+      if held.isMoving {
         job.state.withLock { $0.load.arrived.append(arrival) }
         continue
       }
@@ -152,17 +153,20 @@ final class JobLoad {
         state.load.underWay -= 1
         state.load.bytesUnderWay -= Self.footprint(arrival.file)
       }
-      settle(arrival)
+      // It is not on its way any more: is it here?
+      guard engine.isWhole(arrival.file, as: held) else {
+        job.fail(
+          arrival.file,
+          "it was read, and is not in the cache: others need the room, or the disk has trouble")
+        continue
+      }
+      finish(arrival)
     }
   }
 
-  /// It is not on its way any more: is it here, and right?
-  private func settle(_ arrival: LoadProgress.Arrival) {
+  /// It is here: is it right?
+  private func finish(_ arrival: LoadProgress.Arrival) {
     let file = arrival.file
-    guard isHeld(file) else {
-      return job.fail(
-        file, "it was read, and is not in the cache: others need the room, or the disk has trouble")
-    }
     guard job.request.verifies, engine.hasDisk else { return job.done(file) }
     let dropped = engine.verify(file, isStopped: { job.isCancelled })
     if job.isCancelled { return }

@@ -128,7 +128,8 @@ struct MountSession {
         }
       },
       remove: { prefetcher.removeOrder($0) }, names: { prefetcher.orderNames },
-      limit: Prefetcher.orderLimit, totalLimit: 2 * Prefetcher.orderLimit)
+      limit: Prefetcher.orderLimit, totalLimit: 2 * Prefetcher.orderLimit,
+      nameLimit: Prefetcher.orderNameLimit)
   }
 
   private func mountOptions(_ place: String, _ name: String) -> MountOptions {
