@@ -30,6 +30,12 @@ static inline CURLcode millrace_easy_set_callback(
   return curl_easy_setopt(easy, option, callback);
 }
 
+static inline CURLcode millrace_easy_set_opensocket(
+    CURL *easy, curl_opensocket_callback callback, void *context) {
+  CURLcode code = curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, callback);
+  return code != CURLE_OK ? code : curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, context);
+}
+
 static inline CURLcode millrace_easy_get_long(CURL *easy, CURLINFO info, long *value) {
   return curl_easy_getinfo(easy, info, value);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -20,6 +21,18 @@ int millrace_syncfs(int fd) { return syncfs(fd); }
 
 int millrace_allocate(int fd, off_t offset, off_t length) {
   return fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+
+int millrace_openat2(int dirfd, const char *path, int flags, uint64_t resolve) {
+  // struct open_how of linux/openat2.h, which older headers lack.
+  struct {
+    uint64_t flags, mode, resolve;
+  } how = {(uint64_t)(unsigned)flags | O_CLOEXEC, 0, resolve};
+  return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
 }
 
 static uint32_t table[256];

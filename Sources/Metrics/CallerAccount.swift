@@ -53,12 +53,17 @@ public final class CallerAccount: Sendable {
     }
   }
 
-  /// A read that waited is answered.
-  public func waited(_ read: ReadWait, until now: Int64) {
+  /// A read waits no longer, answered or not.
+  public func stopsWaiting(at now: Int64) {
     stall.withLock { stall in
       stall.waiting -= 1
       if stall.waiting == 0 { stall.total += max(0, now - stall.since) }
     }
+  }
+
+  /// A read that waited is answered.
+  public func waited(_ read: ReadWait, until now: Int64) {
+    stopsWaiting(at: now)
     reads.add()
     switch read.source {
     case .memory: bytesFromMemory.add(read.bytes)

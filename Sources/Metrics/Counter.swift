@@ -1,13 +1,13 @@
 /// Counters that every room adds to and `millrace stats` reads. Adding is one relaxed atomic.
 public import Synchronization
 
-/// A number that only grows.
+/// A number that only grows; past 2^64 it begins again.
 public final class Counter: Sendable {
   @usableFromInline let value = Atomic<UInt64>(0)
 
   public init() {}
 
-  @inlinable public func add(_ amount: UInt64 = 1) { value.add(amount, ordering: .relaxed) }
+  @inlinable public func add(_ amount: UInt64 = 1) { value.wrappingAdd(amount, ordering: .relaxed) }
   @inlinable public func add(_ amount: Int) { add(UInt64(amount)) }
   @inlinable public var count: UInt64 { value.load(ordering: .relaxed) }
 }

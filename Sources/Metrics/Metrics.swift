@@ -31,6 +31,8 @@ public final class PrefetchMetrics: Sendable {
   public let orderedBytes = Counter()
   /// Of files in an order: opened before they had been fetched.
   public let orderedLate = Counter()
+  /// Memory of the orders in force, bytes.
+  public let orderMemory = Gauge()
   /// Paths of orders that nothing is known of.
   public let orderUnknown = Counter()
   /// What warm-ups fetched.
@@ -120,6 +122,9 @@ public final class NameMetrics: Sendable {
   public let listedAhead = Counter()
   /// Folders whose listing an earlier mount had kept.
   public let listingsFromDisk = Counter()
+  /// Times that more names had to be dropped by the kernel than could wait, and all of a folder, or of the
+  /// mount, were dropped instead.
+  public let invalidationOverflows = Counter()
   /// Objects of a snapshot or manifest that the store no longer has as they were.
   public let changedObjects = Counter()
 }

@@ -13,6 +13,13 @@ public struct Instant: Comparable, Hashable, Sendable {
     return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
   }
 
+  /// The same for ages: it goes on while the machine sleeps. Not to be compared with `now`, nor waited for.
+  public static var nowCountingSleep: Instant {
+    var time = Glibc.timespec()
+    clock_gettime(CLOCK_BOOTTIME, &time)
+    return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
+  }
+
   public static let distantFuture = Instant(nanoseconds: UInt64(Int64.max))
 
   public static func < (left: Instant, right: Instant) -> Bool {

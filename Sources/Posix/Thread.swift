@@ -1,4 +1,5 @@
 import Glibc
+public import SystemPackage
 
 /// A named POSIX thread. Most live as long as the mount; each ends when its owner tells it to, and the owner joins
 /// it. One that nobody joins by the end of this object is detached: its stack is given back when it ends.
@@ -6,13 +7,37 @@ public final class Thread: @unchecked Sendable {
   private let handle: pthread_t
   private let joined = Lock(false)
 
-  /// Starts `body` on a thread of its own; `name` (at most 15 bytes) shows in top -H and perf.
-  public init(named name: String, _ body: @escaping @Sendable () -> Void) {
+  /// How a thread is started: `Thread.start`, or in tests something that fails.
+  public typealias Starter =
+    @Sendable (_ name: String, _ body: @escaping @Sendable () -> Void) throws(Errno) -> Thread
+
+  /// Starts `body` on a thread of its own; `name` (at most 15 bytes) shows in top -H and perf. Throws EAGAIN
+  /// where the machine, the cgroup or the user may have no more.
+  @Sendable public static func start(
+    named name: String, _ body: @escaping @Sendable () -> Void
+  ) throws(Errno) -> Thread {
+    Thread(try create(name, body))
+  }
+
+  private init(_ handle: pthread_t) { self.handle = handle }
+
+  private static func create(
+    _ name: String, _ body: @escaping @Sendable () -> Void
+  ) throws(Errno) -> pthread_t {
     let box = Unmanaged.passRetained(Box(name: name, body: body))
     var handle = pthread_t()
     let result = pthread_create(&handle, nil, threadMain, box.toOpaque())
-    precondition(result == 0, "cannot start thread \(name): errno \(result)")
-    self.handle = handle
+    if result == 0 { return handle }
+    box.release()
+    throw Errno(rawValue: result)
+  }
+
+  /// For tests and tools alone: ends the process where there is no thread. What serves a mount uses `start`
+  /// (`make lint` looks).
+  public init(named name: String, _ body: @escaping @Sendable () -> Void) {
+    do throws(Errno) { handle = try Self.create(name, body) } catch {
+      preconditionFailure("cannot start thread \(name): \(error)")
+    }
   }
 
   /// Waits for the body to end. Call it once, never from the thread itself.

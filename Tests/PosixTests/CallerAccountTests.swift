@@ -30,6 +30,14 @@ import Testing
     #expect(account.report(at: 5 * Self.second).stalledSeconds == 4)
   }
 
+  @Test func aReadThatIsDroppedWithoutAnAnswerStallsItsProcessNoLonger() {
+    let account = CallerAccount(pid: 7, name: "python", since: 0)
+    account.startsToWait(at: Self.second)
+    account.stopsWaiting(at: 3 * Self.second)
+    let report = account.report(at: 9 * Self.second)
+    #expect(report.stalledSeconds == 2 && report.reads == 0)
+  }
+
   @Test func bytesAreToldByWhereTheyWere() {
     let account = CallerAccount(pid: 7, name: "python", since: 0)
     account.hit(600, isFromDisk: false)

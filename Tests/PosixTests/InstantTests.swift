@@ -11,6 +11,12 @@ import Testing
     }
   }
 
+  /// The clock that goes on in suspend is never behind the one that stands still.
+  @Test func agesCountSleep() {
+    let now = Instant.now
+    #expect(Instant.nowCountingSleep >= now)
+  }
+
   @Test func additionStopsAtTheEnds() {
     let start = Instant(nanoseconds: 5)
     #expect(start + .nanoseconds(7) == Instant(nanoseconds: 12))

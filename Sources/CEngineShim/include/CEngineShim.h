@@ -21,3 +21,10 @@ int millrace_syncfs(int fd);
 
 // Gives a range of a file its blocks, the size unchanged. -1 where the file system cannot.
 int millrace_allocate(int fd, off_t offset, off_t length);
+
+// openat2(2), which glibc has no function for. `resolve`: the bits below. O_CLOEXEC is added.
+int millrace_openat2(int dirfd, const char *path, int flags, uint64_t resolve);
+#define MILLRACE_RESOLVE_NO_MAGICLINKS 0x02u
+#define MILLRACE_RESOLVE_NO_SYMLINKS 0x04u
+#define MILLRACE_RESOLVE_BENEATH 0x08u
+#define MILLRACE_O_PATH 010000000
