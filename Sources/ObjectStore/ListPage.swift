@@ -28,8 +28,14 @@ public struct ListPage: Sendable {
   /// The folder is there even if it has no names (S3: its marker was in the page; a file system: the
   /// folder opened). Only asked of a page that is empty.
   public var folderExists: Bool
+  /// Objects that were left out because the store states more bytes than can be read.
+  public private(set) var oversized = 0
+  /// As in `addFolder`, of the folder that was listed itself.
+  public var folderETag = ""
 
-  public init(next: String? = nil, folderExists: Bool = false) {
+  /// `room`: bytes of keys and etags that it takes.
+  public init(next: String? = nil, folderExists: Bool = false, room: Int = bytesMax) {
+    self.room = room
     self.next = next
     self.folderExists = folderExists
   }
@@ -42,6 +48,22 @@ public struct ListPage: Sendable {
     for folder in folders { addFolder(folder) }
   }
 
+  /// Bytes of keys and etags that a page may hold. Each of a million entries has its folder's path again: a long path
+  /// times many entries is more than what the store sent.
+  public static let bytesMax = 256 << 20
+  private var room = Self.bytesMax
+
+  /// It was given more than `bytesMax`: what came after that is not in it.
+  public private(set) var isCutOff = false
+
+  private mutating func hasRoom(for count: Int) -> Bool {
+    if bytes.count + count > room { isCutOff = true }
+    return !isCutOff
+  }
+
+  /// Of all keys and etags.
+  public var byteCount: Int { bytes.count }
+
   public var isEmpty: Bool { items.isEmpty }
 
   public mutating func reserve(items count: Int, bytes size: Int) {
@@ -50,6 +72,7 @@ public struct ListPage: Sendable {
   }
 
   public mutating func add(_ object: ObjectAttributes) {
+    if object.isOversized { return leaveOut() }
     object.key.bytes.withUnsafeBytes { key in
       var etag = object.etag
       etag.withUTF8 {
@@ -60,25 +83,38 @@ public struct ListPage: Sendable {
     }
   }
 
+  /// `size`: as it was stated. What cannot be read is counted and left out.
   public mutating func add(
     key: UnsafeRawBufferPointer, etag: UnsafeRawBufferPointer, size: UInt64?, modified: Int64?,
     isArchived: Bool
   ) {
+    if let size, !ObjectSize.isReadable(size) { return leaveOut() }
+    guard hasRoom(for: key.count + etag.count) else { return }
     items.append(
       Item(
         start: UInt32(bytes.count), keyLength: UInt32(key.count), etagLength: UInt32(etag.count),
         isFolder: false, isArchived: isArchived, knowsSize: size != nil, storedSize: size ?? 0,
-        modified: modified))
+        modified: ObjectTime.checked(modified)))
     bytes.append(contentsOf: key)
     bytes.append(contentsOf: etag)
   }
 
-  /// A full key that ends in "/".
-  public mutating func addFolder(_ key: ObjectKey) {
+  private mutating func leaveOut() {
+    oversized += 1
+    // A name below it is there, even if it is not shown.
+    folderExists = true
+  }
+
+  /// A full key that ends in "/". `etag`: changes with the folder's `AccessRights`, which are its end.
+  public mutating func addFolder(_ key: ObjectKey, etag: String = "") {
+    guard hasRoom(for: key.bytes.count + etag.utf8.count) else { return }
     key.bytes.withUnsafeBytes { addFolder($0) }
+    items[items.count - 1].etagLength = UInt32(etag.utf8.count)
+    bytes.append(contentsOf: etag.utf8)
   }
 
   public mutating func addFolder(_ key: UnsafeRawBufferPointer) {
+    guard hasRoom(for: key.count) else { return }
     items.append(
       Item(
         start: UInt32(bytes.count), keyLength: UInt32(key.count), etagLength: 0, isFolder: true,
@@ -94,6 +130,12 @@ public struct ListPage: Sendable {
 
   /// All of `other`'s items behind these; its `next`.
   public mutating func append(_ other: ListPage) {
+    next = other.next
+    folderExists = folderExists || other.folderExists
+    guard !other.isCutOff, hasRoom(for: other.bytes.count) else {
+      isCutOff = true
+      return
+    }
     let shift = UInt32(bytes.count)
     bytes += other.bytes
     items += other.items.map { item in
@@ -101,8 +143,7 @@ public struct ListPage: Sendable {
       item.start += shift
       return item
     }
-    next = other.next
-    folderExists = folderExists || other.folderExists
+    oversized += other.oversized
   }
 
   /// The keys and etags of the items, in place.

@@ -1,10 +1,13 @@
 /// What a store says of an object in a listing or a head.
 public struct ObjectAttributes: Sendable, Equatable {
   public var key: ObjectKey
-  /// Bytes; `nil` where the listing does not know it exactly (an HTML index): ask `head`.
-  public var size: UInt64?
-  /// Seconds since 1970; `nil` where the store does not say.
-  public var modified: Int64?
+  /// Bytes, at most `ObjectSize.limit`; `nil` where the listing does not know it exactly (an HTML index): ask
+  /// `head`.
+  public private(set) var size: UInt64?
+  /// The store states more bytes than can be read; `size` is `nil`, and the object is not shown.
+  public private(set) var isOversized: Bool
+  /// Seconds since 1970; `nil` where the store does not say, or says what is no date.
+  public private(set) var modified: Int64?
   /// An opaque validator, compared for equality alone and sent back as it came (quotes included).
   /// Empty where the store has none; identity then is size and time.
   public var etag: String
@@ -15,8 +18,9 @@ public struct ObjectAttributes: Sendable, Equatable {
     key: ObjectKey, size: UInt64?, modified: Int64?, etag: String = "", isArchived: Bool = false
   ) {
     self.key = key
-    self.size = size
-    self.modified = modified
+    isOversized = size.map { !ObjectSize.isReadable($0) } ?? false
+    self.size = isOversized ? nil : size
+    self.modified = ObjectTime.checked(modified)
     self.etag = etag
     self.isArchived = isArchived
   }
@@ -31,15 +35,15 @@ public struct ObjectAttributes: Sendable, Equatable {
 public struct ObjectVersion: Hashable, Sendable {
   public var key: ObjectKey
   public var etag: String
-  /// Bytes.
-  public var size: UInt64
+  /// Bytes, never more than `ObjectSize.limit`: what states more has no version.
+  public let size: UInt64
   /// Seconds since 1970, 0 where unknown. Part of the identity only where there is no etag.
   public var modified: Int64
 
   public init(key: ObjectKey, etag: String, size: UInt64, modified: Int64) {
     self.key = key
     self.etag = etag
-    self.size = size
+    self.size = min(size, ObjectSize.limit)
     self.modified = modified
   }
 

@@ -91,35 +91,18 @@ public struct FetchRequest: Sendable {
   /// Byte positions in the object; never empty, never past its size.
   public var range: Range<UInt64>
   public var deadline: Instant
+  /// What earlier fetches of the version have learnt of it, shared by them all.
+  public var learnt: LearntETag
 
-  public init(version: ObjectVersion, range: Range<UInt64>, deadline: Instant) {
+  public init(
+    version: ObjectVersion, range: Range<UInt64>, deadline: Instant,
+    learnt: LearntETag = LearntETag()
+  ) {
     self.version = version
     self.range = range
     self.deadline = deadline
+    self.learnt = learnt
   }
-}
-
-/// Receives a fetch. Calls come one after another, from the store's thread.
-public protocol FetchSink: AnyObject, Sendable {
-  /// The next bytes. They are the version's that was asked for: length, range and validator were
-  /// checked before. After a retry inside the store delivery goes on where it stopped. Copy them:
-  /// the memory is the store's.
-  func receive(_ bytes: UnsafeRawBufferPointer)
-
-  /// The range comes from its start, and none of its bytes counts before a successful end: the store
-  /// verifies them as a whole. May come again, where they did not stand the test; what came is void then.
-  func beginVerified()
-
-  /// A reader waits for its bytes now: what is only fetched ahead may take its time. From any thread.
-  var isAwaited: Bool { get }
-
-  /// The end, exactly once, and nothing after it. Success means that every byte was delivered.
-  func finish(_ result: Result<Void, StoreError>)
-}
-
-extension FetchSink {
-  public func beginVerified() {}
-  public var isAwaited: Bool { true }
 }
 
 /// A fetch that is under way.
