@@ -21,6 +21,15 @@ struct AWSFiles {
     config = try Self.read(configPath, store)
   }
 
+  /// As root, a file that another user may write: what it names is not run. (sudo may keep HOME.)
+  var foreignFile: String? {
+    guard geteuid() == 0 else { return nil }
+    return [configPath, credentialsPath].first { path in
+      var status = stat()
+      return stat(path, &status) == 0 && status.st_uid != 0
+    }
+  }
+
   private static func path(_ path: String, _ home: String) -> String {
     path == "~" || path.hasPrefix("~/") ? home + path.dropFirst() : path
   }

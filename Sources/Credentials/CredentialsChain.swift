@@ -73,6 +73,11 @@ struct CredentialsChain {
       guard let words = ProfileFile.words(command), !words.isEmpty else {
         throw wrong("credential_process of profile '\(name)' has a quote without its end")
       }
+      if let file = files.foreignFile {
+        throw wrong(
+          "credential_process of profile '\(name)' is not run as root: \(file) belongs to another user; "
+            + "name root's own files with AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE")
+      }
       return ProcessSource(profile: name, words: words)
     }
     if try FileSource.keys(in: files.config.profile(name), source: "profile \(name)") != nil {

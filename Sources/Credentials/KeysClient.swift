@@ -1,5 +1,3 @@
-import Logging
-import Metrics
 import ObjectStore
 import Posix
 import Transport
@@ -35,21 +33,9 @@ struct KeysClient {
   /// Whatever was answered, but for 5xx, which is tried again like a connection that failed. Throws
   /// `.unreachable`, `.timedOut` or `.serverFailure`.
   func send(_ request: Request, deadline: Instant) throws(StoreError) -> Reply {
-    var configuration = TransportConfiguration()
-    configuration.connectTimeout = min(request.timeout, .seconds(5))
-    configuration.firstByteTimeout = request.timeout
-    configuration.stallTimeout = request.timeout
-    configuration.maxConcurrentTransfers = 1
-    configuration.maxAttempts = request.tries
-    configuration.hedges = false
-    configuration.adaptsTimeouts = false
-    configuration.lookUp = nil
-    configuration.caBundle = caBundle
-    // Its requests are not the mount's: they are counted nowhere.
-    let transport = Transport(
-      configuration: configuration, metrics: Metrics().store,
-      log: Logger(label: "keys", factory: { _ in SwiftLogNoOpLogHandler() }))
-    defer { transport.shutdown() }
+    let transport = KeysTransports.transport(
+      KeysTransports.Kind(
+        timeout: request.timeout, tries: request.tries, caBundle: caBundle))
     let exchange = KeysExchange(request.http, name: name, limit: Self.bodyLimit)
     let wait = request.timeout * (request.tries * 2)
     transport.start(exchange, deadline: min(deadline, .now + wait))
@@ -87,7 +73,7 @@ private final class KeysExchange: Exchange {
   func attemptEnded(_ outcome: AttemptOutcome) -> Verdict {
     switch outcome {
     case .response(let head, let body):
-      let reply = KeysClient.Reply(status: head.status, body: body)
+      let reply = KeysClient.Reply(status: head.status, body: body.bytes)
       if head.status >= 500 || head.status == 429 {
         return .retry(
           cause: StoreError(

@@ -27,6 +27,7 @@ public final class RenewingCredentials: CredentialsProvider {
   private let source: any CredentialsSource
   private let log: Logger
   private let state: Monitor<State>
+  private let thread: ServiceThread
 
   /// `first`: what the source gave just now.
   init(_ source: any CredentialsSource, first: Credentials, log: Logger) {
@@ -41,13 +42,15 @@ public final class RenewingCredentials: CredentialsProvider {
     let state = Monitor(initial)
     self.state = state
     // It is ended by `shutdown` and holds nothing that must not outlive the owner.
-    Thread(named: "keys") { Self.run(source, state, log) }.detach()
+    thread = ServiceThread(named: "keys") { Self.run(source, state, log) }
+    thread.ensure()
   }
 
   deinit { shutdown() }
 
   public func current() throws(StoreError) -> CredentialsNow {
-    try state.withLock { state throws(StoreError) in
+    thread.ensure()
+    return try state.withLock { state throws(StoreError) in
       if let keys = state.keys, !state.isForced {
         // Keys that our clock called expired when they were new are believed.
         guard let expires = keys.expires, state.renewAt != nil else { return .keys(keys) }
@@ -72,7 +75,10 @@ public final class RenewingCredentials: CredentialsProvider {
     }
   }
 
-  public func shutdown() { state.signal(all: true) { $0.isStopping = true } }
+  public func shutdown() {
+    state.signal(all: true) { $0.isStopping = true }
+    thread.stop()
+  }
 
   // MARK: The thread
 

@@ -95,7 +95,8 @@ struct SSOSource: CredentialsSource {
 
   private func keep(_ text: String) {
     let scratch = "\(cacheFile).millrace-\(getpid())"
-    let file = open(scratch, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    unlink(scratch)
+    let file = open(scratch, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
     guard file >= 0 else { return }
     let bytes = Array(text.utf8)
     let written = write(file, bytes, bytes.count)

@@ -1,6 +1,7 @@
 import CCurlShim
 import Glibc
 import Posix
+import SystemPackage
 
 /// libcurl's multi handle over epoll: waits for sockets, for libcurl's timer and for `wake()`.
 /// All but `wake()` belongs to the transport's thread.
@@ -12,14 +13,27 @@ final class CurlMulti {
   private var curlDeadline: Instant?
   private var events = [epoll_event](repeating: epoll_event(), count: 64)
 
-  init(wakeUp: WakeUp, maxConnections: Int) {
+  /// Throws where the machine gives no descriptor or no memory.
+  init(wakeUp: WakeUp, maxConnections: Int) throws(Errno) {
+    let epoll = epoll_create1(CInt(EPOLL_CLOEXEC))
+    guard epoll >= 0 else { throw Errno.last }
+    // Without this one no other thread could ever wake the loop.
+    var event = epoll_event(
+      events: EPOLLIN.rawValue, data: epoll_data_t(fd: wakeUp.descriptor))
+    guard epoll_ctl(epoll, EPOLL_CTL_ADD, wakeUp.descriptor, &event) == 0 else {
+      let reason = Errno.last
+      close(epoll)
+      throw reason
+    }
+    guard let multi = curl_multi_init() else {
+      close(epoll)
+      throw .noMemory
+    }
+    self.epoll = epoll
+    self.multi = multi
     self.wakeUp = wakeUp
     self.maxConnections = maxConnections
-    epoll = epoll_create1(CInt(EPOLL_CLOEXEC))
-    precondition(epoll >= 0, "epoll_create1 failed: errno \(errno)")
-    multi = curl_multi_init()!
     configure()
-    watch(wakeUp.descriptor, for: EPOLLIN.rawValue, isNew: true)
   }
 
   /// Every transfer must have been removed.
@@ -35,9 +49,10 @@ final class CurlMulti {
 
   /// Closes all connections. libcurl has no call for that: so begin anew. Nothing may be running.
   func closeIdleConnections() {
+    guard let fresh = curl_multi_init() else { return }
     curl_multi_cleanup(multi)
     curlDeadline = nil
-    multi = curl_multi_init()!
+    multi = fresh
     configure()
   }
 
@@ -144,9 +159,9 @@ private func curlTimerChanged(
 final class WakeUp: Sendable {
   let descriptor: CInt
 
-  init() {
+  init() throws(Errno) {
     descriptor = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
-    precondition(descriptor >= 0, "eventfd failed: errno \(errno)")
+    guard descriptor >= 0 else { throw Errno.last }
   }
 
   deinit { close(descriptor) }

@@ -50,14 +50,15 @@ public enum BodyDisposition: Sendable {
   /// Hand bytes to `receive(body:)` as they come.
   case stream
   /// Collect up to `limit` bytes and hand them over with the outcome; more fails the attempt.
-  case collect(limit: Int)
+  /// `isBudgeted`: it counts against the transport's memory for bodies.
+  case collect(limit: Int, isBudgeted: Bool = true)
   /// End the attempt now: the outcome is `.rejected`.
   case reject
 }
 
 public enum AttemptOutcome: Sendable {
   /// A complete response; `body` is what was collected.
-  case response(HTTPResponseHead, body: [UInt8])
+  case response(HTTPResponseHead, body: CollectedBody)
   /// The head was rejected, or `receive(body:)` returned false.
   case rejected(HTTPResponseHead)
   /// No complete response; `wasStreaming` tells that some of the body had come.
@@ -68,7 +69,8 @@ public enum AttemptOutcome: Sendable {
 public struct TransferFailure: Error, Sendable, Equatable {
   public enum Kind: Sendable, Equatable {
     case nameNotResolved, connectionRefused, connectTimedOut, tls, stalled, firstByteTimedOut
-    case connectionLost, truncated, bodyTooLarge, malformed, other
+    /// `bodyTooLarge`: it never fits. `bodiesTooLarge`: not beside those that are held now.
+    case connectionLost, truncated, bodyTooLarge, bodiesTooLarge, malformed, other
   }
   public var kind: Kind
   /// libcurl's words, with the host.

@@ -18,6 +18,10 @@ public struct HTTPRequest: Sendable {
   public var unixSocketPath: String?
   /// Goes there itself, whatever proxy the environment names: services of this machine's own.
   public var bypassesProxy: Bool
+  /// Whose address it is, and so which ones may be connected to.
+  public var peer = RequestPeer.user
+  /// The transport's client certificate is for the site that is mounted, and no other that it names.
+  public var showsCertificate = false
 
   public init(
     method: Method = .get, url: String, headers: [(name: String, value: String)] = [],

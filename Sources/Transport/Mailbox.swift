@@ -19,12 +19,15 @@ final class Mailbox: Sendable {
     var isAsleep = false
   }
 
-  let wakeUp = WakeUp()
+  let wakeUp: WakeUp
   private let limit: Int
   private let state = Lock(State())
 
   /// `limit`: exchanges that may be live, running or waiting.
-  init(limit: Int) { self.limit = limit }
+  init(limit: Int, wakeUp: WakeUp) {
+    self.limit = limit
+    self.wakeUp = wakeUp
+  }
 
   /// False: the transport has stopped, nobody will look at the task.
   func start(_ task: ExchangeTask) -> Bool {

@@ -11,11 +11,15 @@ final class Transfer {
     case rejected
     case lost
     case bodyTooLarge(limit: Int)
+    case bodiesTooLarge
     case headTooLarge
     case malformedHead
+    case forbiddenAddress(PeerAddress)
   }
 
-  let easy = EasyHandle()
+  private(set) var easy = EasyHandle()
+  private let certificate: (file: String, key: String)?
+  private var peer = RequestPeer.user
   private(set) var task: ExchangeTask?
   private(set) var startedAt = Instant(nanoseconds: 0)
   /// When the head of the answer was there.
@@ -40,6 +44,8 @@ final class Transfer {
   private var head: HTTPResponseHead?
   private var disposition = BodyDisposition.reject
   private var collected: [UInt8] = []
+  private var lease: BodyBudget.Lease?
+  private let budget: BodyBudget
   private var abort: Abort?
   private var headerList: UnsafeMutablePointer<curl_slist>?
   private var connectTo: UnsafeMutablePointer<curl_slist>?
@@ -47,8 +53,12 @@ final class Transfer {
   private let errorText: UnsafeMutablePointer<CChar>
 
   init(_ configuration: TransportConfiguration, share: UnsafeMutableRawPointer?) {
+    budget = configuration.bodyBudget
     errorText = .allocate(capacity: Int(CURL_ERROR_SIZE))
     errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
+    certificate = configuration.clientCertificate.map {
+      ($0, configuration.clientKey ?? $0)
+    }
     easy.setConstants(configuration, share: share)
     let context = Unmanaged.passUnretained(self).toOpaque()
     easy.set(CURLOPT_PRIVATE, pointer: context)
@@ -57,6 +67,7 @@ final class Transfer {
     easy.set(CURLOPT_HEADERFUNCTION, callback: transferHeader)
     easy.set(CURLOPT_WRITEDATA, pointer: context)
     easy.set(CURLOPT_WRITEFUNCTION, callback: transferBody)
+    easy.require(openSocket: transferOpenSocket, context: context)
   }
 
   /// It must have been taken off the multi handle.
@@ -78,6 +89,14 @@ final class Transfer {
     _ request: HTTPRequest, for task: ExchangeTask, exchange: any Exchange
   ) throws(TransferFailure) {
     try request.checkCharacters()
+    if let option = easy.missing {
+      throw TransferFailure(
+        .tls, detail: "this libcurl (\(String(cString: curl_version()))) cannot set \(option)")
+    }
+    peer = request.peer
+    let certificate = request.showsCertificate ? certificate : nil
+    easy.set(CURLOPT_SSLCERT, certificate?.file)
+    easy.set(CURLOPT_SSLKEY, certificate?.key)
     self.task = task
     self.exchange = exchange
     origin = request.origin
@@ -110,7 +129,9 @@ final class Transfer {
     head = nil
     disposition = .reject
     collected = []
+    lease = nil
     abort = nil
+    peer = .user
     received = 0
     streamed = 0
     answeredAt = nil
@@ -142,7 +163,7 @@ final class Transfer {
   /// What the exchange is told of an attempt that libcurl has ended.
   func outcome(_ code: CURLcode) -> AttemptOutcome {
     if code == CURLE_OK, let head {
-      return .response(head, body: collected)
+      return .response(head, body: CollectedBody(collected, lease))
     }
     if case .rejected = abort, let head { return .rejected(head) }
     return .transferFailed(failure(code), wasStreaming: streamed > 0)
@@ -173,6 +194,28 @@ final class Transfer {
   }
 
   // MARK: Calls from libcurl
+
+  /// -1: no connection to this address.
+  fileprivate func openSocket(_ wanted: UnsafeMutablePointer<curl_sockaddr>) -> CInt {
+    let length = Int(wanted.pointee.addrlen)
+    let address = withUnsafePointer(to: &wanted.pointee.addr) {
+      PeerAddress($0, length: length)
+    }
+    switch (peer, address) {
+    case (.user, _): break
+    case (.own(let policy), let address?): policy.noteOwn(address.nearness)
+    case (.own, nil): break
+    case (.named(let policy), let address?):
+      guard policy.allows(address.nearness) else {
+        abort = .forbiddenAddress(address)
+        return CURL_SOCKET_BAD
+      }
+    case (.named, nil): return CURL_SOCKET_BAD
+    }
+    return socket(
+      wanted.pointee.family, wanted.pointee.socktype | CInt(SOCK_CLOEXEC.rawValue),
+      wanted.pointee.protocol)
+  }
 
   fileprivate func take(header line: UnsafeRawBufferPointer) -> Bool {
     received += line.count
@@ -206,16 +249,32 @@ final class Transfer {
       }
       streamed += bytes.count
       return true
-    case .collect(let limit):
-      guard collected.count + bytes.count <= limit else {
-        abort = .bodyTooLarge(limit: limit)
-        return false
-      }
-      collected.append(contentsOf: bytes)
-      return true
+    case .collect(let limit, true):
+      return collect(bytes, limit: min(limit, budget.limit), within: budget)
+    case .collect(let limit, false):
+      return collect(bytes, limit: limit, within: nil)
     case .reject:
       return false
     }
+  }
+
+  private func collect(
+    _ bytes: UnsafeRawBufferPointer, limit: Int, within budget: BodyBudget?
+  ) -> Bool {
+    guard collected.count + bytes.count <= limit else {
+      abort = .bodyTooLarge(limit: limit)
+      return false
+    }
+    if let budget {
+      let lease = lease ?? BodyBudget.Lease(budget)
+      self.lease = lease
+      guard lease.grow(by: bytes.count) else {
+        abort = .bodiesTooLarge
+        return false
+      }
+    }
+    collected.append(contentsOf: bytes)
+    return true
   }
 
   private func failure(_ code: CURLcode) -> TransferFailure {
@@ -223,11 +282,21 @@ final class Transfer {
     switch abort {
     case .bodyTooLarge(let limit):
       failure = TransferFailure(.bodyTooLarge, detail: "an answer of more than \(limit) bytes")
+    case .bodiesTooLarge:
+      failure = TransferFailure(
+        .bodiesTooLarge,
+        detail: "the answers that are being read take all of their \(budget.limit >> 20) MiB")
     case .headTooLarge:
       failure = TransferFailure(
         .malformed, detail: "more than \(HeadParser.maxBytes) bytes of headers")
     case .malformedHead:
       failure = TransferFailure(.malformed, detail: "an answer that is not HTTP")
+    case .forbiddenAddress(let address):
+      failure = TransferFailure(
+        .malformed,
+        detail:
+          "the server sends us to \(address), an address of a network that it is not in itself; "
+          + "--allow-private permits private networks and this machine")
     case .rejected, .lost, nil:
       failure = TransferFailure(
         curl: code, text: String(cString: errorText), wasSent: requestStarted != nil)
@@ -280,6 +349,13 @@ private func transferHeader(
   let transfer = Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue()
   let line = UnsafeRawBufferPointer(start: bytes, count: size * count)
   return transfer.take(header: line) ? line.count : 0
+}
+
+private func transferOpenSocket(
+  context: UnsafeMutableRawPointer?, purpose: curlsocktype,
+  wanted: UnsafeMutablePointer<curl_sockaddr>?
+) -> curl_socket_t {
+  Unmanaged<Transfer>.fromOpaque(context!).takeUnretainedValue().openSocket(wanted!)
 }
 
 private func transferBody(

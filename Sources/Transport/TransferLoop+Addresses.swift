@@ -1,3 +1,4 @@
+import CCurlShim
 import Glibc
 import Posix
 
@@ -14,17 +15,15 @@ extension TransferLoop {
     }
   }
 
-  /// Under way at once: each is a thread, and a name server may not answer.
-  private static let mostLookUps = 4
+  /// Under way at once: a name server may not answer.
+  static let mostLookUps = 4
 
-  /// On a thread of its own that nobody waits for: requests go where libcurl sends them until the
-  /// answer is there.
+  /// By the pool: requests go where libcurl sends them until the answer is there. Where the pool has no
+  /// thread they go on so until the name is due again.
   private func lookUp(_ host: AddressBook.Host) {
-    guard let lookUp = configuration.lookUp else { return }
-    lookUps += 1
-    Thread(named: "name-lookup") { [mailbox] in
-      mailbox.lookedUp(host, lookUp(host.name))
-    }.detach()
+    guard let lookUp = configuration.lookUp, let lookUpPool else { return }
+    let isTaken = lookUpPool.submit { [mailbox] in mailbox.lookedUp(host, lookUp(host.name)) }
+    if isTaken { lookUps += 1 }
   }
 }
 
@@ -52,7 +51,7 @@ extension AddressBook.Host {
 /// The addresses that the system's resolver knows of a name and this machine has one of its own kind
 /// for: IPv4 if there are any, else IPv6. Of both kinds one may lead nowhere, which only libcurl's own
 /// connecting finds out without a wait.
-@Sendable func addresses(ofName name: String) -> [String] {
+@Sendable public func addresses(ofName name: String) -> [String] {
   let found = addresses(ofName: name, AF_INET)
   return found.isEmpty ? addresses(ofName: name, AF_INET6) : found
 }

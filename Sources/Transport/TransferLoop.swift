@@ -5,6 +5,7 @@ import Logging
 import Metrics
 import ObjectStore
 import Posix
+import SystemPackage
 
 /// The transport's thread: admits exchanges, runs their attempts, and acts on what `AttemptLedger`,
 /// `RetryBudget` and `ProgressWatch` decide. Everything in it is touched by that thread alone.
@@ -26,7 +27,7 @@ final class TransferLoop: @unchecked Sendable {
   /// No alarm or deadline of a live task is earlier.
   var nextAlarm = Instant.distantFuture
 
-  let share: UnsafeMutableRawPointer?
+  let share: UnsafeMutableRawPointer
   var multi: CurlMulti
   var pool: [Transfer] = []
   var running = 0
@@ -40,6 +41,8 @@ final class TransferLoop: @unchecked Sendable {
   var hedged: [ExchangeTask] = []
   var addresses = AddressBook()
   var lookUps = 0
+  /// Abandoned, not waited for: a name server may not answer.
+  let lookUpPool: WorkerPool?
   let spreads: Bool
   /// Since when no exchange has been live; nil while one is.
   var idleSince: Instant?
@@ -48,7 +51,15 @@ final class TransferLoop: @unchecked Sendable {
   init(
     mailbox: Mailbox, configuration: TransportConfiguration, metrics: StoreMetrics, log: Logger,
     seed: UInt64
-  ) {
+  ) throws(Errno) {
+    multi = try CurlMulti(
+      wakeUp: mailbox.wakeUp,
+      maxConnections: max(configuration.maxIdleConnections, configuration.maxConcurrentTransfers))
+    guard let share = curl_share_init() else { throw .noMemory }
+    // One thread: no lock functions. TLS sessions are resumed whichever handle began them.
+    _ = millrace_share(share, CURL_LOCK_DATA_SSL_SESSION)
+    _ = millrace_share(share, CURL_LOCK_DATA_DNS)
+    self.share = share
     self.mailbox = mailbox
     self.configuration = configuration
     self.metrics = metrics
@@ -62,17 +73,13 @@ final class TransferLoop: @unchecked Sendable {
     // A proxy has its own idea of where a name leads.
     let proxies: [String] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
     spreads = configuration.lookUp != nil && proxies.allSatisfy { getenv($0) == nil }
-    // One thread: no lock functions. TLS sessions are resumed whichever handle began them.
-    share = curl_share_init()
-    _ = millrace_share(share!, CURL_LOCK_DATA_SSL_SESSION)
-    _ = millrace_share(share!, CURL_LOCK_DATA_DNS)
-    multi = CurlMulti(
-      wakeUp: mailbox.wakeUp,
-      maxConnections: max(configuration.maxIdleConnections, configuration.maxConcurrentTransfers))
+    lookUpPool =
+      spreads ? WorkerPool(named: "name-lookup", threads: 2, queueLimit: Self.mostLookUps) : nil
   }
 
   deinit {
     pool = []
+    lookUpPool?.abandon()
     curl_share_cleanup(share)
   }
 

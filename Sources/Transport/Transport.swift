@@ -9,51 +9,112 @@ public import Logging
 public import Metrics
 public import ObjectStore
 public import Posix
+import SystemPackage
 
 public final class Transport: Sendable {
-  private let configuration: TransportConfiguration
-  private let mailbox: Mailbox
-  private let thread: Thread
-  private let identity: ThreadIdentity
+  private struct Running: Sendable {
+    let mailbox: Mailbox
+    let thread: Thread
+    let identity: ThreadIdentity
+  }
 
+  private enum Phase {
+    /// The machine gave no thread or descriptor yet.
+    case missing
+    case running(Running)
+    case stopped
+  }
+
+  private let configuration: TransportConfiguration
+  private let metrics: StoreMetrics
+  private let log: Logger
+  private let phase = Lock(Phase.missing)
+
+  /// Starts the thread. Where the machine has none to give, nor a descriptor, that is tried again with each
+  /// exchange; `prepare` tells.
   public init(configuration: TransportConfiguration, metrics: StoreMetrics, log: Logger) {
     _ = Self.globalInit
     self.configuration = configuration
-    let mailbox = Mailbox(limit: configuration.maxLiveExchanges)
-    let loop = TransferLoop(
-      mailbox: mailbox, configuration: configuration, metrics: metrics, log: log,
-      seed: .random(in: 0...(.max)))
-    let identity = ThreadIdentity()
-    self.mailbox = mailbox
-    self.identity = identity
-    thread = Thread(named: "transport") {
-      identity.setToCurrent()
-      loop.run()
-    }
+    self.metrics = metrics
+    self.log = log
+    _ = running()
   }
 
   deinit { shutdown() }
 
+  /// Throws `.unreachable` if the transport cannot run now: for those who would rather not begin.
+  public func prepare() throws(StoreError) { _ = try running().get() }
+
   /// Starts an exchange; it ends by `deadline`. Its calls come from the transport's thread, and it
   /// may start others or cancel from there.
   ///
-  /// After `shutdown` it ends with `.cancelled` at once, on the caller's thread.
+  /// After `shutdown` it ends with `.cancelled` at once, on the caller's thread; with `.unreachable` where the
+  /// machine has no thread or descriptor for the transport.
   @discardableResult
   public func start(_ exchange: any Exchange, deadline: Instant) -> any FetchTicket {
-    let policy = RetryPolicy(maxAttempts: configuration.maxAttempts)
-    let task = ExchangeTask(exchange, deadline: deadline, policy: policy, mailbox: mailbox)
-    if !mailbox.start(task) {
-      exchange.finish(
-        .failure(StoreError(.cancelled, store: "", detail: "the transport has been shut down")))
+    switch running() {
+    case .failure(let error):
+      exchange.finish(.failure(error))
+      return EndedTicket()
+    case .success(let running):
+      let policy = RetryPolicy(maxAttempts: configuration.maxAttempts)
+      let task = ExchangeTask(
+        exchange, deadline: deadline, policy: policy, mailbox: running.mailbox)
+      if !running.mailbox.start(task) { exchange.finish(.failure(Self.ended)) }
+      return task
     }
-    return task
   }
 
   /// Completes every exchange with `.cancelled` and joins the thread.
   public func shutdown() {
-    mailbox.stop()
+    let phase = phase.withLock { phase in
+      defer { phase = .stopped }
+      return phase
+    }
+    guard case .running(let running) = phase else { return }
+    running.mailbox.stop()
     // The last reference may go in a completion, on the thread itself: it then ends by itself.
-    if !identity.isCurrent { thread.join() }
+    if !running.identity.isCurrent { running.thread.join() }
+  }
+
+  private func running() -> Result<Running, StoreError> {
+    phase.withLock { phase in
+      switch phase {
+      case .running(let running): return .success(running)
+      case .stopped: return .failure(Self.ended)
+      case .missing:
+        do throws(Errno) {
+          let running = try begin()
+          phase = .running(running)
+          return .success(running)
+        } catch {
+          return .failure(
+            StoreError(
+              .unreachable, store: "", detail: "no transfer can be started: \(error)",
+              advice: error.limitAdvice))
+        }
+      }
+    }
+  }
+
+  private func begin() throws(Errno) -> Running {
+    let mailbox = Mailbox(limit: configuration.maxLiveExchanges, wakeUp: try WakeUp())
+    let loop = try TransferLoop(
+      mailbox: mailbox, configuration: configuration, metrics: metrics, log: log,
+      seed: .random(in: 0...(.max)))
+    let identity = ThreadIdentity()
+    let thread = try Thread.start(named: "transport") {
+      identity.setToCurrent()
+      loop.run()
+    }
+    return Running(mailbox: mailbox, thread: thread, identity: identity)
+  }
+
+  private static let ended = StoreError(
+    .cancelled, store: "", detail: "the transport has been shut down")
+
+  private final class EndedTicket: FetchTicket {
+    func cancel() {}
   }
 
   private static let globalInit: Void = { _ = millrace_global_init() }()
@@ -80,6 +141,8 @@ public struct TransportConfiguration: Sendable {
   public var maxConcurrentTransfers: Int = 128
   /// Exchanges started and not ended; one more fails.
   public var maxLiveExchanges: Int = 16_384
+  /// Memory for bodies that are collected whole.
+  public var bodyBudget = BodyBudget(limit: 128 << 20)
   /// Connections kept; at least as many as may run at once.
   public var maxIdleConnections: Int = 64
   /// PEM file that replaces the system's certificate authorities.

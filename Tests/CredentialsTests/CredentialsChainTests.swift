@@ -291,6 +291,23 @@ import Testing
     access.provider.shutdown()
   }
 
+  @Test(.enabled(if: requireOrSkip(.root)))
+  func rootRunsNoProgramThatAnotherUsersFileNames() throws {
+    let home = try TemporaryFolder("home")
+    let script = try home.file("keys", text: "#!/bin/sh\necho ran > \(home.path)/ran\nexit 1\n")
+    #expect(chmod(script, 0o755) == 0)
+    let config = try home.file("config", text: "[default]\ncredential_process = \(script)\n")
+    let environment = [
+      "HOME": home.path, "AWS_CONFIG_FILE": config, "AWS_EC2_METADATA_DISABLED": "true",
+    ]
+    #expect(chown(config, 65533, 65533) == 0)
+    let refused = resolve(Case(name: "foreign"), environment)
+    #expect("\(refused)".contains("belongs to another user") && !fileExists(home.path("ran")))
+    #expect(chown(config, 0, 0) == 0)
+    _ = resolve(Case(name: "own"), environment)
+    #expect(fileExists(home.path("ran")))
+  }
+
   @Test func aProgramThatDoesNotEndIsEndedWithItsChildren() throws {
     let folder = try TemporaryFolder("program")
     let script = try folder.file(

@@ -53,7 +53,7 @@ struct NginxTests {
           transport.start(exchange, deadline: soon())
           exchange.wait()
           guard case .response(_, let body)? = exchange.record.outcomes.first else { return "" }
-          return String(decoding: body, as: UTF8.self)
+          return String(decoding: body.bytes, as: UTF8.self)
         }
         let url = server.url("echo/a%20b/./../c//d?x=1&y")
         #expect(
