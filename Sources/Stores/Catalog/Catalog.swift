@@ -1,4 +1,5 @@
 public import ObjectStore
+import Posix
 
 /// A tree of objects held in memory, sorted by key: of a manifest or a snapshot. It answers listings
 /// and heads in place of a store.
@@ -42,7 +43,7 @@ public final class Catalog: Sendable {
     for (one, other) in zip(records, records.dropFirst()) where key(one) == key(other) {
       throw Duplicate(key: ObjectKey(bytes: Array(key(one))))
     }
-    totalBytes = records.reduce(0) { $0 &+ $1.size }
+    totalBytes = records.reduce(0) { $0.addingSaturated($1.size) }
     hasTargets = records.contains { $0.targetLength > 0 }
     self.records = records
   }

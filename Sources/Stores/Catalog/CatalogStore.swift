@@ -29,8 +29,9 @@ public final class CatalogStore: ObjectStore {
     self.makeSite = makeSite
     displayName = base.displayName
     // Two manifests may give one path to different objects: they share no cached bytes. Without other
-    // keys the objects are the store's own, and so is its cache.
-    identity = catalog.hasTargets ? "\(base.identity) by \(name)" : base.identity
+    // keys the objects are the store's own, and so is its cache. "verified": caches of before kept
+    // objects whose checksum had failed.
+    identity = catalog.hasTargets ? "\(base.identity) by \(name), verified" : base.identity
   }
 
   public var traits: StoreTraits {
@@ -90,12 +91,14 @@ public final class CatalogStore: ObjectStore {
         moved.version.key = key
         store = site
       } catch {
-        let error = named(error, request.version.key)
+        let error = Self.named(error, request.version.key)
         _ = worker.submit { sink.finish(.failure(error)) }
         return NoTicket()
       }
     }
-    return store.fetch(moved, into: RenamingSink(sink, key: request.version.key))
+    // Errors name the object as the mount does: a URL may carry a signature.
+    let key = request.version.key
+    return store.fetch(moved, into: sink.mappingErrors { Self.named($0, key) })
   }
 
   private func site(of url: String) throws(StoreError) -> (any ObjectStore, ObjectKey) {
@@ -124,7 +127,7 @@ public final class CatalogStore: ObjectStore {
     return (kept, key)
   }
 
-  private func named(_ error: StoreError, _ key: ObjectKey) -> StoreError {
+  private static func named(_ error: StoreError, _ key: ObjectKey) -> StoreError {
     var error = error
     error.key = key
     return error
@@ -139,28 +142,5 @@ public final class CatalogStore: ObjectStore {
 
   private final class NoTicket: FetchTicket {
     func cancel() {}
-  }
-}
-
-/// Errors name the object as the mount does: a URL may carry a signature.
-private final class RenamingSink: FetchSink {
-  private let sink: any FetchSink
-  private let key: ObjectKey
-
-  init(_ sink: any FetchSink, key: ObjectKey) {
-    self.sink = sink
-    self.key = key
-  }
-
-  func receive(_ bytes: UnsafeRawBufferPointer) { sink.receive(bytes) }
-  var isAwaited: Bool { sink.isAwaited }
-
-  func finish(_ result: Result<Void, StoreError>) {
-    sink.finish(
-      result.mapError { error in
-        var error = error
-        error.key = key
-        return error
-      })
   }
 }

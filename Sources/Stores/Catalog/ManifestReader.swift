@@ -10,6 +10,7 @@ import Posix
 /// mount) and `size` must be there; `etag`, `modified` (seconds or ISO 8601), and `key` (another key of
 /// the same store) or `url` (http or https) may. What cannot be right is refused with its line.
 public enum ManifestReader {
+  /// Of the file, bytes. It is read whole; the catalog that is made of it occupies about as much again.
   public static let bytesLimit = 4 << 30
 
   /// `prefix`: what paths are relative to, empty or ending in "/". `quotesETags`: the store's etags have
@@ -156,10 +157,7 @@ public enum ManifestReader {
         path = !rules.isOurs && value.starts(with: "./".utf8) ? Array(value.dropFirst(2)) : value
       case "size":
         let text = String(decoding: value, as: UTF8.self)
-        size = UInt64(text)
-        if size == nil || size! > UInt64(Int64.max) {
-          throw bad("the size \"\(text)\" is not a number of bytes")
-        }
+        size = try HTTPManifest.size(text, line)
       case "modified", "mtime":
         let text = String(decoding: value, as: UTF8.self)
         modified = HTTPTime.parseSecondsOrISO(text)

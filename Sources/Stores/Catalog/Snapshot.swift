@@ -194,7 +194,7 @@ public struct Snapshot: Sendable, Equatable {
     guard values["millrace-snapshot"]?.text == "1", let name = values["name"]?.text,
       let source = values["source"]?.text, let identity = values["identity"]?.text,
       let prefix = values["prefix"]?.bytes,
-      let created = values["created"]?.text.flatMap({ Int64($0) }),
+      let created = values["created"]?.text.flatMap({ ObjectTime.checked(Int64($0)) }),
       let objects = values["objects"]?.text.flatMap({ Int($0) }),
       let size = values["bytes"]?.text.flatMap({ UInt64($0) }),
       let checksum = values["crc32c"]?.text.flatMap({ UInt32($0, radix: 16) })

@@ -5,6 +5,7 @@ import Posix
 public final class TreeLister: Sendable {
   private struct State {
     var builder = CatalogBuilder()
+    var budget = ListingBudget(bytesMax: TreeLister.bytesLimit)
     var queue: [Step] = []
     var inFlight = 0
     var requests = 0
@@ -20,6 +21,8 @@ public final class TreeLister: Sendable {
 
   /// Deeper, it is a link that leads back to itself.
   private static let depthLimit = 256
+  /// Memory for the names of one tree, bytes: some 50 million of them.
+  private static let bytesLimit = 8 << 30
   /// Requests at once.
   private static let width = 32
 
@@ -73,6 +76,12 @@ public final class TreeLister: Sendable {
     case .list(let folder, let cursor):
       store.list(ListRequest(folder: folder, cursor: cursor, deadline: deadline)) { [self] result in
         ended(result) { state, page in
+          if let excess = state.budget.exceeded(by: page) {
+            state.failure = StoreError(
+              .badReply, store: store.displayName, key: folder, detail: excess,
+              advice: "list it in parts")
+            return
+          }
           if let next = page.next { state.queue.append(.list(folder, cursor: next)) }
           for folder in page.folders {
             guard folder.bytes.count(where: { $0 == UInt8(ascii: "/") }) <= Self.depthLimit else {

@@ -4,8 +4,8 @@ public import Metrics
 ///
 /// The validator of a file is its inode, size and modification time in nanoseconds, checked before
 /// and after every read; a file rewritten in place to the same size within one tick of the kernel's
-/// clock (about 4 ms) is not seen. Symbolic links are followed wherever they lead, also out of the
-/// folder; those that lead nowhere are left out, as is all that is neither file nor folder.
+/// clock (about 4 ms) is not seen. Symbolic links are followed where they lead within the folder, and out of it only
+/// on demand; others are left out, as is all that is neither file nor folder.
 public import ObjectStore
 public import Posix
 import Synchronization
@@ -19,9 +19,14 @@ public final class FolderStore: ObjectStore {
   private let workers = WorkerPool(named: "folder", threads: 4)
   private let isStopping = Atomic(false)
   private let metrics: StoreMetrics
+  private let lastRights: Lock<AccessRights?>
 
-  /// `folder`: an absolute path.
-  public init(folder: String, metrics: StoreMetrics) throws(StoreError) {
+  /// `folder`: an absolute path. `followsLinks`: also those that lead out of it. `showsRights`: validators of files and
+  /// folders end in their `AccessRights`. `onLinkOut` is called, once at most, with a link that leads out and is not shown.
+  public init(
+    folder: String, followsLinks: Bool = false, showsRights: Bool = false, metrics: StoreMetrics,
+    onLinkOut: @escaping @Sendable (ObjectKey) -> Void = { _ in }
+  ) throws(StoreError) {
     guard folder.utf8.first == UInt8(ascii: "/"), !folder.utf8.contains(0) else {
       throw StoreError(
         .invalidSource, store: "file://\(folder)", detail: "not an absolute path",
@@ -30,10 +35,30 @@ public final class FolderStore: ObjectStore {
     var base = folder
     while base.utf8.last == UInt8(ascii: "/") { base.removeLast() }
     displayName = "file://\(base)"
-    identity = displayName
-    files = FolderFiles(base: Array(base.utf8), displayName: displayName)
+    // Another tree: neither listings nor bytes of links are left for a mount that does not follow them.
+    identity = followsLinks ? "\(displayName) and links" : displayName
+    let isSaid = Lock(false)
+    files = try FolderFiles(
+      base: Array(base.utf8), displayName: displayName, followsLinks: followsLinks,
+      showsRights: showsRights
+    ) { key in
+      let isFirst = isSaid.withLock { isSaid in
+        defer { isSaid = true }
+        return !isSaid
+      }
+      if isFirst { onLinkOut(key) }
+    }
     self.metrics = metrics
-    try files.checkBase()
+    lastRights = Lock(files.rights)
+  }
+
+  /// Of the folder itself, as last seen; it is looked at with every listing and head.
+  public var rights: AccessRights? { lastRights.withLock { $0 } }
+
+  private func updateRights() {
+    guard files.showsRights else { return }
+    let rights = files.rights
+    lastRights.withLock { $0 = rights }
   }
 
   public func list(
@@ -41,7 +66,8 @@ public final class FolderStore: ObjectStore {
   ) {
     metrics.listRequests.add()
     run(request.folder, by: request.deadline, completion) { store throws(StoreError) in
-      try store.files.page(of: request.folder)
+      store.updateRights()
+      return try store.files.page(of: request.folder)
     }
   }
 
@@ -51,7 +77,8 @@ public final class FolderStore: ObjectStore {
   ) {
     metrics.headRequests.add()
     run(key, by: deadline, completion) { store throws(StoreError) in
-      try store.files.attributes(of: key)
+      store.updateRights()
+      return try store.files.attributes(of: key)
     }
   }
 

@@ -53,6 +53,10 @@ enum HTMLIndex {
 
 /// Walks the `href`s of the `<a>` tags of a page; entities are decoded.
 struct LinkScanner {
+  /// A longer link leads to nothing that a mount could show: a path has 4,096 bytes at most, each written as "%XX" or as
+  /// an entity.
+  static let linkLimit = 64 << 10
+
   let bytes: [UInt8]
   private var position = 0
 
@@ -97,7 +101,9 @@ struct LinkScanner {
         if position == start { position += 1 }
         continue
       }
-      if name == Array("href".utf8), link == nil { link = HTMLEntities.decode(value) }
+      if name == Array("href".utf8), link == nil {
+        link = value.count <= Self.linkLimit ? HTMLEntities.decode(value) : []
+      }
     }
   }
 

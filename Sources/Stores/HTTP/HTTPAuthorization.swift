@@ -43,12 +43,18 @@ public final class HTTPAuthorization: Sendable {
     "Bearer " + (try SecretText.read(path, what: "the bearer token", source: path))
   }
 
+  /// `wanted`: "HOST" or "HOST:PORT"; nil: any.
+  private static func isFor(_ host: String, _ port: Int?, _ wanted: String?) -> Bool {
+    guard let wanted = wanted?.lowercased() else { return true }
+    return wanted == host || port.map { wanted == "\(host):\($0)" } == true
+  }
+
   /// By the order above. `userInfo`: of the address, percent-decoded.
   static func find(
-    userInfo: [UInt8]?, options: HTTPStoreOptions, host: String
+    userInfo: [UInt8]?, options: HTTPStoreOptions, host: String, port: Int?
   ) throws(StoreError) -> HTTPAuthorization {
     if let userInfo { return try HTTPAuthorization(.fixed("Basic " + Base64.encode(userInfo))) }
-    if let token = options.bearerToken {
+    if let token = options.bearerToken, isFor(host, port, options.bearerTokenHost) {
       guard token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
         throw StoreError(
           .invalidSource, store: host, detail: "the bearer token holds a blank or a line break")

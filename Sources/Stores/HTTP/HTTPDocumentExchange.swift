@@ -10,7 +10,7 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
     /// Where it came from, after redirects.
     var url: HTTPURL
     var contentType: String
-    var body: [UInt8]
+    var body: CollectedBody
     /// The Link header.
     var link: String?
   }
@@ -58,7 +58,7 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {
     self.head = head
-    return head.status == 200 ? .collect(limit: bytesMax) : .stream
+    return head.status == 200 ? .collect(limit: bytesMax, isBudgeted: isListing) : .stream
   }
 
   func receive(body: UnsafeRawBufferPointer) -> Bool {
@@ -77,8 +77,8 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
       guard failure.kind == .bodyTooLarge else {
         return site.verdict(on: failure, key, failsFast: failsFast)
       }
-      let detail = "the document is larger than \(bytesMax >> 20) MiB"
-      return .failed(site.failure(.unsupported, key, detail, advice: HTTPStore.manifestAdvice))
+      return .failed(
+        site.failure(.unsupported, key, failure.detail, advice: HTTPStore.manifestAdvice))
     }
     guard let head else { return .failed(site.failure(.badReply, key, "an empty reply")) }
     switch redirects.follow(head) {

@@ -83,7 +83,7 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
     case 416: return askWhole("that the file has no first byte")
     case 200:
       if let length = head["content-length"] {
-        guard let size = UInt64(length), size <= UInt64(Int64.max) else {
+        guard let size = ObjectSize.parse(length) else {
           return .failed(site.failure(.badReply, key, "a Content-Length of \"\(length)\""))
         }
         // nginx answers a range of an empty file so, and it means nothing.

@@ -73,7 +73,7 @@ struct HTTPIndex: Equatable {
         if value.text == "other" { return nil }
         entry.isFolder = entry.isFolder || value.text == "directory"
       case "is_dir": entry.isFolder = entry.isFolder || value == .bool(true)
-      case "size": entry.size = value.text.flatMap { UInt64($0) }
+      case "size": entry.size = value.text.flatMap { ObjectSize.parse($0) }
       case "mtime", "mod_time":
         let text = value.text ?? ""
         entry.modified = HTTPTime.parseRFC1123(text) ?? HTTPTime.parseSecondsOrISO(text)

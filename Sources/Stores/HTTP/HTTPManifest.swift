@@ -147,38 +147,52 @@ struct HTTPManifest: Sendable {
   private static func append(
     _ fields: [(name: String, value: [UInt8])], line: Int, to objects: inout [ObjectAttributes]
   ) throws(Malformed) {
-    var object = ObjectAttributes(key: .root, size: nil, modified: nil)
+    var path: [UInt8] = []
+    var size: UInt64?
+    var modified: Int64?
+    var etag = ""
     for (name, value) in fields where !value.isEmpty {
       let text = String(decoding: value, as: UTF8.self)
       switch name.lowercased() {
-      case "path", "name", "key": object.key = ObjectKey(bytes: value)
+      case "path", "name", "key": path = value
       case "size", "bytes":
-        guard let size = UInt64(text), size <= UInt64(Int64.max) else {
-          throw Malformed(line: line, reason: "the size \"\(text)\" is not a number of bytes")
-        }
-        object.size = size
+        size = try self.size(text, line)
       case "mtime", "modified", "last_modified":
         guard let seconds = HTTPTime.parseSecondsOrISO(text) ?? HTTPTime.parseRFC1123(text) else {
           throw Malformed(
             line: line, reason: "the time \"\(text)\" is neither seconds nor ISO 8601")
         }
-        object.modified = seconds
-      case "etag": object.etag = text.hasPrefix("\"") ? text : "\"\(text)\""
-      case "hash", "sha256", "md5": if object.etag.isEmpty { object.etag = "\(name):\(text)" }
+        modified = seconds
+      case "etag": etag = text.hasPrefix("\"") ? text : "\"\(text)\""
+      case "hash", "sha256", "md5": if etag.isEmpty { etag = "\(name):\(text)" }
       default: break
       }
     }
-    if object.key.bytes.starts(with: "./".utf8) { object.key.bytes.removeFirst(2) }
-    guard HTTPSite.isPath(object.key.bytes[...]) else {
+    if path.starts(with: "./".utf8) { path.removeFirst(2) }
+    guard HTTPSite.isPath(path[...]) else {
       throw Malformed(
         line: line,
-        reason: "the path \"\(object.key)\" is not one of a file under the mount "
+        reason: "the path \"\(ObjectKey(bytes: path))\" is not one of a file under the mount "
           + "(relative, no \"//\", no \".\" or \"..\")")
     }
     guard objects.count < entriesMax else {
       throw Malformed(line: line, reason: "more than \(entriesMax) files")
     }
-    objects.append(object)
+    objects.append(
+      ObjectAttributes(key: ObjectKey(bytes: path), size: size, modified: modified, etag: etag))
+  }
+
+  /// A list is a promise: a size that cannot be true is refused with its line.
+  static func size(_ text: String, _ line: Int) throws(Malformed) -> UInt64 {
+    guard let size = ObjectSize.parse(text) else {
+      throw Malformed(line: line, reason: "the size \"\(text)\" is not a number of bytes")
+    }
+    guard ObjectSize.isReadable(size) else {
+      throw Malformed(
+        line: line,
+        reason: "the size \(text) is more than a mount can read, \(ObjectSize.limit) bytes")
+    }
+    return size
   }
 }
 

@@ -5,8 +5,8 @@ import Transport
 /// and says what to do.
 ///
 /// A version is known by the strong ETag that `head` saw, else by size and Last-Modified. Whatever
-/// is known of it is compared with every reply; the first strong ETag that a fetch sees also binds
-/// the rest of that fetch. A weak ETag promises no equal bytes and is left out.
+/// is known of it is compared with every reply, and has to be in it; the first strong ETag that a reply has also binds
+/// all that is fetched of the version later. A weak ETag promises no equal bytes and is left out.
 struct HTTPRangeDelivery {
   let version: ObjectVersion
   let range: Range<UInt64>
@@ -17,13 +17,16 @@ struct HTTPRangeDelivery {
   /// The server sent the whole file: what comes before the range is dropped.
   private(set) var ignoresRanges = false
   private var toSkip: UInt64 = 0
-  private var etag: String?
+  private(set) var etag: String?
 
-  init(version: ObjectVersion, range: Range<UInt64>, comparesTime: Bool) {
+  /// `learnt`: the ETag of an earlier reply, where the version does not say one.
+  init(
+    version: ObjectVersion, range: Range<UInt64>, comparesTime: Bool, learnt: String? = nil
+  ) {
     self.version = version
     self.range = range
     self.comparesTime = comparesTime
-    if version.etag.hasPrefix("\"") { etag = version.etag }
+    etag = version.etag.hasPrefix("\"") ? version.etag : learnt
   }
 
   /// The whole file is wanted, and nothing of it is there yet.
@@ -65,7 +68,7 @@ struct HTTPRangeDelivery {
       }
       toSkip = 0
     } else {
-      try checkSize(head["content-length"].flatMap { UInt64($0) })
+      try checkSize(head["content-length"].flatMap { ObjectSize.parse($0) })
       toSkip = position
     }
     try checkValidators(head)
@@ -94,7 +97,10 @@ struct HTTPRangeDelivery {
   }
 
   private mutating func checkValidators(_ head: HTTPResponseHead) throws(Refusal) {
-    if let etag, let sent = head["etag"] {
+    if let etag {
+      guard let sent = head["etag"] else {
+        throw .badReply("a reply without an ETag, where others had \(etag)")
+      }
       let bare = sent.hasPrefix("W/") ? String(sent.dropFirst(2)) : sent
       guard bare == etag else { throw .changed("the file was changed: ETag \(sent), was \(etag)") }
       return
@@ -122,12 +128,12 @@ struct HTTPContentRange: Equatable {
     let parts = words[1].split(separator: "/", omittingEmptySubsequences: false)
     guard parts.count == 2 else { return nil }
     let ends = parts[0].split(separator: "-", omittingEmptySubsequences: false)
-    guard ends.count == 2, let first = UInt64(ends[0]), let last = UInt64(ends[1]), first <= last,
-      last < UInt64(Int64.max)
+    guard ends.count == 2, let first = ObjectSize.parse(ends[0]),
+      let last = ObjectSize.parse(ends[1]), first <= last, last < ObjectSize.limit
     else { return nil }
     range = first..<(last + 1)
     if parts[1] == "*" { return }
-    guard let total = UInt64(parts[1]), total <= UInt64(Int64.max), last < total else { return nil }
+    guard let total = ObjectSize.parse(parts[1]), last < total else { return nil }
     self.total = total
   }
 }

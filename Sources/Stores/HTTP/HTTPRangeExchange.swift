@@ -11,6 +11,8 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
   private var key: ObjectKey { delivery.version.key }
 
   private var delivery: HTTPRangeDelivery
+  /// Shared with the other fetches of the version.
+  private let learnt: LearntETag
   private var redirects: HTTPRedirects?
   /// The Authorization that was sent last.
   private var shown: String?
@@ -25,11 +27,12 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
   private var mismatches = 0
 
   init(
-    site: HTTPSite, delivery: HTTPRangeDelivery, sink: any FetchSink,
+    site: HTTPSite, delivery: HTTPRangeDelivery, learnt: LearntETag, sink: any FetchSink,
     onRangesIgnored: @escaping @Sendable () -> Void
   ) {
     self.site = site
     self.delivery = delivery
+    self.learnt = learnt
     self.sink = sink
     self.onRangesIgnored = onRangesIgnored
   }
@@ -57,7 +60,10 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
     self.head = head
     if let linked = head["x-linked-etag"].flatMap(StoreChecksum.sha256(ofETag:)) { digest = linked }
     guard head.status == 200 || head.status == 206 else { return .stream }
-    do throws(HTTPRangeDelivery.Refusal) { try delivery.accept(head) } catch {
+    do throws(HTTPRangeDelivery.Refusal) {
+      try delivery.accept(head)
+      try keepETag()
+    } catch {
       refusal = error
       return .reject
     }
@@ -68,6 +74,13 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
     if delivery.ignoresRanges { onRangesIgnored() }
     isDelivering = true
     return .stream
+  }
+
+  /// Two fetches of one version may have begun before either knew its ETag.
+  private func keepETag() throws(HTTPRangeDelivery.Refusal) {
+    guard delivery.version.etag.isEmpty, let etag = delivery.etag else { return }
+    let kept = learnt.keep(etag)
+    if kept != etag { throw .changed("the file was changed: ETag \(etag), was \(kept)") }
   }
 
   func receive(body: UnsafeRawBufferPointer) -> Bool {

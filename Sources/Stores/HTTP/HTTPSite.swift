@@ -19,6 +19,10 @@ struct HTTPSite: Sendable {
     + "(HF_TOKEN, --bearer-token-file, or hf auth login)"
   /// Where files were last found.
   let found = RedirectMemory()
+  /// Whom this site may send its readers to.
+  var peers = PeerPolicy()
+  /// The site itself was named by this one's answers or manifest.
+  var namedBy: PeerPolicy?
   /// Keys are what stands behind the origin in an address, query and all, as it was written.
   var keysAreTargets = false
 
@@ -59,7 +63,19 @@ struct HTTPSite: Sendable {
     if url.origin == base.origin, let header = authorization.header {
       headers.append((name: "Authorization", value: header))
     }
-    return HTTPRequest(url: url.text, headers: headers)
+    var request = HTTPRequest(url: url.text, headers: headers)
+    request.showsCertificate = url.origin == base.origin && namedBy == nil
+    if let namedBy {
+      request.peer = .named(by: namedBy)
+    } else {
+      request.peer = url.origin == base.origin ? .own(peers) : .named(by: peers)
+    }
+    return request
+  }
+
+  /// The password or token crosses the network in the clear.
+  var sendsSecretsInClear: Bool {
+    authorization.header != nil && !base.isSecure && !PeerPolicy(host: base.host).isThisMachine
   }
 
   func failure(
@@ -80,8 +96,7 @@ struct HTTPSite: Sendable {
         isHub
         ? Self.gateAdvice
         : shown == nil
-          ? "give user and password in the address (http://USER:PASSWORD@HOST/), --netrc or "
-            + "--bearer-token-file"
+          ? "give user and password in a netrc file (--netrc, --netrc-file), or --bearer-token-file"
           : "check the user and password, or the token"
       return .failed(failure(.accessDenied, key, said, advice: advice))
     case 403, 407, 451:
@@ -115,7 +130,7 @@ struct HTTPSite: Sendable {
     case .bodyTooLarge: return .failed(failure(.badReply, key, transfer.detail))
     case .firstByteTimedOut, .stalled:
       return .retry(cause: failure(.timedOut, key, transfer.detail))
-    case .connectTimedOut, .connectionLost, .truncated, .other:
+    case .connectTimedOut, .connectionLost, .truncated, .bodiesTooLarge, .other:
       return .retry(cause: failure(.unreachable, key, transfer.detail))
     }
   }

@@ -1,11 +1,13 @@
 import Glibc
 import ObjectStore
 import Posix
+import SystemPackage
 
 /// Large files of a server that ignores ranges: each is downloaded once, into a file without a name, and
 /// every range of it is given from there as soon as it has come.
 ///
-/// Bounded: so many files at once, and what nobody asked for lately goes. A range waits until its deadline.
+/// Bounded: so many files at once, within the disk's allowance, and what was not read lately goes. A range waits until
+/// its deadline.
 final class HTTPSpool: Sendable {
   /// Starts the download of a whole version into a sink.
   typealias Download = @Sendable (ObjectVersion, any FetchSink) -> any FetchTicket
@@ -19,25 +21,41 @@ final class HTTPSpool: Sendable {
   /// Closed when the last who reads or writes it lets go.
   private final class File: Sendable {
     let raw: CInt
-    init(_ raw: CInt) { self.raw = raw }
+    let space: SpoolAllowance.Reservation
+    init(_ raw: CInt, _ space: SpoolAllowance.Reservation) {
+      self.raw = raw
+      self.space = space
+    }
     deinit { close(raw) }
   }
 
   private struct Entry {
     var file: File
     var received: UInt64 = 0
+    /// What was received counts once the download has ended well.
+    var isVerified = false
     var failure: StoreError?
     var ticket: (any FetchTicket)?
     var hasEnded = false
     var waiters: [Waiter] = []
     var usedAt: Instant
+
+    /// Bytes from the start that may be given.
+    var readable: UInt64 { isVerified && (!hasEnded || failure != nil) ? 0 : received }
   }
 
   private struct State {
     var entries: [ObjectVersion: Entry] = [:]
     /// For whose file there is no room yet.
     var pending: [Waiter] = []
+    /// The disk had no room for the last one that was tried: none is tried until a file has gone.
+    var isShort = false
     var isStopping = false
+
+    mutating func remove(_ version: ObjectVersion) -> File? {
+      isShort = false
+      return entries.removeValue(forKey: version)?.file
+    }
   }
 
   /// Files held at once; who wants one more waits, until its deadline.
@@ -46,19 +64,26 @@ final class HTTPSpool: Sendable {
 
   private let name: String
   private let state: Monitor<State>
-  private let thread: Thread
+  private let thread: ServiceThread
 
-  /// `folder`: where the files lie, without names.
-  init(folder: String, name: String, download: @escaping Download) {
+  /// The files lie in the allowance's folder, without names.
+  init(_ allowance: SpoolAllowance, name: String, download: @escaping Download) {
     self.name = name
     let state = Monitor(State())
     self.state = state
-    thread = Thread(named: "http-spool") { Self.run(state, folder, name, download) }
+    thread = ServiceThread(named: "http-spool") { Self.run(state, allowance, name, download) }
+    thread.ensure()
   }
 
   func fetch(_ request: FetchRequest, into sink: any FetchSink) -> any FetchTicket {
     let ticket = Ticket()
     let waiter = Waiter(request: request, sink: sink, ticket: ticket)
+    if let reason = thread.ensure(), reason != .canceled {
+      Self.fail(
+        waiter, .unreachable,
+        "the server gives files only as a whole, and no download can be started: \(reason)", name)
+      return ticket
+    }
     let isTaken = state.signal(all: true) { state in
       if state.isStopping { return false }
       if state.entries[request.version] != nil {
@@ -83,15 +108,19 @@ final class HTTPSpool: Sendable {
 
   /// A file for who waited for room, and its download.
   private static func begin(
-    _ waiter: Waiter, _ state: Monitor<State>, _ folder: String, _ name: String,
+    _ waiter: Waiter, _ state: Monitor<State>, _ allowance: SpoolAllowance, _ name: String,
     _ download: Download
   ) {
     let version = waiter.request.version
-    guard let file = open(folder) else {
+    guard let space = space(for: version, state, allowance) else {
+      return wait(waiter, state, allowance, name)
+    }
+    guard let file = open(allowance.folder, space) else {
       let why = String(cString: strerror(errno))
       return fail(
         waiter, .unsupported,
-        "the server gives files only as a whole, and there can be none in \(folder): \(why)", name)
+        "the server gives files only as a whole, and there can be none in \(allowance.folder): "
+          + why, name)
     }
     let mustBegin = state.withLock { state in
       if state.entries[version] != nil {
@@ -110,31 +139,68 @@ final class HTTPSpool: Sendable {
     if isOver { transfer.cancel() }
   }
 
+  /// Files that were downloaded and are not read go first.
+  private static func space(
+    for version: ObjectVersion, _ state: Monitor<State>, _ allowance: SpoolAllowance
+  ) -> SpoolAllowance.Reservation? {
+    while true {
+      if let space = allowance.reserve(version.size) { return space }
+      let idle = state.withLock { takeIdle(&$0) }
+      if idle == nil { return nil }
+    }
+  }
+
+  /// Other downloads hold the space: it is tried again when one has ended. Where there are none it will never fit.
+  private static func wait(
+    _ waiter: Waiter, _ state: Monitor<State>, _ allowance: SpoolAllowance, _ name: String
+  ) {
+    let mayCome = state.withLock { state in
+      if state.entries.isEmpty { return false }
+      state.pending.append(waiter)
+      state.isShort = true
+      return true
+    }
+    if mayCome { return }
+    let version = waiter.request.version
+    waiter.sink.finish(
+      .failure(
+        StoreError(
+          .unsupported, store: name, key: version.key,
+          detail:
+            "the server gives files only as a whole, and its \(version.size) bytes do not fit on "
+            + "the disk of \(allowance.folder)",
+          advice: "raise --cache-size, or free space there")))
+  }
+
   func shutdown() {
     let tickets = state.signal(all: true) { state in
       state.isStopping = true
       return state.entries.values.compactMap(\.ticket)
     }
     for ticket in tickets { ticket.cancel() }
-    thread.join()
+    thread.stop()?.join()
   }
 
   private static func hasRoom(_ state: inout State) -> Bool {
     if state.entries.count < mostFiles { return true }
-    let idle = state.entries.filter { $0.value.waiters.isEmpty && $0.value.hasEnded }
-    guard let oldest = idle.min(by: { $0.value.usedAt < $1.value.usedAt }) else { return false }
-    state.entries[oldest.key] = nil
-    return true
+    return takeIdle(&state) != nil
   }
 
-  private static func open(_ folder: String) -> File? {
+  /// The file that was not read for the longest time; its space is free when it is let go.
+  private static func takeIdle(_ state: inout State) -> File? {
+    let idle = state.entries.filter { $0.value.waiters.isEmpty && $0.value.hasEnded }
+    guard let oldest = idle.min(by: { $0.value.usedAt < $1.value.usedAt }) else { return nil }
+    return state.remove(oldest.key)
+  }
+
+  private static func open(_ folder: String, _ space: SpoolAllowance.Reservation) -> File? {
     // O_TMPFILE does not reach Swift; a file that is unlinked at once has no name either.
     var path = Array("\(folder)/.millrace-spool-XXXXXX".utf8CString)
     let file = mkstemp(&path)
     guard file >= 0 else { return nil }
     _ = fcntl(file, F_SETFD, FD_CLOEXEC)
     unlink(path)
-    return File(file)
+    return File(file, space)
   }
 
   /// The download's bytes, on the transport's thread.
@@ -147,12 +213,24 @@ final class HTTPSpool: Sendable {
       self.state = state
     }
 
+    var isAwaited: Bool { true }
+
+    func beginVerified() {
+      state.withLock { state in
+        state.entries[version]?.isVerified = true
+        state.entries[version]?.received = 0
+      }
+    }
+
     func receive(_ bytes: UnsafeRawBufferPointer) {
       // After a write that failed nothing more is taken: it would not lie where it belongs.
       guard let entry = state.withLock({ $0.entries[version] }), entry.failure == nil else {
         return
       }
       let (file, position) = (entry.file, entry.received)
+      guard UInt64(bytes.count) <= version.size - position else {
+        return fail("the server sends more than the \(version.size) bytes it announced")
+      }
       var written = 0
       while written < bytes.count {
         let count = pwrite(
@@ -163,20 +241,27 @@ final class HTTPSpool: Sendable {
         written += count
       }
       let code = errno
-      state.signal(all: true) { state in
-        state.entries[version]?.received += UInt64(written)
-        guard written < bytes.count else { return }
-        state.entries[version]?.failure = StoreError(
-          .unsupported, store: "", key: version.key,
-          detail: "the download cannot be kept: \(String(cString: strerror(code)))")
-        state.entries[version]?.ticket?.cancel()
+      file.space.wrote(UInt64(written))
+      state.signal(all: true) { $0.entries[version]?.received += UInt64(written) }
+      if written < bytes.count {
+        fail("the download cannot be kept: \(String(cString: strerror(code)))")
       }
+    }
+
+    private func fail(_ detail: String) {
+      let ticket = state.signal(all: true) { state in
+        state.entries[version]?.failure = StoreError(
+          .unsupported, store: "", key: version.key, detail: detail)
+        return state.entries[version]?.ticket
+      }
+      ticket?.cancel()
     }
 
     func finish(_ result: Result<Void, StoreError>) {
       state.signal(all: true) { state in
         state.entries[version]?.ticket = nil
         state.entries[version]?.hasEnded = true
+        state.isShort = false
         state.entries[version]?.usedAt = .now
         if case .failure(let error) = result, state.entries[version]?.failure == nil {
           state.entries[version]?.failure = error
@@ -195,13 +280,13 @@ final class HTTPSpool: Sendable {
   }
 
   private static func run(
-    _ state: Monitor<State>, _ folder: String, _ name: String, _ download: Download
+    _ state: Monitor<State>, _ allowance: SpoolAllowance, _ name: String, _ download: Download
   ) {
     while true {
       let wake = state.withLock { nextDeadline($0) }
       guard let turn = state.wait(until: wake, for: { nextTurn(&$0, name) }) else { continue }
       switch turn {
-      case .begin(let waiter): begin(waiter, state, folder, name, download)
+      case .begin(let waiter): begin(waiter, state, allowance, name, download)
       case .give(let waiter, let file): give(waiter, file, name)
       case .fail(let waiter, let error): waiter.sink.finish(.failure(error))
       case .stop(let waiters):
@@ -232,7 +317,7 @@ final class HTTPSpool: Sendable {
         let turn: Turn
         if waiter.ticket.isCancelled {
           turn = .fail(waiter, error(.cancelled, "the request was given up"))
-        } else if entry.received >= waiter.request.range.upperBound {
+        } else if entry.readable >= waiter.request.range.upperBound {
           turn = .give(waiter, entry.file)
         } else if let failure = entry.failure {
           var failure = failure
@@ -249,11 +334,12 @@ final class HTTPSpool: Sendable {
         }
         state.entries[version]!.waiters.remove(at: index)
         state.entries[version]!.usedAt = now
+        state.isShort = false
         return turn
       }
       // A download that failed is begun anew by the next who asks; one that nobody needs goes.
       let isOver = entry.hasEnded && (entry.failure != nil || now > entry.usedAt + idle)
-      if entry.waiters.isEmpty, isOver { state.entries[version] = nil }
+      if entry.waiters.isEmpty, isOver { _ = state.remove(version) }
     }
     return nil
   }
@@ -267,10 +353,10 @@ final class HTTPSpool: Sendable {
         state.pending.remove(at: index)
         let kind: StoreError.Kind = waiter.ticket.isCancelled ? .cancelled : .timedOut
         let detail =
-          "the server gives files only as a whole, and \(mostFiles) others are being downloaded"
+          "the server gives files only as a whole, and \(state.entries.count) others are being downloaded"
         return .fail(waiter, StoreError(kind, store: name, key: version.key, detail: detail))
       }
-      if state.entries[version] != nil || hasRoom(&state) {
+      if state.entries[version] != nil || (!state.isShort && hasRoom(&state)) {
         state.pending.remove(at: index)
         return .begin(waiter)
       }

@@ -28,7 +28,7 @@ public final class HTTPStore: ObjectStore {
   private let ignoresRanges = Atomic(false)
   /// Made when a server is seen to ignore ranges.
   private let madeSpool = Lock<HTTPSpool?>(nil)
-  private let spoolFolder: String
+  private let allowance: SpoolAllowance
   private let listsExactly = Atomic(false)
 
   static let manifestAdvice = "give a list of the files with --manifest"
@@ -50,13 +50,16 @@ public final class HTTPStore: ObjectStore {
     }
     self.site = site
     self.tree = tree
-    spoolFolder = options.spoolFolder
+    allowance = options.spool
     self.transport = transport
     displayName = site.displayName
     identity = site.base.text
     manifest = try Self.loadManifest(options, site, transport)
     listsExactly.store(manifest?.isExact ?? (tree != nil), ordering: .relaxed)
   }
+
+  /// A password or token crosses the network in the clear: no TLS, and another machine.
+  public var sendsSecretsInClear: Bool { site.sendsSecretsInClear }
 
   /// Ranges are taken to work until a server was seen that ignores them; a listing is taken to need
   /// `head` until one was seen that does not.
@@ -132,7 +135,7 @@ public final class HTTPStore: ObjectStore {
       case .success(let document):
         work(request.folder, completion) { [self] in
           do throws(HubTree.Malformed) {
-            var page = try tree.page(document.body, of: request.folder)
+            var page = try tree.page(document.body.bytes, of: request.folder)
             page.next = HubTree.next(document.link)
             if let next = page.next, next == request.cursor {
               throw HubTree.Malformed(reason: "it goes round in a circle")
@@ -186,11 +189,13 @@ public final class HTTPStore: ObjectStore {
   private func transfer(
     _ request: FetchRequest, into sink: any FetchSink
   ) -> any FetchTicket {
+    // What a hub names by its commit does not change, and may come from servers with ETags of their own.
+    let learnt = tree == nil ? request.learnt : LearntETag()
     let delivery = HTTPRangeDelivery(
       version: request.version, range: request.range,
-      comparesTime: manifest == nil && tree == nil && !site.keysAreTargets)
+      comparesTime: manifest == nil && tree == nil && !site.keysAreTargets, learnt: learnt.value)
     let exchange = HTTPRangeExchange(
-      site: site, delivery: delivery, sink: sink, onRangesIgnored: rangesIgnored)
+      site: site, delivery: delivery, learnt: learnt, sink: sink, onRangesIgnored: rangesIgnored)
     return transport.start(exchange, deadline: request.deadline)
   }
 
@@ -222,7 +227,7 @@ public final class HTTPStore: ObjectStore {
   ) -> Result<ListPage, StoreError> {
     do throws(HTTPIndex.Unusable) {
       let index = try HTTPIndex.parse(
-        document.body, contentType: document.contentType, folder: document.url)
+        document.body.bytes, contentType: document.contentType, folder: document.url)
       listsExactly.store(index.isExact, ordering: .relaxed)
       return .success(index.page(of: folder))
     } catch {
@@ -248,7 +253,7 @@ public final class HTTPStore: ObjectStore {
   private var spool: HTTPSpool {
     madeSpool.withLock { made in
       if let made { return made }
-      let spool = HTTPSpool(folder: spoolFolder, name: displayName) {
+      let spool = HTTPSpool(allowance, name: displayName) {
         [unowned self] version, sink in
         // It ends by standing still or by a refusal, and not by its size.
         transfer(
@@ -269,10 +274,9 @@ public final class HTTPStore: ObjectStore {
   private static func merge(
     _ asked: ObjectAttributes, _ promised: ObjectAttributes?
   ) -> ObjectAttributes {
-    guard var merged = promised else { return asked }
-    merged.size = asked.size
-    merged.modified = merged.modified ?? asked.modified
-    if merged.etag.isEmpty { merged.etag = asked.etag }
-    return merged
+    guard let promised, !asked.isOversized else { return asked }
+    return ObjectAttributes(
+      key: promised.key, size: asked.size, modified: promised.modified ?? asked.modified,
+      etag: promised.etag.isEmpty ? asked.etag : promised.etag, isArchived: promised.isArchived)
   }
 }

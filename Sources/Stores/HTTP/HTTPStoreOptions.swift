@@ -1,9 +1,9 @@
 import Credentials
 import Glibc
 import Metrics
-import ObjectStore
+public import ObjectStore
 import Posix
-import Transport
+public import Transport
 
 /// What the user may say of a site beside its address.
 public struct HTTPStoreOptions: Sendable {
@@ -19,13 +19,20 @@ public struct HTTPStoreOptions: Sendable {
   /// Logins by host; `nil`: none are looked for.
   public var netrcFile: String?
   public var netrcIsOptional = false
-  /// Where files of servers without ranges are kept while they are read.
-  public var spoolFolder = "/tmp"
+  /// Where files of servers without ranges are kept while they are read, and how much of them.
+  public var spool = SpoolAllowance(folder: "/tmp")
   /// The address is a hub's, and this the repository of it that is mounted.
   public var hub: HubAddress?
 
   /// Keys are what stands behind the origin in an address, query and all: only fetched, never listed.
   public var keysAreTargets = false
+
+  /// The site that is mounted: what it is decides where it may send to. nil: by its own host.
+  public var peers: PeerPolicy?
+  /// The address comes from this site's manifest and not from the user.
+  public var namedBy: PeerPolicy?
+  /// "HOST[:PORT]" that `bearerToken` is for; nil: the site that is mounted, whichever it is.
+  public var bearerTokenHost: String?
 
   public init(manifest: String? = nil) { self.manifest = manifest }
 }
@@ -55,11 +62,12 @@ extension HTTPStore {
       throw invalid("the path has an empty segment, \".\" or \"..\"")
     }
     let authorization = try HTTPAuthorization.find(
-      userInfo: parsed.userInfo, options: options, host: base.host)
+      userInfo: parsed.userInfo, options: options, host: base.host, port: base.port)
     return HTTPSite(
       base: base, authorization: authorization,
       displayName: shown.utf8.last == UInt8(ascii: "/") ? String(shown.dropLast()) : shown,
-      metrics: metrics)
+      metrics: metrics, peers: options.peers ?? PeerPolicy(host: base.host),
+      namedBy: options.namedBy)
   }
 
   static func loadManifest(
@@ -91,10 +99,11 @@ extension HTTPStore {
     // The site's own user and password also open a manifest that lies beside the data.
     let isBeside = parsed.url.origin == site.base.origin && parsed.userInfo == nil
     let own = try HTTPAuthorization.find(
-      userInfo: parsed.userInfo, options: HTTPStoreOptions(), host: parsed.url.host)
+      userInfo: parsed.userInfo, options: HTTPStoreOptions(), host: parsed.url.host, port: nil)
     let place = HTTPSite(
       base: parsed.url, authorization: isBeside ? site.authorization : own,
-      displayName: "manifest \(shown)", metrics: site.metrics)
+      displayName: "manifest \(shown)", metrics: site.metrics,
+      peers: PeerPolicy(host: parsed.url.host))
     return try document(
       parsed.url, of: place, bytesMax: HTTPManifest.bytesMax, transport, within: timeout)
   }
@@ -108,7 +117,7 @@ extension HTTPStore {
     let exchange = HTTPDocumentExchange(
       site: site, url: url, key: nil, bytesMax: bytesMax, failsFast: true
     ) { result in
-      answer.signal { $0 = result.map { $0.body } }
+      answer.signal { $0 = result.map { $0.body.bytes } }
     }
     transport.start(exchange, deadline: .now + timeout)
     // The transport ends every exchange by its deadline.
@@ -191,11 +200,12 @@ extension HTTPStore {
     }
   }
 
-  /// For messages: what stands before an "@" in the host's place is a secret.
+  /// For messages: what stands before an "@" in the host's place is a secret, and so are values of a query.
   private static func withoutUserInfo(_ text: String) -> String {
     guard let slashes = text.firstRange(ofBytes: "://") else { return text }
     let start = slashes.upperBound
     // A password with a "/" that should be %2F: the text is no address, and is not repeated.
+    let text = SecretMask.masked(argument: text)
     let isAddress = (try? HTTPURL.parse(text)) != nil
     let slash = text[start...].firstIndex { "/?#".contains($0) } ?? text.endIndex
     let end = isAddress ? slash : text.endIndex

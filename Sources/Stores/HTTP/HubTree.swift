@@ -35,7 +35,7 @@ struct HubTree: Sendable {
           switch String(decoding: name, as: UTF8.self) {
           case "path": path = value.bytes ?? []
           case "oid": oid = value.text ?? ""
-          case "size": size = value.text.flatMap { UInt64($0) }
+          case "size": size = value.text.flatMap { ObjectSize.parse($0) }
           case "type": isFolder = value.text == "directory"
           default: break
           }

@@ -94,7 +94,7 @@ final class S3FetchExchange: Exchange {
     case .response(let head, let body):
       if head.status == 200 || head.status == 206 { return endOfBody(&state) }
       return site.verdict(
-        S3Failure(head, body: body), subject: .object, key: key, attempt: &state.attempt)
+        S3Failure(head, body: body.bytes), subject: .object, key: key, attempt: &state.attempt)
     case .rejected:
       return rejection(&state)
     case .transferFailed(let failure, _):

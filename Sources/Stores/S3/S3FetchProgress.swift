@@ -81,15 +81,15 @@ struct S3FetchProgress {
       length = range.upperBound - position
     } else {
       // A 200 is the whole object: right only where that is what was asked for.
-      if let text = head["content-length"], UInt64(text) != version.size {
-        return otherSize(UInt64(text))
+      if let text = head["content-length"], ObjectSize.parse(text) != version.size {
+        return otherSize(ObjectSize.parse(text))
       }
       guard position == 0, range.upperBound == version.size else {
         return .bad("the store ignores the Range header")
       }
       length = version.size
     }
-    if let text = head["content-length"], UInt64(text) != length {
+    if let text = head["content-length"], ObjectSize.parse(text) != length {
       return .bad("a Content-Length of \(text) for \(length) bytes")
     }
     return .good
@@ -148,10 +148,10 @@ struct ContentRange: Equatable {
   init?(_ text: String) {
     guard text.lowercased().hasPrefix("bytes ") else { return nil }
     let parts = text.dropFirst(6).split(separator: "/", omittingEmptySubsequences: false)
-    guard parts.count == 2, let total = UInt64(parts[1]) else { return nil }
+    guard parts.count == 2, let total = ObjectSize.parse(parts[1]) else { return nil }
     let ends = parts[0].split(separator: "-", omittingEmptySubsequences: false)
-    guard ends.count == 2, let first = UInt64(ends[0]), let last = UInt64(ends[1]), first <= last,
-      last < total
+    guard ends.count == 2, let first = ObjectSize.parse(ends[0]),
+      let last = ObjectSize.parse(ends[1]), first <= last, last < total
     else { return nil }
     self.first = first
     self.last = last

@@ -47,7 +47,7 @@ final class S3HeadExchange: Exchange {
       case .response(let head, let body):
         guard head.status == 200 else {
           return site.verdict(
-            S3Failure(head, body: body), subject: .object, key: key, attempt: &state.attempt)
+            S3Failure(head, body: body.bytes), subject: .object, key: key, attempt: &state.attempt)
         }
         state.found = Self.attributes(key, head)
         if state.found != nil { return .succeeded }
@@ -62,7 +62,7 @@ final class S3HeadExchange: Exchange {
   }
 
   static func attributes(_ key: ObjectKey, _ head: HTTPResponseHead) -> ObjectAttributes? {
-    guard let size = head["content-length"].flatMap(UInt64.init) else { return nil }
+    guard let size = head["content-length"].flatMap({ ObjectSize.parse($0) }) else { return nil }
     // A restored copy can be read: x-amz-restore then says ongoing-request="false".
     let isRestored = head["x-amz-restore"]?.hasPrefix("ongoing-request=\"false\"") ?? false
     return ObjectAttributes(

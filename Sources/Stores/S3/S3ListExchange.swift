@@ -11,7 +11,7 @@ final class S3ListExchange: Exchange {
     /// How the last request was put.
     var dialect: S3Site.ListingDialect
     /// A listing that came whole, to be read when the exchange is over.
-    var body: [UInt8]?
+    var body: CollectedBody?
   }
 
   /// Where a listing is read: the transport's thread has bytes to move. False: it was not taken.
@@ -99,7 +99,8 @@ final class S3ListExchange: Exchange {
   }
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {
-    .collect(limit: head.status == 200 ? S3Listing.sizeLimit : S3Failure.bodyLimit)
+    .collect(
+      limit: head.status == 200 ? S3Listing.bodyLimit(keys: request.limit) : S3Failure.bodyLimit)
   }
 
   func receive(body: UnsafeRawBufferPointer) -> Bool { false }
@@ -117,18 +118,18 @@ final class S3ListExchange: Exchange {
   }
 
   private func verdict(
-    _ head: HTTPResponseHead, _ body: [UInt8], _ state: inout State
+    _ head: HTTPResponseHead, _ body: CollectedBody, _ state: inout State
   ) -> Verdict {
     guard head.status == 200 else {
-      let failure = S3Failure(head, body: body)
+      let failure = S3Failure(head, body: body.bytes)
       if cursor == nil, Self.isAboutItsForm(failure), site.simplifyListings(after: state.dialect) {
         return .again
       }
       return site.verdict(
-        S3Failure(head, body: body), subject: .listing, key: request.folder,
+        S3Failure(head, body: body.bytes), subject: .listing, key: request.folder,
         attempt: &state.attempt)
     }
-    let failure = S3Failure(head, body: body)
+    let failure = S3Failure(head, body: body.bytes)
     if !failure.code.isEmpty {  // an error that was found after the 200 had been sent
       return site.verdict(failure, subject: .listing, key: request.folder, attempt: &state.attempt)
     }
@@ -255,7 +256,9 @@ final class S3ListExchange: Exchange {
         guard let body else {
           return end(.failure(site.error(.badReply, key: request.folder, "no answer")))
         }
-        do throws(StoreError) { end(.success(try page(of: body))) } catch { end(.failure(error)) }
+        do throws(StoreError) { end(.success(try page(of: body.bytes))) } catch {
+          end(.failure(error))
+        }
       }
       if !isTaken {
         end(.failure(site.error(.cancelled, key: request.folder, "shutting down")))

@@ -4,8 +4,9 @@ import ObjectStore
 
 /// One page of ListObjects, either version, read from its XML.
 struct S3Listing {
-  /// Pages of 1,000 keys of 1,024 bytes, each byte written as "%XX", stay below 4 MiB.
-  static let sizeLimit = 16 << 20
+  /// A page's largest body, bytes. A key of 1,024 bytes, each written as "%XX", stays below 4 KiB; a store that gives
+  /// a full page where one key was asked for stays below 1 MiB.
+  static func bodyLimit(keys: Int) -> Int { (1 << 20) + min(max(1, keys), 1000) * (15 << 10) }
 
   /// Objects and folders as the store gave them, its marker of the folder itself included.
   var page = ListPage()
@@ -106,7 +107,7 @@ struct S3Listing {
           try read(&reader, into: &key)
         } else if reader.isNamed("Size", name) {
           try readText(&reader)
-          size = Self.number(text)
+          size = ObjectSize.parse(text)
         } else if reader.isNamed("LastModified", name) {
           try readText(&reader)
           modified = S3Date.iso8601(text)
@@ -159,19 +160,6 @@ struct S3Listing {
         if isEncoded { PercentEncoding.decodeForm(&key) }
         key.withUnsafeBytes { page.addFolder($0) }
       }
-    }
-
-    /// As `UInt64("...")` reads it, without the String.
-    private static func number(_ digits: [UInt8]) -> UInt64? {
-      guard !digits.isEmpty, digits.count < 20 else {
-        return UInt64(String(decoding: digits, as: UTF8.self))
-      }
-      var value: UInt64 = 0
-      for digit in digits {
-        guard digit &- 48 < 10 else { return UInt64(String(decoding: digits, as: UTF8.self)) }
-        value = value &* 10 &+ UInt64(digit &- 48)
-      }
-      return value
     }
   }
 

@@ -29,6 +29,7 @@ final class S3Site: Sendable {
   private let credentials: any CredentialsProvider
   private let signer: SigV4Signer
   private let isAWS: Bool
+  private let peers: PeerPolicy
   /// What every request carries.
   private let always: [(name: String, value: String)]
   /// What requests for objects carry besides.
@@ -42,6 +43,7 @@ final class S3Site: Sendable {
     displayName = "s3://\(options.bucket)"
     identity = endpoint.identity
     isAWS = endpoint.place == .aws
+    peers = options.peers
     learned = Lock(
       Learned(
         endpoint: endpoint,
@@ -116,6 +118,8 @@ final class S3Site: Sendable {
     attempt.region = endpoint.region
     let headers = headers + always + (key == nil ? [] : forObjects)
     var request = HTTPRequest(method: method, url: url, headers: headers)
+    request.peer = .own(peers)
+    request.showsCertificate = true
     attempt.keys = nil
     switch try credentials.current() {
     case .unsigned: break
@@ -207,9 +211,31 @@ final class S3Site: Sendable {
             advice: "set the clock"))
       }
       attempt.clockCorrections += 1
-      learned.withLock { $0.clockOffset = serverTime - Int64(time(nil)) }
+      let offset = serverTime.subtractingReportingOverflow(Int64(time(nil)))
+      guard isClockTrusted, !offset.overflow, offset.partialValue.magnitude <= Self.offsetLimit
+      else {
+        return .failed(
+          error(
+            .badCredentials, key: key,
+            "the store's clock and this machine's differ by \(offset.partialValue) s (\(failure.words))",
+            advice: isClockTrusted
+              ? "set the clock: more than a day is not corrected"
+              : "set the clock: the time of a store is not taken from an answer without TLS"))
+      }
+      learned.withLock { $0.clockOffset = offset.partialValue }
       return .again
     }
+  }
+
+  /// Seconds. A clock that is wrong by more needs its owner.
+  private static let offsetLimit: UInt64 = 24 * 3600
+
+  /// Anybody on the way can change an answer without TLS, and would get signatures of a time of their choice.
+  private var isClockTrusted: Bool {
+    let endpoint = learned.withLock { $0.endpoint }
+    let host =
+      endpoint.host.hasPrefix("[") ? endpoint.host : String(endpoint.host.prefix { $0 != ":" })
+    return endpoint.scheme == "https" || PeerPolicy(host: host).isThisMachine
   }
 
   /// S3 refuses what was signed more than 15 minutes from its own time.
@@ -237,7 +263,7 @@ final class S3Site: Sendable {
     case .bodyTooLarge, .malformed, .truncated:
       kind = .badReply
       advice = ""
-    case .connectionLost, .other:
+    case .connectionLost, .bodiesTooLarge, .other:
       kind = .unreachable
       advice = ""
     }

@@ -81,6 +81,7 @@ public final class S3Store: ObjectStore {
     _ key: ObjectKey, cursor: String?, deadline: Instant,
     completion: @escaping @Sendable (Result<ObjectAttributes, StoreError>) -> Void
   ) {
+    // It ends by the deadline, which is that of all pages together.
     let request = ListRequest(folder: .root, cursor: cursor, deadline: deadline)
     let exchange = S3ListExchange(
       request, exactKey: key, options: options, site: site, metrics: metrics,

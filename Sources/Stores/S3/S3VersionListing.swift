@@ -156,7 +156,7 @@ struct S3VersionListing {
       } else if reader.isNamed("ETag", name) {
         entry.etag = S3ETag.normalized(try reader.string())
       } else if reader.isNamed("Size", name) {
-        entry.size = UInt64(try reader.string())
+        entry.size = ObjectSize.parse(try reader.content())
       } else if reader.isNamed("StorageClass", name) {
         entry.isArchived = S3Listing.isArchive(try reader.string())
       } else {

@@ -64,7 +64,7 @@ import Testing
     #expect(StoreCalls.failure { _ = try calls.list(key) }?.kind == .notFound)
   }
 
-  @Test func linksAreFollowedAndThoseToNowhereLeftOut() throws {
+  @Test func onDemandLinksAreFollowedOutOfTheFolderAndThoseToNowhereLeftOut() throws {
     let outside = try TemporaryFolder("outside")
     try outside.file("f", text: "outside")
     symlink(outside.path("f"), folder.path("file"))
@@ -72,6 +72,9 @@ import Testing
     symlink("/nowhere/at/all", folder.path("dangling"))
     symlink("loop", folder.path("loop"))
     mkfifo(folder.path("fifo"), 0o644)
+    let store = try FolderStore(folder: folder.path, followsLinks: true, metrics: metrics.store)
+    defer { store.shutdown() }
+    let calls = StoreCalls(store: store)
     let page = try calls.list()
     #expect(page.objects.map(\.key) == [ObjectKey("file")])
     #expect(page.folders == [ObjectKey("folder/")])
@@ -195,6 +198,8 @@ import Testing
 /// Drops the bytes, keeps the end.
 private final class DroppingSink: FetchSink {
   let monitor = Monitor<Result<Void, StoreError>?>(nil)
+  var isAwaited: Bool { true }
+  func beginVerified() {}
   func receive(_ bytes: UnsafeRawBufferPointer) {}
   func finish(_ result: Result<Void, StoreError>) { monitor.signal { $0 = result } }
 }

@@ -147,4 +147,12 @@ import Testing
       #expect(found.entries.map(\.name) == [name], "seed \(seed)")
     }
   }
+
+  @Test func aLinkThatIsLongerThanAnyPathIsPassedOver() throws {
+    let (folder, _) = try HTTPURL.parse("http://h/d/")
+    let long = String(repeating: "x", count: 1 << 20)
+    let body = "<h1>Index of /d/</h1><a href=\"\(long)\">a</a><a href=\"b.bin\">b</a>"
+    let index = try HTTPIndex.parse(Array(body.utf8), contentType: "text/html", folder: folder)
+    #expect(index.entries.map(\.name) == [Array("b.bin".utf8)])
+  }
 }

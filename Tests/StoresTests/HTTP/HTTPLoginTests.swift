@@ -1,7 +1,9 @@
 import Glibc
+import Metrics
 import ObjectStore
 import TestSupport
 import Testing
+import Transport
 
 @testable import Stores
 
@@ -72,7 +74,7 @@ import Testing
     options.netrcFile = netrc
     func header(_ user: String?) throws -> String? {
       try HTTPAuthorization.find(
-        userInfo: user.map { Array($0.utf8) }, options: options, host: "h"
+        userInfo: user.map { Array($0.utf8) }, options: options, host: "h", port: nil
       ).header
     }
     #expect(try header(nil) == "Basic bWU6c2VjcmV0")
@@ -81,11 +83,67 @@ import Testing
     #expect(try header("a:b") == "Basic YTpi")
   }
 
+  @Test func aTokenIsForItsHostAlone() throws {
+    var options = HTTPStoreOptions()
+    options.bearerToken = "one"
+    func header(_ host: String, _ port: Int?, for wanted: String?) throws -> String? {
+      options.bearerTokenHost = wanted
+      return try HTTPAuthorization.find(userInfo: nil, options: options, host: host, port: port)
+        .header
+    }
+    #expect(try header("a.org", nil, for: nil) == "Bearer one")
+    #expect(try header("a.org", 8443, for: "A.org") == "Bearer one")
+    #expect(try header("a.org", 8443, for: "a.org:8443") == "Bearer one")
+    #expect(try header("b.org", nil, for: "a.org") == nil)
+    #expect(try header("a.org", 80, for: "a.org:8443") == nil)
+    #expect(try header("a.org.evil", nil, for: "a.org") == nil)
+  }
+
+  /// The login and the client certificate of a site are no other's.
+  @Test func onlyTheSitesOwnOriginIsShownWhoWeAre() throws {
+    func site(_ options: HTTPStoreOptions = HTTPStoreOptions()) throws -> HTTPSite {
+      try HTTPStore.makeSite("https://u:p@own.org/d/", options, Metrics().store)
+    }
+    for (address, isOwn) in [
+      ("https://own.org/x", true), ("https://own.org:444/x", false), ("http://own.org/x", false),
+      ("https://other.org/x", false),
+    ] {
+      let request = try site().request(try HTTPURL.parse(address).url, headers: [])
+      #expect(request.showsCertificate == isOwn, "\(address)")
+      #expect(request.headers.contains { $0.name == "Authorization" } == isOwn, "\(address)")
+      if case .own = request.peer {
+        #expect(isOwn, "\(address)")
+      } else if case .named = request.peer {
+        #expect(!isOwn, "\(address)")
+      } else {
+        #expect(Bool(false), "\(address) is anybody's")
+      }
+    }
+    // A site that a manifest names is shown no certificate.
+    var options = HTTPStoreOptions()
+    options.namedBy = PeerPolicy()
+    let request = try site(options).request(try HTTPURL.parse("https://own.org/x").url, headers: [])
+    #expect(!request.showsCertificate)
+    guard case .named = request.peer else { return #expect(Bool(false), "not checked") }
+  }
+
+  @Test func aLoginWithoutTLSToAnotherMachineIsKnown() throws {
+    for (address, isInClear) in [
+      ("http://u:p@h.org/", true), ("http://u:p@10.0.0.1/", true), ("https://u:p@h.org/", false),
+      ("http://h.org/", false), ("http://u:p@127.0.0.1:80/", false), ("http://u:p@[::1]/", false),
+      ("http://u:p@localhost/", false),
+    ] {
+      let site = try HTTPStore.makeSite(address, HTTPStoreOptions(), Metrics().store)
+      #expect(site.sendsSecretsInClear == isInClear, "\(address)")
+    }
+  }
+
   @Test func aTokenIsReadAgainWhenItIsRefused() throws {
     let folder = try TemporaryFolder("token")
     var options = HTTPStoreOptions()
     options.bearerTokenFile = try folder.file("token", text: "one")
-    let authorization = try HTTPAuthorization.find(userInfo: nil, options: options, host: "h")
+    let authorization = try HTTPAuthorization.find(
+      userInfo: nil, options: options, host: "h", port: nil)
     #expect(!authorization.reload(insteadOf: "Bearer one"))
     try folder.file("token", text: "two")
     #expect(authorization.reload(insteadOf: "Bearer one"))

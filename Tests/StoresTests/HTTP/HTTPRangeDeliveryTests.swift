@@ -78,6 +78,25 @@ import Transport
     #expect(delivery.isComplete)
   }
 
+  @Test func aReplyWithoutTheETagThatIsKnownIsABadReply() throws {
+    let good = ("content-range", "bytes 10-19/100")
+    #expect(isBad(delivery(etag: "\"e\""), head(206, good, ("last-modified", date))))
+    let learnt = HTTPRangeDelivery(
+      version: ObjectVersion(key: ObjectKey("k"), etag: "", size: 100, modified: modified),
+      range: 10..<20, comparesTime: true, learnt: "\"e\"")
+    #expect(learnt.requestHeaders.contains { $0 == (name: "If-Range", value: "\"e\"") })
+    #expect(isBad(learnt, head(206, good)))
+    #expect(isChanged(learnt, head(206, good, ("etag", "\"f\""))))
+    #expect(refusal(learnt, head(206, good, ("etag", "\"e\""))) == nil)
+  }
+
+  @Test func theFirstETagIsKept() {
+    let learnt = LearntETag()
+    #expect(learnt.value == nil)
+    #expect(learnt.keep("\"a\"") == "\"a\"")
+    #expect(learnt.keep("\"b\"") == "\"a\"")
+  }
+
   @Test func firstETagBindsTheRestOfTheFetch() throws {
     var delivery = delivery()
     try delivery.accept(

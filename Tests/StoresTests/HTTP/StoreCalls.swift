@@ -65,6 +65,10 @@ final class ByteSink: FetchSink {
   }
   private let monitor = Monitor(State())
 
+  var isAwaited: Bool { true }
+
+  func beginVerified() { monitor.withLock { $0.bytes = [] } }
+
   func receive(_ bytes: UnsafeRawBufferPointer) {
     monitor.signal(all: true) { $0.bytes.append(contentsOf: bytes) }
   }

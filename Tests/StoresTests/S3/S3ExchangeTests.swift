@@ -11,6 +11,8 @@ import Transport
 @Suite struct S3ExchangeTests {
   private final class Sink: FetchSink {
     let bytes = Lock<[UInt8]>([])
+    var isAwaited: Bool { true }
+    func beginVerified() { bytes.withLock { $0 = [] } }
     func receive(_ received: UnsafeRawBufferPointer) { bytes.withLock { $0 += received } }
     func finish(_ result: Result<Void, StoreError>) {}
   }
@@ -91,7 +93,7 @@ import Transport
     ) { result in told.withLock { $0 = result } }
     _ = try exchange.makeRequest(attempt: 0)
     let head = HTTPResponseHead(status: 200, headers: [])
-    let verdict = exchange.attemptEnded(.response(head, body: Array(body.utf8)))
+    let verdict = exchange.attemptEnded(.response(head, body: CollectedBody(Array(body.utf8))))
     if case .succeeded = verdict { exchange.finish(.success(())) }
     return (verdict, told.withLock { $0 })
   }

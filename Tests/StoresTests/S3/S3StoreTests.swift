@@ -115,7 +115,10 @@ import Testing
       #expect(try driver.read(version, range) == expected, "\(range)")
       fetched += UInt64(range.count)
     }
-    #expect(driver.metrics.getRequests.count == UInt64(ranges.count))
+    // Those that a busy machine made it retry or hedge are not more than what was asked for.
+    let seen = driver.metrics.getRequests.count
+    let twice = driver.metrics.retries.count + driver.metrics.hedges.count
+    #expect(seen >= UInt64(ranges.count) && seen - min(seen, twice) <= UInt64(ranges.count))
     #expect(driver.metrics.bytesFetched.count == fetched)
 
     try endpoint.put(body(8, 3_000_001), to: "data", key: "big")

@@ -116,6 +116,7 @@ import Transport
       var beginnings = 0
     }
     let told = Lock(Told())
+    var isAwaited: Bool { true }
     func beginVerified() {
       told.withLock {
         $0.bytes = []

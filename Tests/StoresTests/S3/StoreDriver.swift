@@ -90,6 +90,10 @@ private final class CollectingSink: FetchSink {
   let bytes = Lock<[UInt8]>([])
   let completion = Lock<(@Sendable (Result<Void, StoreError>) -> Void)?>(nil)
 
+  var isAwaited: Bool { true }
+
+  func beginVerified() { bytes.withLock { $0 = [] } }
+
   func receive(_ received: UnsafeRawBufferPointer) { bytes.withLock { $0 += received } }
 
   func finish(_ result: Result<Void, StoreError>) {
