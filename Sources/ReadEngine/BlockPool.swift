@@ -71,6 +71,15 @@ final class BlockPool: @unchecked Sendable {
     }
   }
 
+  /// Sets up to `count` blocks aside, and leaves at least `spare` to others. Returns how many.
+  func promise(upTo count: Int, sparing spare: Int) -> Int {
+    state.withLock { state in
+      let given = max(0, min(count, available(in: state) - spare))
+      state.promised += given
+      return given
+    }
+  }
+
   /// Gives back what was promised and not taken.
   func takeBack(promised count: Int) {
     if count > 0 { state.withLock { $0.promised -= count } }

@@ -38,9 +38,9 @@ final class CacheFile: Sendable {
   static func open(
     _ version: ObjectVersion, _ id: FileID, in folder: CacheFolder
   ) throws(Errno) -> CacheFile? {
-    guard let data = try openIfThere(folder.path(of: id)) else { return nil }
-    if let file = openSmall(version, data) { return file }
-    if let sidecar = try openIfThere(folder.sidecarPath(of: id)),
+    guard let data = try openIfThere(folder.name(of: id), folder) else { return nil }
+    if let file = try openSmall(version, data) { return file }
+    if let sidecar = try openIfThere(folder.sidecarName(of: id), folder),
       let file = openLarge(version, data, sidecar)
     {
       return file
@@ -49,24 +49,37 @@ final class CacheFile: Sendable {
     return nil
   }
 
-  private static func openIfThere(_ path: String) throws(Errno) -> OwnedFile? {
+  private static func openIfThere(
+    _ name: String, _ folder: CacheFolder
+  ) throws(Errno) -> OwnedFile? {
     do throws(Errno) {
-      return try OwnedFile(path, O_RDWR)
+      return try OwnedFile { () throws(Errno) in try folder.files.open(name, O_RDWR) }
     } catch {
       if error != .noSuchFileOrDirectory { throw error }
       return nil
     }
   }
 
-  private static func openSmall(_ version: ObjectVersion, _ data: OwnedFile) -> CacheFile? {
-    withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { buffer in
-      let count = fgetxattr(data.raw, SmallRecord.attributeName, buffer.baseAddress, buffer.count)
-      guard count > 0,
-        let record = SmallRecord(UnsafeRawBufferPointer(rebasing: buffer[..<count])),
-        record.size == version.size, data.size == version.size
-      else { return nil }
-      return CacheFile(version, data, .small(record))
+  /// No record of a small object, as opposed to one that cannot be read now.
+  static func meansNoRecord(_ reason: Errno) -> Bool {
+    // ERANGE: longer than any of ours.
+    [.noData, .notSupported, .outOfRange].contains(reason)
+  }
+
+  private static func openSmall(
+    _ version: ObjectVersion, _ data: OwnedFile
+  ) throws(Errno) -> CacheFile? {
+    var bytes = [UInt8](repeating: 0, count: 256)
+    let count = fgetxattr(data.raw, SmallRecord.attributeName, &bytes, bytes.count)
+    if count < 0 {
+      let reason = Errno.last
+      if meansNoRecord(reason) { return nil }
+      throw reason
     }
+    guard let record = bytes[..<count].withUnsafeBytes({ SmallRecord($0) }),
+      record.size == version.size, data.size == version.size
+    else { return nil }
+    return CacheFile(version, data, .small(record))
   }
 
   private static func openLarge(
@@ -92,9 +105,11 @@ final class CacheFile: Sendable {
     folder.makeParent(of: id)
     // Never truncated: the kernel may have a file of this name mapped for somebody.
     remove(id, in: folder)
-    let data = try OwnedFile(folder.path(of: id), O_RDWR | O_CREAT | O_EXCL)
+    let data = try OwnedFile { () throws(Errno) in try folder.files.create(folder.name(of: id)) }
     guard ftruncate(data.raw, off_t(version.size)) == 0 else { throw Errno.last }
-    let sidecar = try OwnedFile(folder.sidecarPath(of: id), O_RDWR | O_CREAT | O_TRUNC)
+    let sidecar = try OwnedFile { () throws(Errno) in
+      try folder.files.create(folder.sidecarName(of: id))
+    }
     let header = SidecarHeader(version: version)
     try sidecar.write(header.encoded, at: 0)
     return CacheFile(version, data, .large(sidecar: sidecar, recordsOffset: header.recordsOffset))
@@ -104,9 +119,9 @@ final class CacheFile: Sendable {
   static func store(
     _ version: ObjectVersion, _ id: FileID, in folder: CacheFolder, pieces: [UnsafeRawBufferPointer]
   ) throws(Errno) -> CacheFile {
-    let temporary = folder.temporaryPath(of: id)
+    let temporary = folder.temporaryName(of: id)
     do throws(Errno) {
-      let data = try OwnedFile(temporary, O_RDWR | O_CREAT | O_TRUNC)
+      let data = try OwnedFile { () throws(Errno) in try folder.files.create(temporary) }
       _ = millrace_allocate(data.raw, 0, off_t(version.size))
       try data.write(pieces, at: 0)
       let record = SmallRecord(
@@ -116,18 +131,18 @@ final class CacheFile: Sendable {
         throw Errno.last
       }
       folder.makeParent(of: id)
-      guard rename(temporary, folder.path(of: id)) == 0 else { throw Errno.last }
+      try folder.files.rename(temporary, to: folder.name(of: id))
       return CacheFile(version, data, .small(record))
     } catch {
-      unlink(temporary)
+      folder.files.remove(temporary)
       throw error
     }
   }
 
   static func remove(_ id: FileID, in folder: CacheFolder) {
     // The sidecar first: mirror bytes without records are nothing, records without bytes a lie.
-    unlink(folder.sidecarPath(of: id))
-    unlink(folder.path(of: id))
+    folder.files.remove(folder.sidecarName(of: id))
+    folder.files.remove(folder.name(of: id))
   }
 
   // MARK: Pieces
@@ -178,34 +193,6 @@ final class CacheFile: Sendable {
     try? sidecar.write(zeros, at: UInt64(offset + piece * PieceRecord.size))
   }
 
-  /// The presence of one segment's pieces, read from the records.
-  func loadSegment(_ index: Int, pieceCount: Int, trustedFrom: UInt32) -> PresenceMap.Segment {
-    var segment = PresenceMap.Segment()
-    let first = index * PresenceMap.piecesPerSegment
-    let count = min(PresenceMap.piecesPerSegment, pieceCount - first)
-    func note(_ position: Int, stamp: UInt32) {
-      guard stamp != 0 else { return }
-      segment.present[position / 64] |= 1 << UInt64(position % 64)
-      if stamp >= trustedFrom { segment.trusted[position / 64] |= 1 << UInt64(position % 64) }
-    }
-    switch form {
-    case .small(let record):
-      for position in 0..<count { note(position, stamp: record.stamp) }
-    case .large(let sidecar, let offset):
-      let length = count * PieceRecord.size
-      withUnsafeTemporaryAllocation(byteCount: length, alignment: 8) { buffer in
-        let start = off_t(offset + first * PieceRecord.size)
-        let got = pread(sidecar.raw, buffer.baseAddress, length, start)
-        for position in 0..<(max(got, 0) / PieceRecord.size) {
-          let word = buffer.loadUnaligned(
-            fromByteOffset: position * PieceRecord.size + 4, as: UInt32.self)
-          note(position, stamp: UInt32(littleEndian: word))
-        }
-      }
-    }
-    return segment
-  }
-
   /// Bytes that the files occupy on disk.
   var allocatedBytes: UInt64 {
     if case .large(let sidecar, _) = form { return data.allocatedBytes + sidecar.allocatedBytes }
@@ -217,11 +204,12 @@ final class CacheFile: Sendable {
 final class OwnedFile: Sendable {
   let raw: CInt
 
-  init(_ path: String, _ flags: CInt) throws(Errno) {
-    raw = try OwnedDescriptor.open(path, flags).release()
+  /// Takes what `open` opens on the account of the cache. Throws EMFILE once its share is used up.
+  init(_ open: () throws(Errno) -> OwnedDescriptor) throws(Errno) {
+    raw = try CacheDescriptors.take(open)
   }
 
-  deinit { close(raw) }
+  deinit { CacheDescriptors.close(raw) }
 
   private var status: stat {
     var status = stat()

@@ -13,192 +13,203 @@ import Posix
 import SystemPackage
 
 final class CacheFolder: Sendable {
-  let path: String
+  /// The folder's files, reached by its descriptor: another folder at its path changes nothing.
+  let files: PrivateFolder
+  /// As it was written when this mount began.
+  private let state: FolderState
   /// What new records are stamped with; never 0, which stands for "no record".
-  let generation: UInt32
-  /// Records of this generation and later need no check.
-  let trustedFrom: UInt32
+  var generation: UInt32 { state.generation }
+  /// Records of these generations need no check.
+  var trusted: ClosedRange<UInt32> { state.trusted }
   /// The file system keeps extended attributes: small objects carry their record in one.
   let keepsAttributes: Bool
-  private let lock: CInt
+  private let lock: OwnedDescriptor
+  private let identity: String
 
   /// Folders that daemons on one store may have beside each other.
   private static let maxOwners = 16
 
-  /// Claims the folder for `store` under `root`, creating it (0700).
+  /// Where it was when it was opened, for messages.
+  var path: String { files.path }
+
+  /// Claims the folder for `store` under `root`, creating it (0700). `root` and its parents must be safe from other
+  /// users, see `PrivateFolder.open`.
   init(root: String, store: String, log: Logger) throws(EngineError) {
-    let base = root + "/" + Self.folderName(of: store)
-    var claimed: (path: String, lock: CInt)?
-    for number in 1...Self.maxOwners where claimed == nil {
-      let path = number == 1 ? base : "\(base).\(number)"
-      try Self.makeFolder(root)
-      try Self.makeFolder(path)
-      try Self.makeFolder(path + "/objects")
-      guard let lock = try Self.lock(path + "/lock") else { continue }
-      claimed = (path, lock)
-      if number > 1 {
-        log.warning(
-          "another mount uses the cache of \(store); this one keeps its own copy in \(path)")
-      }
+    let top: PrivateFolder
+    do throws(PrivateFolder.Problem) { top = try PrivateFolder.open(root) } catch {
+      throw EngineError("cannot use the cache folder \(root): \(error); see --cache-dir")
     }
-    guard let claimed else {
+    identity = Self.hash(of: store)
+    let base = Self.folderName(of: store)
+    Self.adoptOldName(of: store, as: base, in: top)
+    var claimed: Claim?
+    for number in 1...Self.maxOwners where claimed == nil {
+      let name = number == 1 ? base : "\(base).\(number)"
+      claimed = try Self.claim(name, in: top, of: store, identity, log)
+    }
+    guard let claim = claimed.take() else {
       throw EngineError(
-        "\(base): \(Self.maxOwners) mounts use the cache of this store already; "
+        "\(top.path)/\(base): \(Self.maxOwners) mounts use the cache of this store already; "
           + "give this one its own --cache-dir")
     }
-    path = claimed.path
-    lock = claimed.lock
-    keepsAttributes = fsetxattr(lock, SmallRecord.attributeName, "probe", 5, 0) == 0
+    files = claim.files
+    lock = claim.lock
+    keepsAttributes = fsetxattr(lock.raw, SmallRecord.attributeName, "probe", 5, 0) == 0
 
-    let old = FolderState(contentsOf: path + "/state")
-    let boot = Self.bootID()
-    if let old, old.boot == boot || old.isClean {
-      generation = old.generation
-      trustedFrom = old.trustedFrom
-    } else {
-      generation = (old?.generation ?? 0) + 1
-      trustedFrom = generation
-      if old != nil {
-        log.notice("\(path): the machine stopped without an unmount; pieces are verified when read")
-      }
+    let old = claim.state
+    state = FolderState(
+      after: old, boot: Self.bootID(), now: UInt32(clamping: time(nil)), store: identity)
+    if old != nil, state.trustedFrom == state.generation {
+      log.notice(
+        "\(files.path): the machine stopped without an unmount; pieces are verified when read")
     }
-    try write(FolderState(boot: boot, isClean: false, generation, trustedFrom))
-    Self.emptyTemporary(path + "/tmp")
-    try Self.makeFolder(path + "/tmp")
+    try write(state)
+    for name in files.names(in: "tmp") { files.remove("tmp/\(name)") }
   }
 
-  deinit { close(lock) }
-
-  func path(of id: FileID) -> String { "\(path)/objects/\(id.folder)/\(id.name)" }
-  func sidecarPath(of id: FileID) -> String { path(of: id) + ".pieces" }
-  func temporaryPath(of id: FileID) -> String { "\(path)/tmp/\(id.name)" }
+  func name(of id: FileID) -> String { "objects/\(id.folder)/\(id.name)" }
+  func sidecarName(of id: FileID) -> String { name(of: id) + ".pieces" }
+  func temporaryName(of id: FileID) -> String { "tmp/\(id.name)" }
 
   /// Makes the sub-folder of a file that is about to be created.
-  func makeParent(of id: FileID) { mkdir("\(path)/objects/\(id.folder)", 0o700) }
+  func makeParent(of id: FileID) { try? files.makeFolder("objects/\(id.folder)") }
 
   /// Gives the folder up. What was written is on the disk then: the next start trusts it, whatever
   /// happens to the machine between.
   func release() {
-    if millrace_syncfs(lock) == 0 {
-      try? write(FolderState(boot: Self.bootID(), isClean: true, generation, trustedFrom))
+    if millrace_syncfs(lock.raw) == 0 {
+      var state = state
+      state.isClean = true
+      try? write(state)
     }
-    flock(lock, LOCK_UN)
+    flock(lock.raw, LOCK_UN)
   }
 
   private func write(_ state: FolderState) throws(EngineError) {
-    let temporary = path + "/state.new"
-    do {
-      let file = try OwnedDescriptor.open(temporary, O_WRONLY | O_CREAT | O_TRUNC)
+    do throws(Errno) {
+      let file = try files.create("state.new")
       let text = Array(state.text.utf8)
-      guard Glibc.write(file.raw, text, text.count) == text.count, fsync(file.raw) == 0,
-        rename(temporary, path + "/state") == 0
-      else { throw Errno.last }
+      guard Glibc.write(file.raw, text, text.count) == text.count, fsync(file.raw) == 0 else {
+        throw .last
+      }
+      try files.rename("state.new", to: "state")
+      // The name as well: records of this generation must not meet the state of the one before.
+      guard fsync(files.raw) == 0 else { throw .last }
     } catch {
       throw EngineError("cannot write to the cache folder \(path): \(error)")
     }
   }
 
-  private static func lock(_ path: String) throws(EngineError) -> CInt? {
-    let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-    guard file >= 0 else {
-      throw EngineError("cannot write to the cache folder: \(path): \(Errno.last)")
+  // MARK: Claiming
+
+  private struct Claim: ~Copyable {
+    var files: PrivateFolder
+    var lock: OwnedDescriptor
+    var state: FolderState?
+  }
+
+  /// nil: another daemon has it, or it is not to be trusted.
+  private static func claim(
+    _ name: String, in top: PrivateFolder, of store: String, _ identity: String, _ log: Logger
+  ) throws(EngineError) -> Claim? {
+    let files: PrivateFolder
+    do throws(PrivateFolder.Problem) {
+      files = try top.folder(name)
+    } catch {
+      switch error {
+      case .system(_, .notDirectory), .system(_, .tooManySymbolicLinkLevels), .untrusted:
+        log.warning("\(top.path)/\(name) is left alone: \(error); remove it")
+        return nil
+      case .system: throw EngineError("cannot make the cache folder \(error); see --cache-dir")
+      }
     }
-    if flock(file, LOCK_EX | LOCK_NB) == 0 { return file }
+    do throws(Errno) {
+      for folder in ["objects", "tmp"] { try files.makeFolder(folder) }
+    } catch {
+      throw EngineError("cannot write to the cache folder \(files.path): \(error)")
+    }
+    if let found = stranger(in: files) {
+      log.warning(
+        "\(files.path) is left alone: others own \(found) in it or may write there; remove the folder"
+      )
+      return nil
+    }
+    guard let lock = try lock(files) else {
+      log.warning(
+        "another mount uses the cache of \(store) in \(files.path); this one keeps its own copy")
+      return nil
+    }
+    let state = FolderState(bytes: files.read("state", limit: 1024) ?? [])
+    if let owner = state?.store, owner != identity {
+      log.warning("\(files.path) is left alone: it is the cache of another store; remove it")
+      return nil
+    }
+    return Claim(files: files, lock: lock, state: state)
+  }
+
+  /// A sub-folder that others could have filled. Looked at once: from here on only this user can make one.
+  private static func stranger(in files: PrivateFolder) -> String? {
+    for folder in ["objects", "tmp"] where !files.isPrivate(folder) { return folder }
+    for name in files.names(in: "objects").map({ "objects/\($0)" }) where !files.isPrivate(name) {
+      // A link would lead elsewhere; nothing but folders is kept here.
+      guard let status = files.status(of: name), status.st_mode & S_IFMT != S_IFDIR,
+        files.remove(name)
+      else { return name }
+    }
+    return nil
+  }
+
+  private static func lock(_ files: PrivateFolder) throws(EngineError) -> OwnedDescriptor? {
+    let file: OwnedDescriptor
+    do throws(Errno) { file = try files.openOrCreate("lock") } catch {
+      throw EngineError("cannot write to the cache folder: \(files.path)/lock: \(error)")
+    }
+    if flock(file.raw, LOCK_EX | LOCK_NB) == 0 { return file }
     let reason = Errno.last
-    close(file)
     if reason == .wouldBlock { return nil }
-    throw EngineError("cannot lock \(path): \(reason); the cache folder needs a local disk")
+    throw EngineError(
+      "cannot lock \(files.path)/lock: \(reason); the cache folder needs a local disk")
   }
 
-  private static func makeFolder(_ path: String) throws(EngineError) {
-    if mkdir(path, 0o700) == 0 || errno == EEXIST { return }
-    if errno == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex {
-      try makeFolder(String(path[..<slash]))
-      if mkdir(path, 0o700) == 0 || errno == EEXIST { return }
-    }
-    throw EngineError("cannot make the cache folder \(path): \(Errno.last); see --cache-dir")
+  /// Older versions named folders by a shorter hash: what such a one holds is kept.
+  private static func adoptOldName(of store: String, as name: String, in top: PrivateFolder) {
+    let old = readableName(of: store) + "-" + hash(of: store).prefix(8)
+    guard top.status(of: name) == nil, top.status(of: old) != nil,
+      let files = try? top.folder(old), let lock = try? Self.lock(files)
+    else { return }
+    try? top.rename(old, to: name)
+    flock(lock.raw, LOCK_UN)
   }
 
-  private static func emptyTemporary(_ path: String) {
-    for name in DirectoryReader.names(in: path) { unlink("\(path)/\(name)") }
-  }
-
-  /// Readable, safe as a file name, and unique by a hash.
+  /// Readable, safe as a file name, and unique by 128 bits of a hash: a store cannot choose an address that shares the
+  /// folder of another.
   static func folderName(of store: String) -> String {
-    let readable = store.utf8.prefix(60).map { byte -> Character in
-      let scalar = Character(UnicodeScalar(byte))
-      return scalar.isASCII
-        && (scalar.isLetter || scalar.isNumber || scalar == "." || scalar == "-")
-        ? scalar : "_"
-    }
-    let hash = SHA256.hash(data: Array(store.utf8)).prefix(4).map { byte in
-      (byte < 16 ? "0" : "") + String(byte, radix: 16)
-    }
-    return String(readable) + "-" + hash.joined()
+    readableName(of: store) + "-" + hash(of: store).prefix(32)
   }
 
-  private static func bootID() -> String {
-    guard let file = fopen("/proc/sys/kernel/random/boot_id", "r") else { return "unknown" }
+  private static func readableName(of store: String) -> String {
+    String(
+      store.utf8.prefix(60).map { byte -> Character in
+        let scalar = Character(UnicodeScalar(byte))
+        return scalar.isASCII
+          && (scalar.isLetter || scalar.isNumber || scalar == "." || scalar == "-")
+          ? scalar : "_"
+      })
+  }
+
+  /// SHA-256, hexadecimal.
+  private static func hash(of store: String) -> String {
+    SHA256.hash(data: Array(store.utf8)).map { byte in
+      (byte < 16 ? "0" : "") + String(byte, radix: 16)
+    }.joined()
+  }
+
+  /// Of this start of the machine; `nil` where the kernel does not say.
+  private static func bootID() -> String? {
+    guard let file = fopen("/proc/sys/kernel/random/boot_id", "r") else { return nil }
     defer { fclose(file) }
     var buffer = [CChar](repeating: 0, count: 64)
-    guard fgets(&buffer, 64, file) != nil else { return "unknown" }
+    guard fgets(&buffer, 64, file) != nil else { return nil }
     return String(decoding: buffer.prefix { $0 != 0 && $0 != 10 }.map(UInt8.init), as: UTF8.self)
-  }
-}
-
-/// What the `state` file of a cache folder says, one word and value a line.
-struct FolderState: Equatable {
-  var boot: String
-  var isClean: Bool
-  var generation: UInt32
-  var trustedFrom: UInt32
-
-  init(boot: String, isClean: Bool, _ generation: UInt32, _ trustedFrom: UInt32) {
-    self.boot = boot
-    self.isClean = isClean
-    self.generation = generation
-    self.trustedFrom = trustedFrom
-  }
-
-  /// `nil` unless every line is there and right: then nothing in the folder is trusted.
-  init?(text: String) {
-    var values: [Substring: Substring] = [:]
-    for line in text.split(separator: "\n") {
-      let words = line.split(separator: " ")
-      if words.count == 2 { values[words[0]] = words[1] }
-    }
-    guard let boot = values["boot"], let clean = values["clean"],
-      let generation = values["generation"].flatMap({ UInt32($0) }), generation > 0,
-      let trustedFrom = values["trusted-from"].flatMap({ UInt32($0) })
-    else { return nil }
-    self.init(boot: String(boot), isClean: clean == "1", generation, trustedFrom)
-  }
-
-  init?(contentsOf path: String) {
-    guard let file = fopen(path, "r") else { return nil }
-    defer { fclose(file) }
-    var buffer = [UInt8](repeating: 0, count: 1024)
-    let count = fread(&buffer, 1, buffer.count, file)
-    self.init(text: String(decoding: buffer.prefix(count), as: UTF8.self))
-  }
-
-  var text: String {
-    "boot \(boot)\nclean \(isClean ? 1 : 0)\ngeneration \(generation)\ntrusted-from \(trustedFrom)\n"
-  }
-}
-
-enum DirectoryReader {
-  /// Names in a folder, without "." and ".."; none if it cannot be read.
-  static func names(in path: String) -> [String] {
-    guard let directory = opendir(path) else { return [] }
-    defer { closedir(directory) }
-    var names: [String] = []
-    while let entry = readdir(directory) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if name != "." && name != ".." { names.append(name) }
-    }
-    return names
   }
 }

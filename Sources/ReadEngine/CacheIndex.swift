@@ -31,6 +31,9 @@ package struct CacheIndex {
     package var usedBefore = Int64.max
     /// Of what would come: files that are read before it, nil if nobody said.
     package var nextUse: Int?
+    /// Of what would come, when it is used after that: a file of which it is known when it is read makes way only if
+    /// it is read later. Nil: as `nextUse`.
+    package var after: Int?
     /// Of a file that is there: files that are read before it, `Int.max` if it has been read and comes last
     /// again, nil if nobody said.
     package var nextUseOf: (FileID) -> Int?
@@ -58,15 +61,28 @@ package struct CacheIndex {
     var isPinned = false
     /// Of an earlier mount, and not opened by a reader yet.
     var isFromBefore = false
+    /// The file may grow to this without being refused, bytes; 0: nothing is reserved for it.
+    var ceiling: UInt64 = 0
+    /// Planned fetches that reserved it.
+    var holders: Int32 = 0
+
+    var reserved: UInt64 { ceiling > bytes ? ceiling - bytes : 0 }
   }
 
   private static let sampleSize = 32
+  /// Files looked at one after the other where a sample found only such as are open: opens and closes wait
+  /// meanwhile. The next choice goes on where this one ended.
+  private static let scanSize = 1024
 
   package private(set) var usedBytes: UInt64 = 0
+  /// Promised to planned fetches and not written yet.
+  package private(set) var reservedBytes: UInt64 = 0
   private var entries: [Entry] = []
   private var slots: [FileID: Int] = [:]
   /// Opens so far.
   private var now: Int64 = 0
+  /// Where the next look at one file after the other begins.
+  private var scanStart = 0
   /// When a file of an earlier mount was opened again last: until then they are alive.
   private var foundFromBefore: Int64 = 0
   /// Pinned, be they here or not, with the hash of each one's key.
@@ -94,7 +110,12 @@ package struct CacheIndex {
   package mutating func close(_ id: FileID) {
     guard let slot = slots[id] else { return }
     entries[slot].opens -= 1
-    if entries[slot].opens == 0, entries[slot].bytes == 0 { forget(id) }
+    guard entries[slot].opens == 0 else { return }
+    change(slot) { entry in
+      entry.ceiling = 0
+      entry.holders = 0
+    }
+    if entries[slot].bytes == 0 { forget(id) }
   }
 
   /// A reader has opened it: a tick of the clock.
@@ -115,15 +136,53 @@ package struct CacheIndex {
   /// The file takes up `bytes` now.
   package mutating func set(_ id: FileID, bytes: UInt64) {
     guard let slot = slots[id] else { return }
-    usedBytes = usedBytes - entries[slot].bytes + bytes
-    entries[slot].bytes = bytes
+    change(slot) { $0.bytes = bytes }
   }
 
   /// The file grows by `bytes`.
   package mutating func grow(_ id: FileID, by bytes: UInt64) {
     guard let slot = slots[id] else { return }
-    usedBytes += bytes
-    entries[slot].bytes += bytes
+    change(slot) { $0.bytes += bytes }
+  }
+
+  // MARK: Reservations
+
+  /// Reserves `bytes` more for a file that is open. False: it is not.
+  package mutating func reserve(_ id: FileID, _ bytes: UInt64) -> Bool {
+    guard let slot = slots[id], entries[slot].opens > 0 else { return false }
+    change(slot) { entry in
+      entry.ceiling = max(entry.ceiling, entry.bytes) + bytes
+      entry.holders += 1
+    }
+    return true
+  }
+
+  /// How many of `bytes` more are reserved for the file.
+  package func covered(_ id: FileID, _ bytes: UInt64) -> UInt64 {
+    slots[id].map { min(bytes, entries[$0].reserved) } ?? 0
+  }
+
+  /// A planned fetch is over. What it reserved and did not use is free again, unless something of the file still
+  /// waits to be written: `settle` follows then.
+  package mutating func endReservation(_ id: FileID, isWriting: Bool) {
+    guard let slot = slots[id], entries[slot].holders > 0 else { return }
+    entries[slot].holders -= 1
+    if !isWriting { settle(id) }
+  }
+
+  /// All of the file that had come is written.
+  package mutating func settle(_ id: FileID) {
+    guard let slot = slots[id], entries[slot].holders == 0 else { return }
+    change(slot) { $0.ceiling = 0 }
+  }
+
+  /// Changes an entry and keeps the sums.
+  private mutating func change(_ slot: Int, _ body: (inout Entry) -> Void) {
+    usedBytes -= entries[slot].bytes
+    reservedBytes -= entries[slot].reserved
+    body(&entries[slot])
+    usedBytes += entries[slot].bytes
+    reservedBytes += entries[slot].reserved
   }
 
   /// A file found in the folder that nobody has opened yet, last used so many seconds before this mount.
@@ -207,6 +266,7 @@ package struct CacheIndex {
   package mutating func forget(_ id: FileID) {
     guard let slot = slots.removeValue(forKey: id) else { return }
     usedBytes -= entries[slot].bytes
+    reservedBytes -= entries[slot].reserved
     let last = entries.removeLast()
     if last.id != id {
       entries[slot] = last
@@ -223,7 +283,7 @@ package struct CacheIndex {
     if entry.lastUse >= terms.usedBefore { return nil }
     if terms.policy == .lru { return .max }
     if let known = terms.nextUseOf(entry.id) {
-      return terms.nextUse.map { known > $0 } == true ? known : nil
+      return (terms.after ?? terms.nextUse).map { known > $0 } == true ? known : nil
     }
     if isDead(entry, after: deadAfter) { return .max }
     guard let ours = terms.nextUse, Int64(ours) < deadAfter else { return nil }
@@ -237,7 +297,7 @@ package struct CacheIndex {
     return now - max(0, entry.lastUse) > deadAfter
   }
 
-  private func worstOfSample(
+  private mutating func worstOfSample(
     _ terms: Terms, heldOpen: inout Bool, using generator: inout some RandomNumberGenerator
   ) -> Int? {
     // Before anything came back, what was not opened while four times as many files were is as good as dead.
@@ -263,9 +323,15 @@ package struct CacheIndex {
         // Not Int.random: its generic code takes most of the time of a choice.
         consider(Int(generator.next().multipliedFullWidth(by: UInt64(entries.count)).high))
       }
-      // Most of the files are open, or few are from before a load: look at all before giving up.
-      if best == nil, open > 0 || terms.usedBefore != .max {
+      // Few are from before a load: look at all before giving up.
+      if best == nil, terms.usedBefore != .max {
         for slot in entries.indices { consider(slot) }
+      } else if best == nil, open > 0 {
+        // Most of the files are open.
+        for _ in 0..<min(Self.scanSize, entries.count) {
+          scanStart = scanStart + 1 < entries.count ? scanStart + 1 : 0
+          consider(scanStart)
+        }
       }
     }
     heldOpen = best == nil && open > 0

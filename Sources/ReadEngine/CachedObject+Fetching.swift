@@ -10,11 +10,16 @@ import SystemPackage
 extension CachedObject {
   // MARK: From the dispatcher
 
-  /// A fetch that waits is still worth sending.
-  func isWanted(_ fetch: ObjectFetch) -> Bool {
+  /// What to ask for of a fetch now: all of it, and at the least what admitted reads wait for, up to `limit` pieces
+  /// of it. `nil` if nobody wants it any more.
+  func need(
+    of fetch: ObjectFetch, limit: Int
+  ) -> (pieces: Range<Int>, needed: Range<Int>?)? {
     state.withLock { state in
-      if state.isStale { return false }
-      return fetch.rank == .demand || state.opens > 0 || !state.waiters.isEmpty
+      if state.isStale { return nil }
+      let isWanted = fetch.rank == .demand || state.opens > 0 || !state.waiters.isEmpty
+      guard isWanted else { return nil }
+      return (fetch.pieces, state.needed(of: fetch.pieces, limit: limit))
     }
   }
 
@@ -31,25 +36,31 @@ extension CachedObject {
   // MARK: From the store
 
   func arrived(_ fetch: ObjectFetch, upTo position: UInt64) {
-    var held: Range<Int> = 0..<0
+    var held: [Int] = []
+    var connection: DiskConnection?
     var mustQueue = false
     let ready: [Waiter] = state.withLock { state in
+      if case .refused = state.writes, state.isTimeToWrite(at: .now) {
+        connection = connectToDisk(&state)
+      }
       let news = fetch.advance(to: position, in: &state)
       var stays = false
       for piece in news.completed where !state.complete(piece, isPlanned: fetch.run != nil) {
         stays = true
       }
-      if stays { held = news.completed }
+      if stays { held = state.listEvictable(news.completed) }
       // A small object is written when its fetch has ended well, so that it is right as a whole.
       if !news.completed.isEmpty, !state.isSmall { mustQueue = queueForWriting(&state) }
       return news.wakes ? state.takeReadyWaiters(after: fetch) : []
     }
-    for piece in held { services.memory.hold(piece, of: self) }
+    if let connection { account(connection) }
+    services.memory.hold(held, of: self)
     for waiter in ready { advance(waiter, mayBlock: false) }
+    if !held.isEmpty { services.dispatcher.memoryMayBeFree() }
     if mustQueue { services.writer?.enqueue(self) }
   }
 
-  private func queueForWriting(_ state: inout ObjectState) -> Bool {
+  func queueForWriting(_ state: inout ObjectState) -> Bool {
     guard state.isReadyToWrite, !state.isQueuedForWriting else { return false }
     state.isQueuedForWriting = true
     return true
@@ -90,9 +101,24 @@ extension CachedObject {
     if let failure, fetch.run == nil, failure.kind != .cancelled || !waiters.isEmpty {
       report(failure)
     }
-    if isNewlyStale { services.changed(version) }
+    if isNewlyStale {
+      forgetIfNameless(failure)
+      services.changed(version)
+    }
     for waiter in waiters { advance(waiter, mayBlock: false) }
     services.retireIfIdle(self)
+  }
+
+  /// A content that only a reply's ETag tells from another may not be met again under the name of both.
+  private func forgetIfNameless(_ failure: StoreError?) {
+    guard failure?.kind == .changed, version.etag.isEmpty, learntETag.value != nil else { return }
+    let (held, file) = state.withLock { state in
+      let held = state.refuseWrites(until: .distantFuture)
+      state.writes = .never
+      return (state.listEvictable(held), state.file)
+    }
+    services.memory.hold(held, of: self)
+    if let file { dropFromDisk([], of: file, refusing: true) }
   }
 
   /// How long a failure answers for its range: the kernel's second try comes at once.
@@ -104,6 +130,7 @@ extension CachedObject {
     let errno = error.readErrno
     if errno == .staleNFSFileHandle {
       defer { state.isStale = true }
+      if error.kind == .changed { state.isStaleByChange = true }
       return !state.isStale
     }
     let missing = fetch.filledTo..<max(fetch.filledTo, fetch.bytes.upperBound)
@@ -151,9 +178,16 @@ extension CachedObject {
     }
   }
 
-  /// The pieces are in `file`: from now on they are read from there.
-  func wrote(_ pieces: [Int], to file: CacheFile) {
-    let blocks = state.withLock { state in
+  /// The pieces are in `file`: from now on they are read from there. `old`: the file that the batch was taken for.
+  /// False: what is on disk of the object was dropped meanwhile; the pieces stay in memory, and `file` is not used.
+  func wrote(_ pieces: [Int], to file: CacheFile, takenFor old: CacheFile?) -> Bool {
+    var held: [Int] = []
+    let blocks: [BlockPool.Block]? = state.withLock { state in
+      guard state.file === old, state.writes != .never else {
+        for piece in pieces { state.memory[piece]?.isDirty = false }
+        held = state.listEvictable(pieces)
+        return nil
+      }
       state.file = file
       for piece in pieces { state.presence.markTrusted(piece) }
       if state.presence.isWholeAndTrusted {
@@ -161,17 +195,27 @@ extension CachedObject {
       }
       return state.removeFromMemory(pieces)
     }
+    guard let blocks else {
+      services.memory.hold(held, of: self)
+      services.dispatcher.pump()
+      return false
+    }
     for block in blocks { services.pool.release(block) }
     services.dispatcher.pump()
+    return true
   }
+
+  /// How long the disk is not tried again after it took nothing of an object: space comes free as files are closed
+  /// and evicted, and descriptors as others end.
+  static let refusal = Duration.seconds(5)
 
   /// The disk did not take them: they stay in memory as long as there is room.
   func couldNotWrite(_ pieces: [Int]) {
     let held = state.withLock { state in
       for piece in pieces { state.memory[piece]?.isDirty = false }
-      return pieces + state.refuseWrites()
+      return state.listEvictable(pieces + state.refuseWrites(until: .now + Self.refusal))
     }
-    for piece in held { services.memory.hold(piece, of: self) }
+    services.memory.hold(held, of: self)
     services.dispatcher.pump()
   }
 
@@ -179,12 +223,7 @@ extension CachedObject {
 
   /// Ends readers whose time is over.
   func expire(at now: Instant) {
-    for waiter in state.withLock({ $0.takeWaiters(before: now) }) {
-      services.metrics.reads.timeouts.add()
-      services.log.error(
-        "read of \(version.key) timed out after \(services.configuration.ioTimeout.seconds) s")
-      fail(waiter, .ioError)
-    }
+    for waiter in state.withLock({ $0.takeWaiters(before: now) }) { timeOut(waiter) }
   }
 
   func failAllWaiters() {

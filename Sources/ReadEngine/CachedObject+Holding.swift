@@ -17,38 +17,45 @@ extension CachedObject {
 
   /// Every piece is on disk by its record.
   var isWholeInRecords: Bool {
-    state.withLock { state in
-      loadSegments(0..<state.pieceCount, in: &state)
-      return state.presence.presentCount == state.pieceCount
-    }
+    state.withLock { $0.presence.isWhole() }
   }
 
   // MARK: From the memory tier
 
+  /// A reader has it open: what it has not read yet is needed now.
+  var hasReaders: Bool { state.withLock { $0.readers > 0 } }
+
   /// How a piece that memory alone holds stands.
   func look(at piece: Int, _ glance: MemoryGlance) -> HeldLook {
     state.withLock { state in
-      guard let held = state.memory[piece], held.isComplete, !held.isDirty else { return .gone }
+      guard state.isEvictable(piece) else {
+        // Off the list until it may go.
+        state.memory[piece]?.isListed = false
+        return .gone
+      }
       if glance.policy == .lru { return state.memory[piece]!.lookForSecondChance() }
-      let isOpen = state.opens > 0
-      if !isOpen, lastUse.load(ordering: .relaxed) < glance.usedBefore { return .dead }
+      if state.opens == 0, lastUse.load(ordering: .relaxed) < glance.usedBefore { return .dead }
+      let isRead = state.readers > 0
+      let own = state.memory[piece]!.look(isOpen: isRead)
       // A file that comes last again may be open, and not read to its end yet.
-      if let known = glance.nextUseOf(id), known < .max { return .wanted(nextUse: known) }
-      return state.memory[piece]!.look(isOpen: isOpen)
+      guard let known = glance.nextUseOf(id), known < .max else { return own }
+      // The next use of what its reader has not come to yet is now, and not where the order has the file again.
+      if isRead, case .wanted = own { return .wanted(nextUse: 0) }
+      return .wanted(nextUse: known)
     }
   }
 
-  func isHeldInMemory(_ piece: Int) -> Bool {
-    state.withLock { $0.memory[piece].map { $0.isComplete && !$0.isDirty } ?? false }
+  func isListed(_ piece: Int) -> Bool {
+    state.withLock { $0.memory[piece]?.isListed ?? false }
   }
 
-  /// False: it is gone already, or must stay.
+  /// False: it is gone already, or must stay. Either way it is off the list.
   func evictFromMemory(_ piece: Int) -> Bool {
     let block: BlockPool.Block? = state.withLock { state in
-      guard let held = state.memory[piece], held.isComplete, !held.isDirty else { return nil }
-      state.memory[piece] = nil
+      state.memory[piece]?.isListed = false
+      guard state.isEvictable(piece) else { return nil }
       state.streams.forgetPlans()
-      return held.block
+      return state.memory.removeValue(forKey: piece)?.block
     }
     guard let block else { return false }
     services.pool.release(block)
@@ -61,7 +68,7 @@ extension CachedObject {
   /// Drops the pieces that memory alone holds and nobody waits for. Returns their bytes.
   func dropFromMemory() -> UInt64 {
     let (bytes, blocks): (UInt64, [BlockPool.Block]) = state.withLock { state in
-      let idle = state.memory.filter { $0.value.isComplete && !$0.value.isDirty }.map(\.key)
+      let idle = state.memory.keys.filter { state.isEvictable($0) }
       let bytes = idle.reduce(UInt64(0)) {
         $0 + UInt64(Geometry.length(ofPiece: $1, size: version.size))
       }
@@ -75,10 +82,7 @@ extension CachedObject {
 
   /// Compares every piece on disk with its record. Returns the bytes of those that were dropped.
   func verifyAll(isStopped: () -> Bool) -> UInt64 {
-    let pieces: [Int] = state.withLock { state in
-      loadSegments(0..<state.pieceCount, in: &state)
-      return (0..<state.pieceCount).filter { state.presence.isPresent($0) }
-    }
+    let pieces = state.withLock { $0.presence.presentPieces() }
     verify(pieces, isStopped: isStopped)
     let left = state.withLock { state in pieces.filter { state.presence.isPresent($0) } }
     let lost = Set(pieces).subtracting(left)

@@ -10,6 +10,7 @@ extension CachedObject {
   enum Step {
     case reply([Part], CacheFile?)
     case fail(Errno)
+    case timeOut
     case verify([Int])
     case parked(ObjectState.Plan)
   }
@@ -19,6 +20,7 @@ extension CachedObject {
   func advance(_ waiter: Waiter, mayBlock: Bool) {
     switch state.withLock({ step(waiter, in: &$0) }) {
     case .fail(let errno): fail(waiter, errno)
+    case .timeOut: timeOut(waiter)
     case .parked(let plan): services.dispatcher.submit(plan.fetches, promoting: plan.promoted)
     case .reply(let parts, let file):
       onDisk(waiter, needed: file != nil && !mayBlock) { object, waiter in
@@ -43,7 +45,6 @@ extension CachedObject {
   }
 
   private func step(_ waiter: Waiter, in state: inout ObjectState) -> Step {
-    loadSegments(Geometry.pieces(covering: waiter.bytes), in: &state)
     switch state.standing(of: waiter.bytes) {
     case .disk, .mixed, .memory:
       let parts = state.parts(of: waiter.bytes, pool: services.pool)
@@ -56,7 +57,14 @@ extension CachedObject {
       if let failure = state.failure, failure.until > .now, failure.bytes.overlaps(waiter.bytes) {
         return .fail(failure.errno)
       }
-      if waiter.deadline <= .now || services.dispatcher.isStopped { return .fail(.ioError) }
+      if services.dispatcher.isStopped { return .fail(.ioError) }
+      if waiter.deadline <= .now { return .timeOut }
+      var waiter = waiter
+      waiter.waitedForStore = true
+      guard admit(&waiter, in: &state) else {
+        state.park(waiter)
+        return .parked(ObjectState.Plan())
+      }
       let link = services.dispatcher.link
       let outlook =
         state.isSmall
@@ -64,11 +72,34 @@ extension CachedObject {
         : state.streams.note(
           waiter.bytes, size: version.size, maxWindow: link.window, pipe: link.pipe)
       let plan = state.plan(for: waiter.bytes, outlook, on: link, of: self)
-      var waiter = waiter
-      waiter.waitedForStore = true
       state.park(waiter)
       return .parked(plan)
     }
+  }
+
+  /// Gives a read its place in the line for memory, and what it needs its protection once it is admitted.
+  private func admit(_ waiter: inout Waiter, in state: inout ObjectState) -> Bool {
+    let ticket = waiter.ticket ?? services.admission.newTicket()
+    waiter.ticket = ticket
+    let blocks = state.blocksNeeded(for: waiter.bytes)
+    guard services.admission.admits(ticket, blocks: blocks, of: self) else { return false }
+    state.admit(ticket, waiter.bytes)
+    return true
+  }
+
+  /// The first in line was admitted: it asks for what it lacks. If it is under way to its next step, it finds out there.
+  func wasAdmitted(_ ticket: ReadAdmission.Ticket) {
+    guard let waiter = state.withLock({ $0.takeWaiter(ticket) }) else { return }
+    advance(waiter, mayBlock: false)
+  }
+
+  /// The read is over: what it needed may be evicted, and the next in line is admitted.
+  private func endAdmission(of waiter: Waiter) {
+    guard let ticket = waiter.ticket else { return }
+    services.memory.hold(state.withLock { $0.endRead(ticket) }, of: self)
+    services.admission.end(ticket)
+    services.dispatcher.memoryMayBeFree()
+    services.retireIfIdle(self)
   }
 
   /// Answers from blocks and from the cache file, which this thread may wait for.
@@ -97,7 +128,7 @@ extension CachedObject {
         let target = UnsafeMutableRawBufferPointer(rebasing: buffer[position..<position + count])
         let bytes = offset..<offset + UInt64(count)
         guard let file, services.files.read(file.descriptor, bytes, into: target) else {
-          return diskFailed(waiter, bytes)
+          return diskFailed(waiter, bytes, of: file)
         }
         vectors.append(iovec(iov_base: target.baseAddress, iov_len: count))
         position += count
@@ -111,13 +142,23 @@ extension CachedObject {
   }
 
   /// The cache file did not give what it should hold: cut short, or a bad disk. Fetched again.
-  private func diskFailed(_ waiter: Waiter, _ bytes: Range<UInt64>) {
+  private func diskFailed(_ waiter: Waiter, _ bytes: Range<UInt64>, of file: CacheFile?) {
     services.diskTrouble("cannot read the cached copy of \(version.key)", .last)
     var waiter = waiter
     waiter.diskFailures += 1
     let givesUp = waiter.diskFailures > 1
-    dropFromDisk(Array(Geometry.pieces(covering: bytes)), refusing: givesUp)
+    if let file {
+      dropFromDisk(Array(Geometry.pieces(covering: bytes)), of: file, refusing: givesUp)
+    }
     advance(waiter, mayBlock: true)
+  }
+
+  /// Its time is over, wherever that is found out.
+  func timeOut(_ waiter: Waiter) {
+    services.metrics.reads.timeouts.add()
+    services.log.error(
+      "read of \(version.key) timed out after \(services.configuration.ioTimeout.seconds) s")
+    fail(waiter, .ioError)
   }
 
   func fail(_ waiter: Waiter, _ errno: Errno) {
@@ -132,6 +173,7 @@ extension CachedObject {
     body(
       waiter.parked,
       ReadWait(source: source, bytes: bytes, times: waiter.wait(until: .now)))
+    endAdmission(of: waiter)
   }
 }
 

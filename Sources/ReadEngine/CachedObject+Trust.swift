@@ -21,7 +21,7 @@ extension CachedObject {
         }
       } else {
         wrong += 1
-        dropFromDisk([piece], refusing: false)
+        dropFromDisk([piece], of: file, refusing: false)
         // A small file is right or wrong as a whole.
         if version.size <= Geometry.smallObjectLimit { break }
       }
@@ -41,29 +41,33 @@ extension CachedObject {
       && file.record(ofPiece: piece)?.crc == PieceRecord.crc(of: UnsafeRawBufferPointer(target))
   }
 
-  /// `refusing`: the disk keeps failing, do without it while this version is open.
-  func dropFromDisk(_ pieces: [Int], refusing: Bool) {
-    let file: CacheFile? = state.withLock { state in
-      // Under the lock, or one who verifies another piece could store it again.
+  /// How long a disk that keeps failing is not tried again with an object.
+  private static let failingDisk = Duration.seconds(60)
+
+  /// Drops pieces of `file`, unless another one took its place meanwhile.
+  ///
+  /// Under the lock to the end: what is fetched anew may get the same name on disk at once.
+  /// `refusing`: the disk keeps failing, do without it for a while.
+  func dropFromDisk(_ pieces: [Int], of file: CacheFile, refusing: Bool) {
+    state.withLock { state in
+      guard state.file === file else { return }
       wholeDescriptor.store(-1, ordering: .releasing)
-      let file = state.file
-      if refusing || state.isSmall {
-        // A small file is right or wrong as a whole.
-        if let file { state.retiredFiles.append(file) }
-        state.file = nil
-        state.takesWrites = !refusing
-        state.presence = PresenceMap(pieceCount: state.pieceCount, isEmpty: true)
-      } else {
+      guard refusing || state.isSmall else {
         state.dropFromDisk(pieces)
+        for piece in pieces { file.dropRecord(ofPiece: piece) }
+        return
       }
-      return file
-    }
-    guard let file, let disk = services.disk else { return }
-    if refusing || version.size <= Geometry.smallObjectLimit {
+      // A small file is right or wrong as a whole.
+      state.retiredFiles.append(file)
+      state.file = nil
+      if state.writes != .never {
+        state.writes = refusing ? .refused(until: .now + Self.failingDisk) : .taken
+      }
+      state.presence = PresenceMap(pieceCount: state.pieceCount)
+      state.streams.forgetPlans()
+      guard let disk = services.disk else { return }
       CacheFile.remove(id, in: disk.folder)
       disk.account(id, bytes: 0)
-    } else {
-      for piece in pieces { file.dropRecord(ofPiece: piece) }
     }
   }
 }

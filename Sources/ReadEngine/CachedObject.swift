@@ -17,6 +17,8 @@ final class CachedObject: Sendable {
   /// no lock. The file stays open as long as the object lives.
   let wholeDescriptor = Atomic<CInt>(-1)
   let state: Lock<ObjectState>
+  /// Of replies to all its fetches.
+  let learntETag = LearntETag()
   /// When it was opened last, on the clock of opens.
   let lastUse = Atomic<Int64>(0)
 
@@ -24,50 +26,110 @@ final class CachedObject: Sendable {
     self.version = version
     self.services = services
     id = FileID(store: services.storeIdentity, version: version)
-    state = Lock(ObjectState(version))
+    var state = ObjectState(version)
+    state.protectsReads = services.configuration.protectsReads
+    self.state = Lock(state)
   }
 
-  /// Finds out what the disk has. Every opener calls it; the first does it.
+  /// Finds out what the disk has. Every opener calls it; the first does it, and the first after a refusal.
   func prepare() {
-    var trouble: Errno?
-    let allocated: UInt64? = state.withLock { state in
+    var mustQueue = false
+    let connection: DiskConnection? = state.withLock { state in
       guard !state.isPrepared else { return nil }
       state.isPrepared = true
-      guard version.size > 0, let disk = services.disk, disk.open(id) else {
-        state.takesWrites = false
-        return nil
+      let connection = connectToDisk(&state)
+      if state.writes == .taken {
+        if state.writeWhatIsHeld() {
+          mustQueue = queueForWriting(&state)
+        } else {
+          state.writes = .refused(until: .now + Self.refusal)
+        }
       }
-      state.isCounted = true
-      do throws(Errno) {
-        guard let file = try CacheFile.open(version, id, in: disk.folder) else { return nil }
-        adopt(file, in: &state)
-        return file.allocatedBytes
-      } catch {
-        trouble = error
-        state.takesWrites = false
-        return nil
-      }
+      return connection
     }
-    if let allocated { services.disk?.account(id, bytes: allocated) }
-    if let trouble {
+    if let connection { account(connection) }
+    if mustQueue { services.writer?.enqueue(self) }
+  }
+
+  /// What came of looking for the object on disk.
+  struct DiskConnection {
+    /// Of the file that was found there.
+    var allocatedBytes: UInt64?
+    var trouble: Errno?
+  }
+
+  func account(_ connection: DiskConnection) {
+    if let bytes = connection.allocatedBytes { services.disk?.account(id, bytes: bytes) }
+    if let trouble = connection.trouble {
       services.diskTrouble("cannot open the cached copy of \(version.key)", trouble)
     }
   }
 
-  /// Segments loaded when a file is opened, so that a whole object is known for one: 32 GiB worth.
+  /// Has the object down as open with the disk tier, and its file if there is one. Decides whether what arrives is
+  /// written.
+  func connectToDisk(_ state: inout ObjectState) -> DiskConnection {
+    guard version.size > 0, let disk = services.disk, disk.holdsFile(ofSize: version.size),
+      state.writes != .never
+    else {
+      state.writes = .never
+      return DiskConnection()
+    }
+    state.writes = .refused(until: .now + Self.refusal)
+    if !state.isCounted {
+      guard disk.open(id) else { return DiskConnection() }
+      state.isCounted = true
+    }
+    do throws(Errno) {
+      var connection = DiskConnection()
+      if state.file == nil, let file = try CacheFile.open(version, id, in: disk.folder) {
+        adopt(file, in: &state)
+        connection.allocatedBytes = file.allocatedBytes
+      }
+      state.writes = .taken
+      return connection
+    } catch {
+      return DiskConnection(trouble: error)
+    }
+  }
+
+  /// The object is at rest: its file may be evicted. The next open looks for it anew. The caller tells the disk tier, and
+  /// lets the last references to the files go.
+  func closeFile(_ state: inout ObjectState) -> [CacheFile] {
+    wholeDescriptor.store(-1, ordering: .releasing)
+    defer {
+      state.file = nil
+      state.retiredFiles = []
+    }
+    state.presence = PresenceMap(pieceCount: state.pieceCount)
+    state.isCounted = false
+    state.isPrepared = false
+    if state.writes == .taken { state.writes = .refused(until: .now) }
+    return state.retiredFiles + [state.file].compactMap { $0 }
+  }
+
+  /// The path has this version again, or still: the store has said so after it was found changed or missing. Reads may
+  /// go on, each reply is held against the version as ever.
+  func confirm() {
+    state.withLock { state in
+      // Without an ETag in its name another content may have the same size and time: that was seen by a reply's ETag.
+      if state.isStaleByChange, version.etag.isEmpty, learntETag.value != nil { return }
+      state.isStale = false
+    }
+  }
+
+  /// Segments read when a file is opened, so that a whole object is known for one: 32 GiB worth.
   private static let segmentsLoadedAtOpen = 64
 
   func adopt(_ file: CacheFile, in state: inout ObjectState) {
-    state.file = file
-    state.presence = PresenceMap(pieceCount: state.pieceCount, isEmpty: false)
-    let limit = Self.segmentsLoadedAtOpen * PresenceMap.piecesPerSegment
-    if state.pieceCount <= limit { loadSegments(0..<state.pieceCount, in: &state) }
-    noteWhole(in: &state)
-  }
-
-  func loadSegments(_ pieces: Range<Int>, in state: inout ObjectState) {
     guard let disk = services.disk else { return }
-    state.loadSegments(of: pieces, trustedFrom: disk.folder.trustedFrom)
+    state.file = file
+    state.presence = PresenceMap(
+      pieceCount: state.pieceCount,
+      records: RecordedPresence(
+        file: file, pieceCount: state.pieceCount, trusted: disk.folder.trusted))
+    let limit = Self.segmentsLoadedAtOpen * PresenceMap.piecesPerSegment
+    if state.pieceCount <= limit { state.presence.loadAll() }
+    noteWhole(in: &state)
   }
 
   func noteWhole(in state: inout ObjectState) {
@@ -102,9 +164,11 @@ final class CachedObject: Sendable {
         var used = 0
         var descriptor: CInt = -1
         let plan: ObjectState.Plan? = state.withLock { state in
-          loadSegments(Geometry.pieces(covering: bytes), in: &state)
           switch state.standing(of: bytes) {
-          case .disk: descriptor = state.file?.descriptor ?? -1
+          case .disk:
+            descriptor = state.file?.descriptor ?? -1
+            // The last segment of a large object may have been read just now.
+            noteWhole(in: &state)
           case .memory: used = pin(bytes, in: &state, vectors, blocks)
           default: return nil
           }
@@ -118,6 +182,7 @@ final class CachedObject: Sendable {
         count(bytes.count, from: .memory)
         reply(.data(UnsafeBufferPointer(rebasing: vectors[..<used])))
         for block in blocks[..<used] { release(block) }
+        services.dispatcher.memoryMayBeFree()
         return true
       }
     }
@@ -197,10 +262,10 @@ extension CachedObject {
 
   var residence: Residence {
     state.withLock { state in
-      if state.presence.presentCount == state.pieceCount { return .disk }
+      if state.presence.isWhole() { return .disk }
       let complete = state.memory.values.count { $0.isComplete }
       if complete == state.pieceCount { return .memory }
-      return complete + state.presence.presentCount == 0 ? .store : .partial
+      return complete == 0 && !state.presence.hasAny() ? .store : .partial
     }
   }
 }

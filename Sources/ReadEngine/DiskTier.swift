@@ -11,21 +11,34 @@ final class DiskTier: Sendable {
   let folder: CacheFolder
   let limit: UInt64
   private let floor: UInt64
-  private let index = Lock(CacheIndex())
+  /// What a store downloads whole counts against the limit, and is not on the disk yet.
+  private let spool: SpoolAllowance?
+  let index = Lock(CacheIndex())
   /// Not the system's: that is a system call for each number.
   private let generator = Lock(SeededGenerator(seed: .random(in: 0 ... .max)))
   private let policy: EvictionPolicy
-  private let nextUse = Lock<Callback<UInt64, Int?>?>(nil)
+  private let outlook = Lock<Outlook?>(nil)
   private let metrics: CacheMetrics
   private let log: Logger
-  private let isStopping = Atomic(false)
+  let isStopping = Atomic(false)
   private let saidFull = Atomic(false)
+  /// The least size of which the file system has refused a file, bytes.
+  private let refusedSize = Atomic(UInt64.max)
   private let census: Lock<Thread?> = Lock(nil)
   private let pinFile = Lock(())
   private let pressureHandler = Lock<Callback<Void, Void>?>(nil)
+  private let roomHandler = Lock<Callback<Void, Void>?>(nil)
+  /// A planned fetch was refused and waits for room.
+  private let isRoomWanted = Atomic(false)
+  private let lastAskedForOpenFiles = Lock(Instant(nanoseconds: 0))
 
-  /// Of a file, by its hash: see `CacheIndex.Terms`.
-  typealias NextUse = @Sendable (UInt64) -> Int?
+  /// What orders say.
+  private struct Outlook: Sendable {
+    /// Of a file, by its hash: see `CacheIndex.Terms`.
+    var nextUse: @Sendable (UInt64) -> Int?
+    /// The same, once its coming use is over.
+    var after: @Sendable (UInt64) -> Int?
+  }
 
   /// Files a writer may still make on a file system that counts inodes.
   private static let inodeFloor: UInt64 = 1024
@@ -37,14 +50,23 @@ final class DiskTier: Sendable {
     folder = try CacheFolder(root: root, store: store, log: log)
     limit = configuration.cacheLimit
     floor = configuration.freeSpaceFloor
+    spool = configuration.spool
     policy = configuration.eviction
     self.metrics = metrics
     self.log = log
-    for pin in PinList.read(folder.path + "/pins") {
+    for pin in PinList.read(folder.files) {
       _ = index.withLock { $0.pin(pin.id, ofKey: pin.key, true) }
     }
     // What is there from before is counted in the background: mounting does not wait for it.
-    census.withLock { $0 = Thread(named: "census") { [self] in countFiles() } }
+    spool?.onShortage { [weak self] bytes in
+      self?.makeRoom(bytes, evictingUsedBefore: .max) ?? false
+    }
+    do throws(Errno) {
+      let thread = try Thread.start(named: "census") { [self] in countFiles() }
+      census.withLock { $0 = thread }
+    } catch {
+      throw .noThread("that counts the cache", error)
+    }
   }
 
   /// Trusts what is on disk now at the next start. Every file has been written by then.
@@ -70,7 +92,18 @@ final class DiskTier: Sendable {
   /// A reader has opened it.
   func used(_ id: FileID) { index.withLock { $0.used(id) } }
 
-  func onNextUse(_ handler: @escaping NextUse) { nextUse.withLock { $0 = Callback(handler) } }
+  /// `after`: when a file is read again, once the coming use is over.
+  func onNextUse(
+    _ handler: @escaping @Sendable (UInt64) -> Int?,
+    after: @escaping @Sendable (UInt64) -> Int?
+  ) {
+    outlook.withLock { $0 = Outlook(nextUse: handler, after: after) }
+  }
+
+  /// Called once there may be room again after `wantRoom`, on any thread, no lock held.
+  func onRoom(_ handler: @escaping @Sendable () -> Void) {
+    roomHandler.withLock { $0 = Callback(handler) }
+  }
 
   /// The size that an opened file turned out to have.
   func account(_ id: FileID, bytes: UInt64) {
@@ -81,6 +114,32 @@ final class DiskTier: Sendable {
   func close(_ id: FileID) {
     index.withLock { $0.close(id) }
     publish()
+    roomMayBeFree()
+  }
+
+  private func roomMayBeFree() {
+    guard isRoomWanted.load(ordering: .relaxed),
+      isRoomWanted.exchange(false, ordering: .relaxed)
+    else { return }
+    roomHandler.withLock { $0 }?(())
+  }
+
+  // MARK: Sizes
+
+  /// False where the file system holds no file of so many bytes (ext4: more than 16 TiB; a process's limit):
+  /// such objects are read past the disk.
+  func holdsFile(ofSize size: UInt64) -> Bool { size < refusedSize.load(ordering: .relaxed) }
+
+  /// The file system, or the limit of this process, has refused a file of so many bytes.
+  func refused(fileOfSize size: UInt64) {
+    metrics.filesReadPast.add()
+    let before = refusedSize.min(size, ordering: .relaxed).oldValue
+    guard before == .max else { return }
+    log.notice(
+      """
+      the disk cache \(folder.path) holds no file of \(size) bytes (the file system's limit, or ulimit -f): \
+      objects as large are read from the store each time
+      """)
   }
 
   /// Bytes of it on disk; 0: none of it.
@@ -88,9 +147,12 @@ final class DiskTier: Sendable {
 
   /// What may be written without anything having to go, bytes.
   var room: UInt64 {
-    let used = index.withLock { $0.usedBytes }
+    let beside = spool?.use ?? SpoolAllowance.Use()
+    let (used, reserved) = index.withLock { ($0.usedBytes, $0.reservedBytes) }
     let free = freeSpace ?? .max
-    return min(limit > used ? limit - used : 0, free > floor ? free - floor : 0)
+    let taken = used.addingSaturated(reserved).addingSaturated(beside.reserved)
+    let kept = floor.addingSaturated(reserved).addingSaturated(beside.unwritten)
+    return min(limit.subtractingSaturated(taken), free.subtractingSaturated(kept))
   }
 
   // MARK: Pins
@@ -108,7 +170,7 @@ final class DiskTier: Sendable {
   func savePins() {
     pinFile.withLock { _ in
       let pins = index.withLock { $0.pinned }
-      do throws(Errno) { try PinList.write(pins, to: folder.path + "/pins") } catch {
+      do throws(Errno) { try PinList.write(pins, to: folder.files) } catch {
         log.warning("\(folder.path)/pins: \(error); pins last as long as this mount")
       }
     }
@@ -124,20 +186,8 @@ final class DiskTier: Sendable {
   func makeRoom(_ bytes: UInt64, evictingUsedBefore tick: Int64) -> Bool {
     var terms = CacheIndex.Terms(policy: .lru, deadAfter: 0)
     terms.usedBefore = tick
-    var hasAsked = false
-    for _ in 0..<4 {
-      let missing = shortage(of: bytes)
-      if missing == 0 { return true }
-      switch evict(freeing: missing, terms) {
-      case .victims: continue
-      case .keeps: return false
-      case .inUse: break
-      }
-      if hasAsked { return false }
-      hasAsked = true
-      letGo()
-    }
-    return shortage(of: bytes) == 0
+    return makeRoom(terms, asksForOpenFiles: { true }, { shortage(of: bytes) }, take: { _ in true })
+      == .made
   }
 
   /// Unlinks a file that nobody has open. Returns the bytes that are free then, nil: it is in use, pinned or
@@ -145,39 +195,53 @@ final class DiskTier: Sendable {
   func remove(_ id: FileID) -> UInt64? {
     guard let victim = index.withLock({ $0.takeOut(id) }) else { return nil }
     unlink([victim])
+    roomMayBeFree()
     return victim.bytes
   }
 
   // MARK: Space
 
-  /// Makes room for `bytes` more of a file that is open, evicting others if it must. False: there is
-  /// no room to be made; what was read stays in memory alone.
+  /// What a write or a planned fetch goes by: whether the file is worth its place once it was read. Its coming use
+  /// is served from memory as well.
+  private func terms(for id: FileID, deadAfter: Int64) -> CacheIndex.Terms {
+    guard let outlook = outlook.withLock({ $0 }) else {
+      return CacheIndex.Terms(policy: policy, deadAfter: deadAfter)
+    }
+    var terms = CacheIndex.Terms(
+      policy: policy, deadAfter: deadAfter, nextUse: outlook.nextUse(id.low),
+      nextUseOf: { outlook.nextUse($0.low) })
+    terms.after = outlook.after(id.low)
+    return terms
+  }
+
+  /// Makes room for `bytes` more of a file that is open, evicting others if it must. What `admit` reserved for
+  /// the file is there. False: there is no room to be made; what was read stays in memory alone.
   func reserve(_ bytes: UInt64, for id: FileID, deadAfter: Int64) -> Bool {
-    let nextUse = nextUse.withLock { $0 }
-    let terms = CacheIndex.Terms(
-      policy: policy, deadAfter: deadAfter, nextUse: nextUse?(id.low),
-      nextUseOf: { nextUse?($0.low) })
-    // Each round frees what was missing when it began; a few settle it against other users of the
-    // disk, and then it is not ours to win.
-    var hasAsked = false
-    for _ in 0..<4 {
-      let missing = shortage(of: bytes)
-      if missing == 0 {
-        index.withLock { $0.grow(id, by: bytes) }
-        publish()
+    let isCovered = index.withLock { index in
+      guard index.covered(id, bytes) == bytes else { return false }
+      index.grow(id, by: bytes)
+      return true
+    }
+    if isCovered {
+      publish()
+      return true
+    }
+    let terms = terms(for: id, deadAfter: deadAfter)
+    let room = makeRoom(
+      terms, asksForOpenFiles: { true }, { shortage(of: bytes, of: id) },
+      take: { index in
+        guard fits(bytes - index.covered(id, bytes), index) else { return false }
+        index.grow(id, by: bytes)
         return true
-      }
-      switch evict(freeing: missing, terms) {
-      case .victims: continue
-      case .keeps:
-        metrics.filesReadPast.add()
-        return false
-      case .inUse: break
-      }
-      // What is held open for later use goes before new bytes stay out.
-      if hasAsked { break }
-      hasAsked = true
-      pressureHandler.withLock { $0 }?(())
+      })
+    switch room {
+    case .made:
+      publish()
+      return true
+    case .keeps:
+      metrics.filesReadPast.add()
+      return false
+    case .inUse: break
     }
     if !saidFull.exchange(true, ordering: .relaxed) {
       log.notice(
@@ -186,24 +250,101 @@ final class DiskTier: Sendable {
     return false
   }
 
-  private func shortage(of bytes: UInt64) -> UInt64 {
-    let used = index.withLock { $0.usedBytes }
-    let overLimit = used + bytes > limit ? used + bytes - limit : 0
+  /// Reserves `bytes` for a planned fetch of a file that is open, before it is sent, evicting closed files that are
+  /// read later. False: there is no room now. `endAdmission` ends it.
+  func admit(_ bytes: UInt64, for id: FileID, deadAfter: Int64) -> Bool {
+    let terms = terms(for: id, deadAfter: deadAfter)
+    let room = makeRoom(
+      terms, asksForOpenFiles: { mayAskForOpenFiles }, { shortage(of: bytes) },
+      take: { fits(bytes, $0) && $0.reserve(id, bytes) })
+    return room == .made
+  }
+
+  /// `onRoom` is called once there may be room again.
+  func wantRoom() { isRoomWanted.store(true, ordering: .relaxed) }
+
+  /// True if `onRoom` was to be called; it is not until the next `wantRoom`.
+  func forgetRoom() -> Bool { isRoomWanted.exchange(false, ordering: .relaxed) }
+
+  /// Files that are kept open for later use are closed for planned fetches once a second at most.
+  private var mayAskForOpenFiles: Bool {
+    lastAskedForOpenFiles.withLock { last in
+      guard Instant.now - last > .seconds(1) else { return false }
+      last = .now
+      return true
+    }
+  }
+
+  /// A planned fetch is over. `isWriting`: some of it waits to be written; `wrote` ends the rest then.
+  func endAdmission(of id: FileID, isWriting: Bool) {
+    index.withLock { $0.endReservation(id, isWriting: isWriting) }
+    roomMayBeFree()
+  }
+
+  /// All that had come of a file is written.
+  func wrote(_ id: FileID) {
+    index.withLock { $0.settle(id) }
+    roomMayBeFree()
+  }
+
+  private enum Room { case made, keeps, inUse }
+
+  private func fits(_ bytes: UInt64, _ index: CacheIndex) -> Bool {
+    index.usedBytes + index.reservedBytes + (spool?.use.reserved ?? 0) + bytes <= limit
+  }
+
+  /// Each round frees what was missing when it began; a few bring it about against other users of the disk, and
+  /// then it cannot be won. `take` is asked under the lock once nothing is missing; false: another was faster.
+  private func makeRoom(
+    _ terms: CacheIndex.Terms, asksForOpenFiles: () -> Bool, _ shortage: () -> UInt64,
+    take: (inout CacheIndex) -> Bool
+  ) -> Room {
+    var hasAsked = false
+    for _ in 0..<4 {
+      let missing = shortage()
+      if missing == 0 {
+        if index.withLock({ take(&$0) }) { return .made }
+        continue
+      }
+      switch evict(freeing: missing, terms) {
+      case .victims: continue
+      case .keeps: return .keeps
+      case .inUse: break
+      }
+      // What is held open for later use goes before new bytes stay out.
+      if hasAsked || !asksForOpenFiles() { break }
+      hasAsked = true
+      letGo()
+    }
+    return shortage() == 0 && index.withLock({ take(&$0) }) ? .made : .inUse
+  }
+
+  /// Bytes that have to go before `bytes` more can be written, of the file `id` if it is given: what is reserved for
+  /// that counts as there.
+  private func shortage(of bytes: UInt64, of id: FileID? = nil) -> UInt64 {
+    let beside = spool?.use ?? SpoolAllowance.Use()
+    let (inFiles, reserved, covered) = index.withLock { index in
+      (index.usedBytes, index.reservedBytes, id.map { index.covered($0, bytes) } ?? 0)
+    }
+    let used = inFiles.addingSaturated(beside.reserved)
+    let bytes = reserved.addingSaturated(bytes).subtractingSaturated(covered)
+    let overLimit = used.addingSaturated(bytes).subtractingSaturated(limit)
     var status = statvfs()
-    guard statvfs(folder.path, &status) == 0 else { return overLimit }
+    guard fstatvfs(folder.files.raw, &status) == 0 else { return overLimit }
     let free = Self.free(status)
-    let underFloor = bytes + floor > free ? bytes + floor - free : 0
+    let wanted = bytes.addingSaturated(floor).addingSaturated(beside.unwritten)
+    let underFloor = wanted.subtractingSaturated(free)
     let lacksInodes = status.f_files > 0 && status.f_favail < Self.inodeFloor
     return max(overLimit, underFloor, lacksInodes ? 1 : 0)
   }
 
   private static func free(_ status: statvfs) -> UInt64 {
-    UInt64(status.f_bavail) * UInt64(status.f_frsize)
+    UInt64(status.f_bavail).multipliedSaturated(by: UInt64(status.f_frsize))
   }
 
   private var freeSpace: UInt64? {
     var status = statvfs()
-    return statvfs(folder.path, &status) == 0 ? Self.free(status) : nil
+    return fstatvfs(folder.files.raw, &status) == 0 ? Self.free(status) : nil
   }
 
   /// Unlinks files that nobody has open, if any should go.
@@ -225,42 +366,9 @@ final class DiskTier: Sendable {
     publish()
   }
 
-  private func publish() {
+  func publish() {
     let (bytes, files) = index.withLock { ($0.usedBytes, $0.count) }
     metrics.diskBytes.set(Int64(clamping: bytes))
     metrics.diskFiles.set(Int64(files))
-  }
-
-  // MARK: Census
-
-  /// Finds the files of earlier mounts, so that they count and can be evicted.
-  private func countFiles() {
-    let began = Int64(time(nil))
-    for sub in DirectoryReader.names(in: folder.path + "/objects") {
-      let path = "\(folder.path)/objects/\(sub)"
-      for name in DirectoryReader.names(in: path) {
-        if isStopping.load(ordering: .relaxed) { return }
-        guard let id = FileID(name: name) else {
-          removeIfOrphan("\(path)/\(name)")
-          continue
-        }
-        var status = stat()
-        guard stat("\(path)/\(name)", &status) == 0 else { continue }
-        var sidecar = stat()
-        let extra = stat("\(path)/\(name).pieces", &sidecar) == 0 ? sidecar.st_blocks : 0
-        index.withLock {
-          $0.discover(
-            id, bytes: UInt64(status.st_blocks + extra) * 512,
-            secondsBefore: began - Int64(max(status.st_atim.tv_sec, status.st_mtim.tv_sec)))
-        }
-      }
-    }
-    publish()
-  }
-
-  /// A sidecar whose mirror is gone.
-  private func removeIfOrphan(_ path: String) {
-    guard path.hasSuffix(".pieces") else { return }
-    if access(String(path.dropLast(".pieces".count)), F_OK) != 0 { Glibc.unlink(path) }
   }
 }

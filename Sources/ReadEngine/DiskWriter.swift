@@ -18,14 +18,21 @@ final class DiskWriter: Sendable {
 
   private let disk: DiskTier
   private let monitor = Monitor(State())
-  private let thread = Lock<Thread?>(nil)
+  private let thread = Lock<ServiceThread?>(nil)
 
   /// What a new sidecar takes besides its records, bytes.
-  private static let sidecarHead: UInt64 = 8192
+  static let sidecarHead: UInt64 = 8192
+  /// Bytes of an object for each byte of its records, at the least.
+  private static let bytesPerRecordByte: UInt64 = 4096
 
-  init(disk: DiskTier) {
+  init(disk: DiskTier) throws(EngineError) {
     self.disk = disk
-    thread.withLock { $0 = Thread(named: "disk-writer") { [self] in run() } }
+    let thread = ServiceThread(named: "disk-writer") { [self] in run() }
+    self.thread.withLock { $0 = thread }
+    if let reason = thread.ensure() {
+      thread.stop()
+      throw .noThread("that writes the cache", reason)
+    }
   }
 
   func enqueue(_ object: CachedObject) {
@@ -35,7 +42,7 @@ final class DiskWriter: Sendable {
   /// Writes what waits, then ends.
   func shutdown() {
     monitor.signal(all: true) { $0.isStopping = true }
-    thread.withLock { $0 }?.join()
+    thread.withLock { $0 }?.stop()?.join()
   }
 
   private func run() {
@@ -53,28 +60,44 @@ final class DiskWriter: Sendable {
     while let batch = object.takeBatch() {
       let bytes = batch.bytes.reduce(0) { $0 + UInt64($1.count) }
       let head = batch.file == nil ? Self.sidecarHead : 0
-      guard reserve(bytes + head, for: object) else {
+      guard disk.holdsFile(ofSize: object.version.size), reserve(bytes + head, for: object) else {
         object.couldNotWrite(batch.pieces)
         continue
       }
       do throws(Errno) {
         let file = try put(batch, of: object)
         object.services.metrics.cache.bytesWritten.add(bytes)
-        object.wrote(batch.pieces, to: file)
-        disk.account(object.id, bytes: file.allocatedBytes)
+        if object.wrote(batch.pieces, to: file, takenFor: batch.file) {
+          disk.account(object.id, bytes: file.allocatedBytes)
+        } else {
+          if batch.file == nil { CacheFile.remove(object.id, in: disk.folder) }
+          disk.account(object.id, bytes: 0)
+        }
       } catch {
-        object.services.diskTrouble("cannot write to the cache", error)
+        if error == .fileTooLarge {
+          disk.refused(fileOfSize: object.version.size)
+        } else {
+          object.services.diskTrouble("cannot write to the cache", error)
+        }
+        // What was made for this batch is of no use, and nothing else would find it.
+        if batch.file == nil { CacheFile.remove(object.id, in: disk.folder) }
         // What was reserved was not taken, or not all of it.
         disk.account(object.id, bytes: batch.file?.allocatedBytes ?? 0)
         object.couldNotWrite(batch.pieces)
       }
     }
+    disk.wrote(object.id)
     object.services.retireIfIdle(object)
   }
 
+  /// No more than makes the file whole: blocks that were given to a range on its way are counted already.
   private func reserve(_ bytes: UInt64, for object: CachedObject) -> Bool {
-    disk.reserve(
-      bytes, for: object.id, deadAfter: object.services.reuse.withLock { $0.deadAfter })
+    let size = object.version.size
+    let whole = size + size / Self.bytesPerRecordByte + 2 * Self.sidecarHead
+    let missing = whole - min(whole, disk.bytes(of: object.id))
+    return disk.reserve(
+      min(bytes, missing), for: object.id,
+      deadAfter: object.services.reuse.withLock { $0.deadAfter })
   }
 
   private func put(

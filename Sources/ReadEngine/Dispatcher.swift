@@ -1,5 +1,5 @@
 /// Sends fetches to the store: promises each its memory first, so that arriving bytes always have a
-/// place, and keeps what is in flight bounded.
+/// place, and keeps what is in flight bounded. What an admitted read waits for gets memory before all else.
 import Logging
 import Metrics
 import ObjectStore
@@ -28,6 +28,8 @@ final class Dispatcher: Sendable {
   private let connections: Atomic<Int>
   private let window: Atomic<Int>
   private let pipe = Atomic(0)
+  /// A fetch waits for memory.
+  private let lacksMemory = Atomic(false)
   private let maxWindow: Int
 
   /// Connections that one sequence may be given.
@@ -35,6 +37,9 @@ final class Dispatcher: Sendable {
 
   /// Blocks that read-ahead leaves to demand: a quarter of the pool.
   private var reservedForDemand: Int { pool.capacity / 4 }
+
+  /// Blocks that one fetch may need at most: what is asked for beyond is asked for after it.
+  private var admissibleBlocks: Int { ReadAdmission.budget(ofPool: pool.capacity) }
 
   init(
     store: any ObjectStore, pool: BlockPool, memory: MemoryTier, configuration: EngineConfiguration
@@ -150,9 +155,7 @@ final class Dispatcher: Sendable {
     }
     guard isMine else { return }
     repeat {
-      while let turn = state.withLock({ $0.schedule.next { $0.isPart } }) {
-        if !start(turn) { break }
-      }
+      handOutTurns()
     } while state.withLock { state in
       defer { state.pumpAgain = false }
       state.isPumping = state.pumpAgain
@@ -160,39 +163,101 @@ final class Dispatcher: Sendable {
     }
   }
 
-  /// False: no memory for it now, the turn was put back.
-  private func start(_ turn: FetchSchedule<ObjectFetch>.Turn) -> Bool {
+  /// Pieces may be evicted from now on, or blocks are free: starts what waits for memory.
+  func memoryMayBeFree() {
+    if lacksMemory.load(ordering: .relaxed) { pump() }
+  }
+
+  private typealias Turn = FetchSchedule<ObjectFetch>.Turn
+
+  private func handOutTurns() {
+    // Until the end of the round: what comes free meanwhile asks for another one.
+    lacksMemory.store(true, ordering: .relaxed)
+    var short: [Turn] = []
+    var passedBy = 0
+    while let turn = state.withLock({ $0.schedule.next(passing: short) { $0.isPart } }) {
+      if !start(turn, afterOthers: !short.isEmpty) {
+        short.append(turn)
+      } else if !short.isEmpty {
+        passedBy += 1
+      }
+    }
+    lacksMemory.store(!short.isEmpty, ordering: .relaxed)
+    if !short.isEmpty { putBack(short, passedBy) }
+  }
+
+  private func putBack(_ turns: [Turn], _ passedBy: Int) {
+    let isStopped = state.withLock { state in
+      if state.isStopped {
+        for turn in turns { state.schedule.ended(turn.kind) }
+      } else {
+        state.schedule.putBack(turns, passedBy: passedBy)
+      }
+      return state.isStopped
+    }
+    if isStopped { for turn in turns { turn.fetch.abandon() } }
+  }
+
+  /// False: no memory for it now. `afterOthers`: some that came before it lack memory.
+  private func start(_ turn: Turn, afterOthers: Bool) -> Bool {
     let fetch = turn.fetch
-    guard let pieces = fetch.piecesToFetch() else {
-      // Nobody wants it any more.
-      state.withLock { $0.schedule.ended(turn.kind) }
-      fetch.abandon()
+    guard let need = fetch.object.need(of: fetch, limit: admissibleBlocks) else {
+      drop(turn)
       return true
     }
-    let isDemand = turn.rank == .demand
-    let spare = isDemand ? 0 : reservedForDemand
-    let count = pieces.wanted.count
-    let missing = count + spare - pool.available
-    // Nothing is dropped for read-ahead that would have no room all the same.
-    if missing > 0, isDemand || memory.count >= missing {
-      memory.evict(missing, for: fetch.object, isDemand: isDemand)
-    }
-    if pool.promise(count, sparing: spare) {
-      fetch.begin(pieces.wanted, turn.kind, store, deadline: .now + ioTimeout)
+    if turn.rank == .demand, let needed = need.needed {
+      guard let pieces = memoryForReader(fetch, need.pieces, needed, afterOthers) else {
+        return false
+      }
+      fetch.begin(pieces, turn.kind, store, deadline: .now + ioTimeout)
       return true
     }
-    if turn.rank == .ahead {
-      state.withLock { $0.schedule.ended(turn.kind) }
-      fetch.abandon()
+    if promise(need.pieces.count, sparing: reservedForDemand, for: fetch.object, isDemand: false) {
+      fetch.begin(need.pieces, turn.kind, store, deadline: .now + ioTimeout)
       return true
     }
-    // What the reader waits for, without what was added to it.
-    if isDemand, pool.promise(pieces.needed.count) {
-      fetch.begin(pieces.needed, turn.kind, store, deadline: .now + ioTimeout)
-      return true
+    // Who reads that far asks for it. Of demand the reader is gone.
+    guard turn.rank <= .ahead else { return false }
+    drop(turn)
+    return true
+  }
+
+  private func drop(_ turn: Turn) {
+    state.withLock { $0.schedule.ended(turn.kind) }
+    turn.fetch.abandon()
+  }
+
+  /// Room for what readers wait for of a fetch first; then for the rest, if that is free or was read already.
+  private func memoryForReader(
+    _ fetch: ObjectFetch, _ pieces: Range<Int>, _ needed: Range<Int>, _ afterOthers: Bool
+  ) -> Range<Int>? {
+    let spare = reservedForDemand
+    if pieces != needed, !afterOthers, pool.promise(pieces.count, sparing: spare) { return pieces }
+    guard promise(needed.count, sparing: 0, for: fetch.object, isDemand: true) else { return nil }
+    let extra = pieces.upperBound - needed.upperBound
+    guard extra > 0, !afterOthers else { return needed }
+    let missing = extra + spare - pool.available
+    if missing > 0 {
+      _ = memory.evict(missing, atLeast: 1, for: fetch.object, isDemand: false)
     }
-    state.withLock { $0.schedule.putBack(turn) }
-    return false
+    let given = pool.promise(upTo: extra, sparing: spare)
+    return needed.lowerBound..<needed.upperBound + given
+  }
+
+  /// Promises blocks to a fetch of `object`. Nothing is evicted for it if that would not be enough.
+  private func promise(
+    _ count: Int, sparing spare: Int, for object: CachedObject, isDemand: Bool
+  ) -> Bool {
+    // A second time where another took what was freed, or what was evicted is still being read.
+    for _ in 0..<2 {
+      if pool.promise(count, sparing: spare) { return true }
+      let missing = count + spare - pool.available
+      guard missing > 0 else { continue }
+      guard memory.evict(missing, atLeast: missing, for: object, isDemand: isDemand) > 0 else {
+        return false
+      }
+    }
+    return pool.promise(count, sparing: spare)
   }
 
   /// Drops what waits; nothing is sent from here on.

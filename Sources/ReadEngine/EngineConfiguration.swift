@@ -1,4 +1,5 @@
 import Glibc
+public import ObjectStore
 
 /// Every limit of the engine in one place. Sizes in bytes.
 public struct EngineConfiguration: Sendable {
@@ -16,6 +17,12 @@ public struct EngineConfiguration: Sendable {
   public var ioTimeout: Duration
   /// Fetches in flight at once over the whole mount.
   public var maxFetches: Int
+  /// What a store downloads whole beside the cache files, within `cacheLimit`.
+  public var spool: SpoolAllowance?
+  /// Of the choice of what goes; nil: any.
+  var memorySeed: UInt64?
+  /// What an admitted read needs stays in memory. False only where a test plants a bug.
+  var protectsReads = true
 
   public init(
     memoryLimit: Int = 512 << 20, cacheFolder: String? = nil, cacheLimit: UInt64 = .max,

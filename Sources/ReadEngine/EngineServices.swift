@@ -11,6 +11,7 @@ final class EngineServices: Sendable {
   let configuration: EngineConfiguration
   let pool: BlockPool
   let memory: MemoryTier
+  let admission: ReadAdmission
   let disk: DiskTier?
   let writer: DiskWriter?
   let dispatcher: Dispatcher
@@ -37,13 +38,16 @@ final class EngineServices: Sendable {
     self.log = log
     pool = try BlockPool(bytes: configuration.memoryLimit, gauge: metrics.cache.memoryBytes)
     reuse = Lock(ReuseMeter())
-    memory = MemoryTier(configuration.eviction, blocks: pool.capacity, reuse: reuse)
+    memory = MemoryTier(
+      configuration.eviction, blocks: pool.capacity, reuse: reuse,
+      seed: configuration.memorySeed ?? .random(in: 0 ... .max))
+    admission = ReadAdmission(poolBlocks: pool.capacity)
     if let root = configuration.cacheFolder {
       let tier = try DiskTier(
         store: store.identity, configuration: configuration, root: root, metrics: metrics.cache,
         log: log)
       disk = tier
-      writer = DiskWriter(disk: tier)
+      writer = try DiskWriter(disk: tier)
     } else {
       disk = nil
       writer = nil
@@ -59,7 +63,11 @@ final class EngineServices: Sendable {
     let object = objects.withLock { objects in
       let object = objects[version] ?? CachedObject(version, services: self)
       objects[version] = object
-      object.state.withLock { $0.opens += 1 }
+      object.state.withLock { state in
+        if state.opens == 0 { state.forgetRefusal() }
+        state.opens += 1
+        if isUse { state.readers += 1 }
+      }
       return object
     }
     object.prepare()
@@ -72,27 +80,47 @@ final class EngineServices: Sendable {
     return object
   }
 
-  func close(_ object: CachedObject) {
-    object.state.withLock { $0.opens -= 1 }
+  /// Ends an open. `isUse`: as it was opened.
+  func close(_ object: CachedObject, isUse: Bool = false) {
+    object.state.withLock { state in
+      state.opens -= 1
+      if isUse { state.readers -= 1 }
+    }
     retireIfIdle(object)
     // What it held may go now for what waits for memory.
-    if disk == nil { dispatcher.pump() }
+    dispatcher.memoryMayBeFree()
   }
 
-  /// Forgets an object that nobody uses and that has nothing under way. Call it without a lock held.
+  /// Forgets an object that nobody uses and that has nothing under way. If memory still holds some of it, only its file
+  /// is closed, so that the disk tier may evict that. Call it without a lock held.
   func retireIfIdle(_ object: CachedObject) {
     // Most calls find it in use: ask before taking the lock that all share.
-    guard object.state.withLock({ $0.isIdle }) else { return }
+    guard object.state.withLock({ $0.isIdle || $0.isAtRest && $0.isCounted }) else { return }
+    // The last reference to it goes without a lock held: to close an unlinked file takes its time.
+    var files: [CacheFile] = []
     let wasCounted: Bool = objects.withLock { objects in
       guard objects[object.version] === object else { return false }
       return object.state.withLock { state in
-        guard state.isIdle else { return false }
+        if !state.isIdle {
+          guard state.isAtRest, state.isCounted else { return false }
+          files = object.closeFile(&state)
+          return true
+        }
         objects[object.version] = nil
         defer { state.isCounted = false }
         return state.isCounted
       }
     }
-    if wasCounted { disk?.close(object.id) }
+    withExtendedLifetime(files) { if wasCounted { disk?.close(object.id) } }
+  }
+
+  /// At the end: objects of which memory held something refer to these services, and would keep the pool.
+  func forgetAll() {
+    let all = objects.withLock { objects in
+      defer { objects = [:] }
+      return objects
+    }
+    withExtendedLifetime(all) {}
   }
 
   func inUse(_ version: ObjectVersion) -> CachedObject? { objects.withLock { $0[version] } }
@@ -113,6 +141,8 @@ final class EngineServices: Sendable {
   /// Trouble with the cache folder is a miss and a counter; one line a minute says so.
   func diskTrouble(_ what: String, _ errno: Errno) {
     metrics.cache.diskErrors.add()
+    // What is kept open for later use goes, so that the next opens find a descriptor.
+    if errno == .tooManyOpenFiles { disk?.letGo() }
     let isDue = lastDiskTrouble.withLock { last in
       guard Instant.now - last > .seconds(60) else { return false }
       last = .now

@@ -62,10 +62,23 @@ struct FetchSchedule<Fetch: Schedulable> {
     var rank: FetchRank { kind.rank }
   }
 
+  /// Fetches that may be passed at once for want of memory, and how often each one may: by then what is in
+  /// flight has ended, and its memory goes to the first.
+  private static var mostPassed: Int { 8 }
+  private static var mostPasses: Int { 32 }
+
   /// Takes the next fetch; it counts as in flight until `ended`. `isStream` tells whether it is one of
-  /// several ranges of an object.
-  mutating func next(isStream: (Fetch) -> Bool = { _ in false }) -> Turn? {
-    for rank in FetchRank.allCases where mayGo(rank) {
+  /// several ranges of an object. `passing`: turns that lack memory; only demand may pass them.
+  mutating func next(
+    passing short: [Turn] = [], isStream: (Fetch) -> Bool = { _ in false }
+  ) -> Turn? {
+    if !short.isEmpty {
+      let mayPass = short.allSatisfy {
+        $0.rank == .demand && $0.fetch.passes < Self.mostPasses
+      }
+      guard mayPass, short.count < Self.mostPassed else { return nil }
+    }
+    for rank in FetchRank.allCases where mayGo(rank) && (short.isEmpty || rank == .demand) {
       guard let fetch = queues[rank.rawValue].popFirst() else { continue }
       let turn = Turn(fetch: fetch, kind: FetchKind(rank: rank, isStream: isStream(fetch)))
       began(turn.kind)
@@ -92,11 +105,15 @@ struct FetchSchedule<Fetch: Schedulable> {
     if turn.isStream, turn.rank <= .ahead { streamsInFlight += 1 }
   }
 
-  /// Puts a turn back at the head of its queue: there was no memory for it.
-  mutating func putBack(_ turn: Turn) {
-    ended(turn.kind)
-    let rank = turn.fetch.isPromoted ? .demand : turn.rank
-    queues[rank.rawValue].prepend(turn.fetch)
+  /// Puts turns back at the head of their queues, in order: there was no memory for them. `passedBy`: fetches
+  /// that were started meanwhile.
+  mutating func putBack(_ turns: [Turn], passedBy count: Int = 0) {
+    for turn in turns.reversed() {
+      ended(turn.kind)
+      turn.fetch.passes += count
+      let rank = turn.fetch.isPromoted ? .demand : turn.rank
+      queues[rank.rawValue].prepend(turn.fetch)
+    }
   }
 
   mutating func ended(_ turn: FetchKind) {
@@ -115,6 +132,8 @@ struct FetchSchedule<Fetch: Schedulable> {
 protocol Schedulable: AnyObject {
   /// A reader has come to wait for it.
   var isPromoted: Bool { get set }
+  /// Fetches that were started before it while it lacked memory.
+  var passes: Int { get set }
 }
 
 /// What a fetch counts as while it is under way.

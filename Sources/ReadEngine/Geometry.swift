@@ -1,3 +1,5 @@
+import Posix
+
 /// How an object is cut up. One place for the numbers that everything else is a multiple of.
 enum Geometry {
   /// The unit of presence, checksum and memory, bytes. Small, so that random reads fetch little
@@ -9,14 +11,15 @@ enum Geometry {
   static let smallObjectLimit: UInt64 = 1 << 20
 
   static func pieceCount(ofSize size: UInt64) -> Int {
-    Int((size + UInt64(pieceSize) - 1) / UInt64(pieceSize))
+    let unit = UInt64(pieceSize)
+    return Int(size / unit + (size % unit > 0 ? 1 : 0))
   }
 
   static func start(ofPiece piece: Int) -> UInt64 { UInt64(piece) * UInt64(pieceSize) }
 
-  /// Bytes of a piece; the last one of an object is short.
+  /// Bytes of a piece; the last one of an object is short, and none comes after it.
   static func length(ofPiece piece: Int, size: UInt64) -> Int {
-    Int(min(UInt64(pieceSize), size - start(ofPiece: piece)))
+    Int(min(UInt64(pieceSize), size.subtractingSaturated(start(ofPiece: piece))))
   }
 
   static func pieces(covering range: Range<UInt64>) -> Range<Int> {

@@ -40,61 +40,98 @@ struct HeldPieces<Piece> {
     ahead.removeAll { !isHeld($0) }
   }
 
-  /// Lets `count` go, or as many as may. `look` says how a piece stands; `take` takes it out of memory, false if it is gone by then.
+  /// Evicts `count`, or as many as may go; nothing at all if those are fewer than `least`. `look` says how a piece
+  /// stands; `take` takes it out of memory, false if it must stay by then.
   mutating func evict(
-    _ count: Int, for cause: HeldCause, using random: inout some RandomNumberGenerator,
+    _ count: Int, atLeast least: Int = 1, for cause: HeldCause,
+    using random: inout some RandomNumberGenerator,
     look: (Piece) -> HeldLook, take: (Piece) -> Bool
   ) -> Int {
-    var freed = 0
+    let chosen = choose(count, for: cause, using: &random, look)
+    guard chosen.count >= least else {
+      putBack(chosen)
+      return 0
+    }
+    return chosen.reduce(0) { take($1) ? $0 + 1 : $0 }
+  }
+
+  /// Takes up to `count` that may go off the list.
+  private mutating func choose(
+    _ count: Int, for cause: HeldCause, using random: inout some RandomNumberGenerator,
+    _ look: (Piece) -> HeldLook
+  ) -> [Piece] {
+    var chosen: [Piece] = []
     if policy == .lru {
       // Twice round at most: by then every second chance was used up.
       var looks = 2 * pieces.count
-      while freed < count, looks > 0, let piece = pieces.popFirst() {
+      while chosen.count < count, looks > 0, let piece = pieces.popFirst() {
         looks -= 1
         switch look(piece) {
         case .gone: break
         case .wanted: pieces.append(piece)
-        case .read, .dead: if take(piece) { freed += 1 }
+        case .read, .dead: chosen.append(piece)
         }
       }
-      return freed
+      return chosen
     }
-    while freed < count, self.count > 0 {
-      guard let piece = next(cause, using: &random, look) else { break }
-      if take(piece) { freed += 1 }
+    while chosen.count < count, self.count > 0 {
+      switch next(cause, using: &random, look) {
+      case .none: return chosen
+      case .gone: break
+      case .piece(let piece): chosen.append(piece)
+      }
     }
-    return freed
+    return chosen
+  }
+
+  private mutating func putBack(_ chosen: [Piece]) {
+    if policy == .lru {
+      pieces.prepend(contentsOf: chosen)
+    } else {
+      pieces.append(contentsOf: chosen.reversed())
+    }
+  }
+
+  private enum Next {
+    case none
+    /// One that must stay, or is gone: it is off the list.
+    case gone
+    case piece(Piece)
   }
 
   private mutating func next(
     _ cause: HeldCause, using random: inout some RandomNumberGenerator, _ look: (Piece) -> HeldLook
-  ) -> Piece? {
-    if let piece = nextDead(look) { return piece }
-    if let piece = farthest(for: cause, using: &random, look) { return piece }
+  ) -> Next {
+    if let found = nextDead(look) { return found }
+    if let found = farthest(for: cause, using: &random, look) { return found }
     for _ in 0..<min(Self.looks, ahead.count) {
       let piece = ahead.removeFirst()
       switch look(piece) {
       case .gone: break
-      case .dead, .read: return piece
+      case .dead, .read: return .piece(piece)
       case .wanted: ahead.append(piece)
       }
     }
     while let piece = pieces.popLast() {
       switch look(piece) {
       case .gone: break
-      case .dead, .read: return piece
+      case .dead, .read: return .piece(piece)
       case .wanted: ahead.append(piece)
       }
     }
-    if case .reader = cause { return ahead.popFirst() }
-    return nil
+    guard case .reader = cause, let piece = ahead.popFirst() else { return .none }
+    return look(piece) == .gone ? .gone : .piece(piece)
   }
 
-  private mutating func nextDead(_ look: (Piece) -> HeldLook) -> Piece? {
+  private mutating func nextDead(_ look: (Piece) -> HeldLook) -> Next? {
     for _ in 0..<min(2, pieces.count) {
       cursor = cursor + 1 < pieces.count ? cursor + 1 : 0
       let found = look(pieces[cursor])
-      if found == .dead || found == .gone { return remove(at: cursor) }
+      if found == .dead { return .piece(remove(at: cursor)) }
+      if found == .gone {
+        _ = remove(at: cursor)
+        return .gone
+      }
     }
     return nil
   }
@@ -103,7 +140,7 @@ struct HeldPieces<Piece> {
   private mutating func farthest(
     for cause: HeldCause, using random: inout some RandomNumberGenerator,
     _ look: (Piece) -> HeldLook
-  ) -> Piece? {
+  ) -> Next? {
     var best: (place: Int, distance: Int)?
     var isOrdered = false
     for turn in 0..<Self.sample {
@@ -117,7 +154,10 @@ struct HeldPieces<Piece> {
       if turn == 2, !isOrdered { return nil }
       guard place >= 0, place < count else { continue }
       switch look(place < pieces.count ? pieces[place] : ahead[place - pieces.count]) {
-      case .gone, .dead: return remove(at: place)
+      case .gone:
+        _ = remove(at: place)
+        return .gone
+      case .dead: return .piece(remove(at: place))
       case .read: if best.map({ $0.distance < .max }) ?? true { best = (place, .max) }
       case .wanted(nil): break
       case .wanted(let known?):
@@ -127,7 +167,7 @@ struct HeldPieces<Piece> {
     }
     guard let best else { return nil }
     if case .ahead(let ours?) = cause, best.distance <= ours { return nil }
-    return remove(at: best.place)
+    return .piece(remove(at: best.place))
   }
 
   private mutating func remove(at place: Int) -> Piece {
@@ -143,7 +183,7 @@ struct HeldPieces<Piece> {
 
 /// What a look at a piece found.
 enum HeldLook: Equatable {
-  /// Not in memory any more.
+  /// Not in memory any more, or it must stay: whoever keeps it puts it on the list again when it may go.
   case gone
   /// Of a file that was not opened for as long as anything takes to come back.
   case dead

@@ -1,6 +1,7 @@
 /// The engine's clock: ends reads whose time is over and gives idle memory back.
 import Metrics
 import Posix
+import SystemPackage
 
 final class Housekeeper: Sendable {
   private let monitor = Monitor(false)
@@ -15,23 +16,30 @@ final class Housekeeper: Sendable {
   /// Rounds without a fetch before memory is given back: 5 seconds.
   private static let quietRounds = 20
 
-  init(services: EngineServices) {
-    thread.withLock {
-      $0 = Thread(named: "housekeeper") { [monitor] in
-        var quiet = 0
-        while true {
-          let next = Instant.now + Self.period
-          let stops: Bool? = monitor.wait(until: next) { $0 ? true : nil }
-          if stops == true { return }
-          if services.metrics.reads.parked.current > 0 {
-            let now = Instant.now
-            for object in services.inUse { object.expire(at: now) }
-          }
-          services.dispatcher.pump()
-          quiet = services.dispatcher.inFlight == 0 ? quiet + 1 : 0
-          if quiet == Self.quietRounds { services.pool.trim(keeping: Self.keptWhenIdle) }
-        }
+  init(services: EngineServices) throws(EngineError) {
+    do throws(Errno) {
+      let started = try Thread.start(named: "housekeeper") { [monitor] in
+        Self.run(services, monitor)
       }
+      thread.withLock { $0 = started }
+    } catch {
+      throw .noThread("that keeps the time of reads", error)
+    }
+  }
+
+  private static func run(_ services: EngineServices, _ monitor: Monitor<Bool>) {
+    var quiet = 0
+    while true {
+      let next = Instant.now + period
+      let stops: Bool? = monitor.wait(until: next) { $0 ? true : nil }
+      if stops == true { return }
+      if services.metrics.reads.parked.current > 0 {
+        let now = Instant.now
+        for object in services.inUse { object.expire(at: now) }
+      }
+      services.dispatcher.pump()
+      quiet = services.dispatcher.inFlight == 0 ? quiet + 1 : 0
+      if quiet == quietRounds { services.pool.trim(keeping: keptWhenIdle) }
     }
   }
 

@@ -8,6 +8,8 @@ struct MemoryPiece {
   var isDirty = false
   /// Fetched because somebody said that it will be read.
   var isPlanned = false
+  /// The memory tier has it on its list of what may be evicted.
+  var isListed = false
   /// Read to its end, ever.
   private var wasFinished = false
   /// Read at all, ever.

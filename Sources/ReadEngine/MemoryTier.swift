@@ -1,5 +1,5 @@
-/// Pieces that memory alone holds: all of them without a disk tier, else those for which the disk had
-/// no room. They go when blocks are needed for what is fetched next: `HeldPieces` says which.
+/// Pieces that memory alone holds and no reader waits for: all such without a disk tier, else those for which the
+/// disk had no room. They go when blocks are needed for what is fetched next: `HeldPieces` says which.
 import Posix
 
 final class MemoryTier: Sendable {
@@ -11,7 +11,7 @@ final class MemoryTier: Sendable {
   private struct State {
     var pieces: HeldPieces<Held>
     /// Not the system's: that is a system call for each number.
-    var random = SeededGenerator(seed: .random(in: 0 ... .max))
+    var random: SeededGenerator
   }
 
   private let state: Lock<State>
@@ -21,23 +21,22 @@ final class MemoryTier: Sendable {
   /// So many may be down as held before those that are gone are forgotten.
   private let countLimit: Int
 
-  init(_ policy: EvictionPolicy, blocks: Int, reuse: Lock<ReuseMeter>) {
+  init(_ policy: EvictionPolicy, blocks: Int, reuse: Lock<ReuseMeter>, seed: UInt64) {
     self.policy = policy
     self.reuse = reuse
     countLimit = 2 * blocks
-    state = Lock(State(pieces: HeldPieces(policy)))
+    state = Lock(State(pieces: HeldPieces(policy), random: SeededGenerator(seed: seed)))
   }
 
   func onNextUse(_ handler: @escaping @Sendable (UInt64) -> Int?) {
     nextUse.withLock { $0 = Callback(handler) }
   }
 
-  /// Pieces held, some of them perhaps gone by now.
-  var count: Int { state.withLock { $0.pieces.count } }
-
-  func hold(_ piece: Int, of object: CachedObject) {
+  /// Puts pieces that may be evicted on the list.
+  func hold(_ pieces: [Int], of object: CachedObject) {
+    if pieces.isEmpty { return }
     state.withLock { state in
-      state.pieces.add(Held(object: object, piece: piece))
+      for piece in pieces { state.pieces.add(Held(object: object, piece: piece)) }
       if state.pieces.count > countLimit { tidy(&state) }
     }
   }
@@ -45,7 +44,7 @@ final class MemoryTier: Sendable {
   private func tidy(_ state: inout State) {
     var seen: Set<HeldKey> = []
     state.pieces.tidy { held in
-      held.object.isHeldInMemory(held.piece)
+      held.object.isListed(held.piece)
         && seen.insert(HeldKey(object: ObjectIdentifier(held.object), piece: held.piece)).inserted
     }
   }
@@ -55,19 +54,19 @@ final class MemoryTier: Sendable {
     let piece: Int
   }
 
-  /// Frees up to `count` blocks for a fetch of `object`. For one that nobody waits for, nothing goes that is
-  /// still to be read.
-  func evict(_ count: Int, for object: CachedObject, isDemand: Bool) {
+  /// Frees up to `count` blocks for a fetch of `object`, or nothing if fewer than `least` may go. For one that
+  /// nobody waits for, nothing goes that is still to be read. Returns how many were freed.
+  func evict(_ count: Int, atLeast least: Int, for object: CachedObject, isDemand: Bool) -> Int {
     let handler = policy == .epoch ? nextUse.withLock { $0 } : nil
     let (now, deadAfter) = reuse.withLock { ($0.opens, $0.deadAfter) }
     let glance = MemoryGlance(
       policy: policy, usedBefore: deadAfter > 0 ? now - deadAfter : .min,
       nextUseOf: { id in handler?(id.low) })
     let cause: HeldCause =
-      isDemand ? .reader : .ahead(nextUse: glance.nextUseOf(object.id))
-    state.withLock { state in
-      _ = state.pieces.evict(
-        count, for: cause, using: &state.random,
+      isDemand ? .reader : .ahead(nextUse: object.hasReaders ? 0 : glance.nextUseOf(object.id))
+    return state.withLock { state in
+      state.pieces.evict(
+        count, atLeast: least, for: cause, using: &state.random,
         look: { $0.object.look(at: $0.piece, glance) },
         take: { $0.object.evictFromMemory($0.piece) })
     }

@@ -10,6 +10,8 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
   let object: CachedObject
   /// Guarded by the dispatcher's lock.
   var isPromoted = false
+  /// Guarded by the dispatcher's lock.
+  var passes = 0
   let rank: FetchRank
   /// What wants it, if it is not a reader.
   let run: PrefetchRun?
@@ -17,8 +19,6 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
   private(set) var pieces: Range<Int>
   /// The bytes of that before it was cut down: who waits for them is told of its end.
   let planned: Range<UInt64>
-  /// What a reader was waiting for when it was planned.
-  let needed: Range<Int>
   private(set) var hasBegun = false
   private(set) var filledTo: UInt64
   /// The disk has given its range its blocks, or was asked to.
@@ -33,16 +33,20 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
   private var end: UInt64
   /// Nothing has arrived before all of it was verified.
   private var isVerified = false
+  /// The store gave more than was asked for.
+  private var hasOverrun = false
+  private var store: (any ObjectStore)?
+  private var request: FetchRequest?
+  /// The store said once that there is no such object, and was asked whether that is so.
+  private var hasConfirmed = false
   /// The least position at which a reader may have become ready.
   private var wakeAt = UInt64.max
 
   init(
-    of object: CachedObject, pieces: Range<Int>, needed: Range<Int>, rank: FetchRank,
-    run: PrefetchRun? = nil
+    of object: CachedObject, pieces: Range<Int>, rank: FetchRank, run: PrefetchRun? = nil
   ) {
     self.object = object
     self.pieces = pieces
-    self.needed = needed
     self.rank = rank
     self.run = run
     let bytes = Geometry.bytes(ofPieces: pieces, size: object.version.size)
@@ -90,15 +94,11 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
   func begin(_ pieces: Range<Int>) {
     self.pieces = pieces
     hasBegun = true
+    filledTo = bytes.lowerBound
     end = bytes.upperBound
   }
 
   // MARK: Called by the dispatcher
-
-  /// What to ask for now; `nil` if nobody wants it any more.
-  func piecesToFetch() -> (wanted: Range<Int>, needed: Range<Int>)? {
-    object.isWanted(self) ? (pieces, needed.isEmpty ? pieces : needed) : nil
-  }
 
   /// Sends it. A block for each of `pieces` has been promised to it.
   func begin(
@@ -107,10 +107,13 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
   ) {
     self.kind = kind
     let bytes = object.begin(self, pieces)
+    if bytes != planned { run?.cut(planned, to: bytes) }
     position = bytes.lowerBound
     sentAt = .now
-    let request = FetchRequest(version: object.version, range: bytes, deadline: deadline)
-    store.fetch(request, into: self)
+    request = FetchRequest(
+      version: object.version, range: bytes, deadline: deadline, learnt: object.learntETag)
+    self.store = store
+    store.fetch(request!, into: self)
   }
 
   /// It was never sent. Readers that counted on it plan anew.
@@ -132,8 +135,12 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
   }
 
   func receive(_ bytes: UnsafeRawBufferPointer) {
-    // More than was asked for would be a store's defect; it must not become ours.
-    var rest = UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(end - position)))
+    // More than was asked for is a store's defect: which of its bytes are right cannot be known.
+    guard UInt64(bytes.count) <= end - position else {
+      hasOverrun = true
+      return
+    }
+    var rest = bytes
     guard !rest.isEmpty else { return }
     if firstByteAt == nil { firstByteAt = .now }
     let pieceSize = UInt64(Geometry.pieceSize)
@@ -152,6 +159,43 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
   }
 
   func finish(_ result: Result<Void, StoreError>) {
+    if case .failure(let error) = result, error.kind == .notFound, !hasConfirmed {
+      return confirm(error)
+    }
+    conclude(checked(result))
+  }
+
+  /// A success has brought what was asked for, no less and no more.
+  private func checked(_ result: Result<Void, StoreError>) -> Result<Void, StoreError> {
+    guard case .success = result, hasOverrun || position != end, let store else { return result }
+    return .failure(
+      StoreError(
+        .badReply, store: store.displayName, key: object.version.key,
+        detail: "the store gave \(hasOverrun ? "more" : "fewer") bytes than were asked for"))
+  }
+
+  /// One server of many, or a proxy, may lack what is there: the object counts as removed only if a HEAD says so
+  /// too. Readers wait meanwhile; the deadline stays.
+  private func confirm(_ missing: StoreError) {
+    hasConfirmed = true
+    guard let store, let request, !object.services.dispatcher.isStopped else {
+      return conclude(.failure(missing))
+    }
+    if isVerified { position = bytes.lowerBound }
+    if position == end { return conclude(checked(.success(()))) }
+    let rest = FetchRequest(
+      version: request.version, range: position..<end, deadline: request.deadline,
+      learnt: request.learnt)
+    store.head(request.version.key, deadline: request.deadline) { [self] result in
+      switch result {
+      // Whether it is the same version the second try finds out.
+      case .success: store.fetch(rest, into: self)
+      case .failure(let error): conclude(.failure(error.kind == .notFound ? missing : error))
+      }
+    }
+  }
+
+  private func conclude(_ result: Result<Void, StoreError>) {
     object.services.pool.takeBack(promised: pieces.count - blocks.count)
     if isVerified { endVerified(result) }
     let dispatcher = object.services.dispatcher

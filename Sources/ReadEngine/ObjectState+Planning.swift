@@ -57,7 +57,7 @@ extension ObjectState {
       if neededEnd == pieces.upperBound, target > neededEnd {
         end = max(neededEnd, endOfGap(from: piece, upTo: min(piece + chunk, target)))
       }
-      add(piece..<end, needed: piece..<neededEnd, .demand, of: object, &plan)
+      add(piece..<end, .demand, of: object, &plan)
       piece = end
     }
   }
@@ -82,28 +82,27 @@ extension ObjectState {
       // Not in crumbs: the rest of a window waits until it is worth a request of its own.
       let isWorthIt = end - piece >= chunk || end == pieceCount || end < target
       guard isWorthIt else { return piece }
-      add(piece..<end, needed: piece..<piece, .ahead, of: object, &plan)
+      add(piece..<end, .ahead, of: object, &plan)
       piece = end
     }
     return piece
   }
 
   private mutating func add(
-    _ pieces: Range<Int>, needed: Range<Int>, _ rank: FetchRank, of object: CachedObject,
-    _ plan: inout Plan
+    _ pieces: Range<Int>, _ rank: FetchRank, of object: CachedObject, _ plan: inout Plan
   ) {
-    let fetch = ObjectFetch(of: object, pieces: pieces, needed: needed, rank: rank)
+    let fetch = ObjectFetch(of: object, pieces: pieces, rank: rank)
     fetches.append(fetch)
     plan.fetches.append(fetch)
   }
 
-  /// Fetches for what is missing of all of it, at most `limit`, from `start` on. Returns where it stopped.
+  /// Fetches for what is missing of `pieces`, at most `limit`. Returns where it stopped.
   mutating func planPrefetch(
-    from start: Int, limit: Int, chunk: Int, for run: PrefetchRun, of object: CachedObject,
+    _ pieces: Range<Int>, limit: Int, chunk: Int, for run: PrefetchRun, of object: CachedObject,
     _ plan: inout Plan
   ) -> Int {
-    var piece = start
-    while piece < pieceCount, plan.fetches.count < limit {
+    var piece = pieces.lowerBound
+    while piece < pieces.upperBound, plan.fetches.count < limit {
       if let fetch = fetch(covering: piece) {
         piece = max(piece + 1, fetch.pieces.upperBound)
         continue
@@ -112,10 +111,10 @@ extension ObjectState {
         piece += 1
         continue
       }
-      let most = isSmall ? pieceCount : min(piece + chunk, pieceCount)
+      let most = isSmall ? pieceCount : min(piece + chunk, pieces.upperBound)
       let end = endOfGap(from: piece, upTo: most)
       let fetch = ObjectFetch(
-        of: object, pieces: piece..<end, needed: piece..<piece, rank: run.rank, run: run)
+        of: object, pieces: piece..<end, rank: run.rank, run: run)
       fetches.append(fetch)
       plan.fetches.append(fetch)
       piece = end
@@ -127,10 +126,12 @@ extension ObjectState {
     fetches.first { $0.pieces.contains(piece) }
   }
 
-  private func isHere(_ piece: Int) -> Bool { presence.isPresent(piece) || memory[piece] != nil }
+  private mutating func isHere(_ piece: Int) -> Bool {
+    memory[piece] != nil || presence.isPresent(piece)
+  }
 
   /// The end of the run of pieces from `piece` on that are neither here nor on their way.
-  private func endOfGap(from piece: Int, upTo limit: Int) -> Int {
+  private mutating func endOfGap(from piece: Int, upTo limit: Int) -> Int {
     var end = piece
     while end < limit, !isHere(end), fetch(covering: end) == nil { end += 1 }
     return end

@@ -28,51 +28,58 @@ struct ObjectState {
   let pieceCount: Int
   let isSmall: Bool
   var opens = 0
+  /// Those of them by readers.
+  var readers = 0
   var isPrepared = false
   /// The disk tier has this version down as open.
   var isCounted = false
   /// The copy on disk, once there is one.
   var file: CacheFile?
-  /// What arrives goes to disk. Not without a disk tier, nor once there was no room or trouble.
-  var takesWrites = true
+  /// Whether what arrives goes to disk.
+  var writes = DiskWrites.taken
   /// Files that are out of use but may still be read by a thread that took the descriptor before.
   var retiredFiles: [CacheFile] = []
   var presence: PresenceMap
   var memory: [Int: MemoryPiece] = [:]
   var fetches: [ObjectFetch] = []
   var waiters: [Waiter] = []
+  /// Reads that may hold memory, in the order in which they were admitted.
+  var admitted: [AdmittedRead] = []
+  /// False only where a test plants a bug.
+  var protectsReads = true
   var streams = StreamTracker()
   var dirty: [Int] = []
   var isQueuedForWriting = false
   var failure: Failure?
   /// The store has another version by now: what is not here yet can never be had.
   var isStale = false
+  /// A reply showed another content; not only that the object is missing.
+  var isStaleByChange = false
 
   init(_ version: ObjectVersion) {
     self.version = version
     pieceCount = Geometry.pieceCount(ofSize: version.size)
     isSmall = version.size <= Geometry.smallObjectLimit
-    presence = PresenceMap(pieceCount: pieceCount, isEmpty: true)
+    presence = PresenceMap(pieceCount: pieceCount)
   }
 
   var isIdle: Bool {
-    opens == 0 && fetches.isEmpty && waiters.isEmpty && memory.isEmpty && !isQueuedForWriting
+    opens == 0 && fetches.isEmpty && waiters.isEmpty && admitted.isEmpty && memory.isEmpty
+      && !isQueuedForWriting
+  }
+
+  /// Nobody has it open and nothing is under way, though memory may hold some of it.
+  var isAtRest: Bool {
+    opens == 0 && fetches.isEmpty && waiters.isEmpty && admitted.isEmpty && dirty.isEmpty
+      && !isQueuedForWriting
   }
 
   // MARK: Where bytes are
 
-  mutating func loadSegments(of pieces: Range<Int>, trustedFrom: UInt32) {
-    guard let file else { return }
-    for index in presence.unloadedSegments(of: pieces) {
-      presence.load(
-        file.loadSegment(index, pieceCount: pieceCount, trustedFrom: trustedFrom), at: index)
-    }
-  }
-
   /// Every piece is in memory or on its way there, or every piece is on disk: nothing to plan.
   var lacksNothing: Bool { memory.count == pieceCount || presence.presentCount == pieceCount }
 
-  func standing(of bytes: Range<UInt64>) -> Standing {
+  mutating func standing(of bytes: Range<UInt64>) -> Standing {
     var onDisk = false
     var inMemory = false
     var needsCheck = false
@@ -94,7 +101,7 @@ struct ObjectState {
   }
 
   /// Pieces on disk of a range that have not been checked since the machine crashed.
-  func unverified(in bytes: Range<UInt64>) -> [Int] {
+  mutating func unverified(in bytes: Range<UInt64>) -> [Int] {
     Geometry.pieces(covering: bytes).filter { presence.isPresent($0) && !presence.isTrusted($0) }
   }
 
@@ -163,11 +170,11 @@ struct ObjectState {
 
   // MARK: Pieces
 
-  /// A piece is complete in memory. True if it should now be written to disk.
+  /// A piece is complete in memory. True if it is now to be written to disk.
   mutating func complete(_ piece: Int, isPlanned: Bool) -> Bool {
     memory[piece]!.isComplete = true
     memory[piece]!.isPlanned = isPlanned
-    guard takesWrites else { return false }
+    guard writes == .taken else { return false }
     memory[piece]!.isDirty = true
     dirty.append(piece)
     return true
@@ -193,15 +200,6 @@ struct ObjectState {
     pieces.compactMap { memory.removeValue(forKey: $0)?.block }
   }
 
-  /// The disk takes no more of this object: what waits to be written stays in memory. Returns those
-  /// pieces.
-  mutating func refuseWrites() -> [Int] {
-    takesWrites = false
-    defer { dirty = [] }
-    for piece in dirty { memory[piece]?.isDirty = false }
-    return dirty
-  }
-
   /// What the disk holds of these pieces is wrong or unreadable: it is fetched again.
   mutating func dropFromDisk(_ pieces: some Sequence<Int>) {
     for piece in pieces { presence.drop(piece) }
@@ -224,6 +222,8 @@ struct Waiter {
   var parked: any ParkedRead
   /// It had to wait for the store, and not only for a cold disk.
   var waitedForStore = false
+  /// Its place in the line for memory, once it has needed any.
+  var ticket: ReadAdmission.Ticket?
   let parkedAt = Instant.now
   /// Of the last fetch that it waited for: when it was sent, when its first byte came, when it was enough.
   var served: (sentAt: Instant, firstByteAt: Instant, at: Instant)?

@@ -5,9 +5,14 @@ import Synchronization
 /// One open of one version. The front end keeps it retained in `fi->fh` from OPEN to RELEASE.
 public final class OpenObject: Sendable {
   private let object: CachedObject
+  /// By a reader.
+  private let isUse: Bool
   private let isClosed = Atomic(false)
 
-  init(_ object: CachedObject) { self.object = object }
+  init(_ object: CachedObject, isUse: Bool = false) {
+    self.object = object
+    self.isUse = isUse
+  }
 
   deinit { close() }
 
@@ -27,7 +32,7 @@ public final class OpenObject: Sendable {
     reply: (ReadReply) -> Void, park: () -> any ParkedRead
   ) {
     let size = object.version.size
-    let end = min(size, offset + UInt64(count))
+    let end = min(size, offset.addingSaturated(UInt64(count)))
     guard offset < end else { return reply(.data(UnsafeBufferPointer(start: nil, count: 0))) }
     object.read(offset..<end, scratch: scratch, reply: reply, park: park)
   }
@@ -48,7 +53,7 @@ public final class OpenObject: Sendable {
   /// Ends this open. Reads of it that are parked are still completed.
   public func close() {
     guard !isClosed.exchange(true, ordering: .relaxed) else { return }
-    object.services.close(object)
+    object.services.close(object, isUse: isUse)
   }
 }
 

@@ -84,7 +84,9 @@ struct SmallRecord: Equatable {
     stamp = bytes.word(at: 4)
     size = UInt64(bytes.word(at: 8)) | UInt64(bytes.word(at: 12)) << 32
     checksums = stride(from: 16, to: bytes.count, by: 4).map { bytes.word(at: $0) }
-    guard stamp > 0, checksums.count == Geometry.pieceCount(ofSize: size) else { return nil }
+    guard stamp > 0, size <= Geometry.smallObjectLimit,
+      checksums.count == Geometry.pieceCount(ofSize: size)
+    else { return nil }
   }
 }
 

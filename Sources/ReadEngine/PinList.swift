@@ -11,6 +11,8 @@ import SystemPackage
 enum PinList {
   /// Stands for the hash of a line that has none.
   static let unknownKey: UInt64 = 0
+  /// Of a list that is read, bytes: five million pins. What is longer is not ours.
+  private static let byteLimit = 256 << 20
 
   /// What tells a key from others.
   static func hash(of key: ObjectKey) -> UInt64 {
@@ -19,11 +21,13 @@ enum PinList {
     }
   }
 
-  static func read(_ path: String) -> [(id: FileID, key: UInt64)] {
-    guard let file = try? OwnedDescriptor.open(path, O_RDONLY) else { return [] }
+  private static let name = "pins"
+
+  static func read(_ folder: PrivateFolder) -> [(id: FileID, key: UInt64)] {
+    guard let file = try? folder.open(name, O_RDONLY) else { return [] }
     var bytes: [UInt8] = []
     var part = [UInt8](repeating: 0, count: 1 << 16)
-    while true {
+    while bytes.count < byteLimit {
       let count = Glibc.read(file.raw, &part, part.count)
       guard count > 0 else { break }
       bytes += part[..<count]
@@ -40,7 +44,7 @@ enum PinList {
   }
 
   /// Replaces the list; what was there stays if that fails.
-  static func write(_ pins: [FileID: UInt64], to path: String) throws(Errno) {
+  static func write(_ pins: [FileID: UInt64], to folder: PrivateFolder) throws(Errno) {
     var text: [UInt8] = []
     text.reserveCapacity(pins.count * 50)
     for (id, key) in pins {
@@ -48,8 +52,9 @@ enum PinList {
       if key != unknownKey { text += Array(" \(String(key, radix: 16))".utf8) }
       text.append(UInt8(ascii: "\n"))
     }
-    let file = try OwnedFile(path + ".new", O_WRONLY | O_CREAT | O_TRUNC)
+    let file = try OwnedFile { () throws(Errno) in try folder.create(name + ".new") }
     try file.write(text, at: 0)
-    guard fsync(file.raw) == 0, rename(path + ".new", path) == 0 else { throw Errno.last }
+    guard fsync(file.raw) == 0 else { throw Errno.last }
+    try folder.rename(name + ".new", to: name)
   }
 }

@@ -2,21 +2,27 @@ public import ObjectStore
 import Posix
 import SystemPackage
 
-/// All of one version on its way into the cache, for somebody who does not read it now.
+/// A version, or a range of it, on its way into the cache for somebody who does not read it now.
 ///
-/// Holds the object open, asks for a few ranges at a time, and tells once how it ended.
+/// Holds the object open, asks for a few parts at a time, and tells once how it ended.
 final class PrefetchRun: Sendable {
   private struct State {
-    var next = 0
+    var next: Int
     var underWay = 0
     var bytes: UInt64 = 0
     var isPlanning = false
+    /// From here on it is planned again once the planning that runs is over.
+    var replanFrom: Int?
     var done: (@Sendable (PrefetchOutcome) -> Void)?
     var failure: StoreError?
   }
 
   let rank: FetchRank
   private let object: CachedObject
+  /// Where its last piece ends.
+  private let end: Int
+  /// Its bytes have room on the disk.
+  private let isAdmitted: Bool
   private let state: Lock<State>
 
   /// Ranges of one object under way at once.
@@ -24,12 +30,16 @@ final class PrefetchRun: Sendable {
   /// Of one request, bytes: what is in flight when a reader comes is soon done.
   private static let range = 4 << 20
 
+  /// `pieces`: nil for all of it. `isAdmitted`: the disk tier has reserved what is missing of them.
   init(
-    _ object: CachedObject, _ rank: FetchRank, done: @escaping @Sendable (PrefetchOutcome) -> Void
+    _ object: CachedObject, pieces: Range<Int>? = nil, _ rank: FetchRank,
+    isAdmitted: Bool = false, done: @escaping @Sendable (PrefetchOutcome) -> Void
   ) {
     self.object = object
     self.rank = rank
-    state = Lock(State(done: done))
+    self.isAdmitted = isAdmitted
+    end = pieces?.upperBound ?? Geometry.pieceCount(ofSize: object.version.size)
+    state = Lock(State(next: pieces?.lowerBound ?? 0, done: done))
   }
 
   /// The object was opened for this run; it is closed with its end.
@@ -42,6 +52,20 @@ final class PrefetchRun: Sendable {
       if case .failure(let error) = result { state.failure = error }
     }
     plan()
+  }
+
+  /// Of a fetch that was planned for `planned` bytes only `sent` are asked for, because a reader waits and memory
+  /// is short: the rest is planned again.
+  func cut(_ planned: Range<UInt64>, to sent: Range<UInt64>) {
+    state.withLock { state in
+      let piece = Geometry.pieces(covering: planned).lowerBound
+      if state.isPlanning {
+        state.replanFrom = min(state.replanFrom ?? piece, piece)
+      } else {
+        state.next = min(state.next, piece)
+      }
+      state.bytes -= UInt64(planned.count - sent.count)
+    }
   }
 
   private func plan() {
@@ -60,16 +84,16 @@ final class PrefetchRun: Sendable {
     var plan = ObjectState.Plan()
     let next: Int? = object.state.withLock { object in
       if object.isStale { return nil }
-      self.object.loadSegments(0..<object.pieceCount, in: &object)
       return object.planPrefetch(
-        from: start, limit: limit, chunk: Self.range / Geometry.pieceSize, for: self,
+        start..<max(start, end), limit: limit, chunk: Self.range / Geometry.pieceSize, for: self,
         of: self.object, &plan)
     }
     state.withLock { state in
       state.underWay += plan.fetches.count
       state.bytes += plan.fetches.reduce(0) { $0 + UInt64($1.planned.count) }
       if let next {
-        state.next = next
+        state.next = min(next, state.replanFrom ?? next)
+        state.replanFrom = nil
       } else {
         state.failure = StoreError(
           .changed, store: "", key: object.version.key, detail: "it was changed in the store")
@@ -80,15 +104,22 @@ final class PrefetchRun: Sendable {
   }
 
   private func finishIfOver() {
-    let pieceCount = Geometry.pieceCount(ofSize: object.version.size)
     let (done, outcome) = state.withLock {
       state -> ((@Sendable (PrefetchOutcome) -> Void)?, PrefetchOutcome) in
-      let isOver = state.failure != nil || state.next >= pieceCount
+      let isOver = state.failure != nil || state.next >= end
       guard isOver, state.underWay == 0, !state.isPlanning else { return (nil, .fetched(0)) }
       defer { state.done = nil }
       return (state.done, state.failure.map { .failed($0) } ?? .fetched(state.bytes))
     }
     guard let done else { return }
+    if isAdmitted {
+      let isWriting = object.state.withLock { $0.isQueuedForWriting }
+      object.services.disk?.endAdmission(of: object.id, isWriting: isWriting)
+      // It may have been written meanwhile.
+      if isWriting, !object.state.withLock({ $0.isQueuedForWriting }) {
+        object.services.disk?.wrote(object.id)
+      }
+    }
     object.services.close(object)
     done(outcome)
   }

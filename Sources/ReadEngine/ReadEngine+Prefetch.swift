@@ -12,6 +12,56 @@ extension ReadEngine {
     PrefetchRun(services.open(version), rank, done: done).start()
   }
 
+  /// Fetches what is missing of `bytes` of a version that an order names, once its room on the disk is reserved.
+  /// `inMemory`: it goes also without room on the disk, and then stays in
+  /// memory until it is read. False: there is no room, nothing is fetched and `done` is not called; `onDiskRoom`
+  /// says when to ask again.
+  public func prefetchPlanned(
+    _ version: ObjectVersion, _ bytes: Range<UInt64>, inMemory: Bool,
+    done: @escaping @Sendable (PrefetchOutcome) -> Void
+  ) -> Bool {
+    let object = services.open(version)
+    let pieces =
+      version.size <= Geometry.smallObjectLimit
+      ? 0..<Geometry.pieceCount(ofSize: version.size) : Geometry.pieces(covering: bytes)
+    let isAdmitted = admit(pieces, of: object)
+    guard isAdmitted || inMemory else {
+      closeAfterLook(object)
+      services.disk?.wantRoom()
+      return false
+    }
+    PrefetchRun(object, pieces: pieces, .planned, isAdmitted: isAdmitted, done: done).start()
+    return true
+  }
+
+  private func admit(_ pieces: Range<Int>, of object: CachedObject) -> Bool {
+    guard let disk = services.disk else { return false }
+    let missing = object.state.withLock { state -> UInt64? in
+      guard state.isCounted, !state.isStale else { return nil }
+      var bytes: UInt64 = 0
+      for piece in pieces where state.memory[piece] == nil && !state.presence.isPresent(piece) {
+        let length = Geometry.length(ofPiece: piece, size: object.version.size)
+        bytes += UInt64(length + PieceRecord.size)
+      }
+      return bytes > 0 && state.file == nil ? bytes + DiskWriter.sidecarHead : bytes
+    }
+    guard let missing else { return false }
+    return disk.admit(
+      missing, for: object.id, deadAfter: services.reuse.withLock { $0.deadAfter })
+  }
+
+  /// Called once there may be room on the disk again after `prefetchPlanned` had none, on any thread, no lock held.
+  public func onDiskRoom(_ handler: @escaping @Sendable () -> Void) {
+    services.disk?.onRoom(handler)
+  }
+
+  /// How far the readers of a version have come, bytes; nil: no reader has it open. Reads that the kernel answers
+  /// by itself are not seen.
+  public func readPosition(of version: ObjectVersion) -> UInt64? {
+    guard let object = services.inUse(version) else { return nil }
+    return object.state.withLock { $0.readers > 0 ? $0.streams.furthest : nil }
+  }
+
   /// Names a version in `onNextUse`.
   public func hash(of version: ObjectVersion) -> UInt64 {
     FileID(store: services.storeIdentity, version: version).low
@@ -20,8 +70,12 @@ extension ReadEngine {
   /// Asked, on a thread of the engine's with a lock held, when something has to go: how many files are read
   /// before this one, `Int.max` if it was read and comes last again, nil if nobody said. It must not call
   /// the engine.
-  public func onNextUse(_ handler: @escaping @Sendable (_ hash: UInt64) -> Int?) {
-    services.disk?.onNextUse(handler)
+  /// `after`: the same, once the coming use is over; the disk keeps what is read again sooner.
+  public func onNextUse(
+    _ handler: @escaping @Sendable (_ hash: UInt64) -> Int?,
+    after: @escaping @Sendable (_ hash: UInt64) -> Int? = { _ in nil }
+  ) {
+    services.disk?.onNextUse(handler, after: after)
     services.memory.onNextUse(handler)
   }
 
@@ -115,8 +169,15 @@ extension ReadEngine {
     // A small file is renamed into place once it is whole.
     if holding.disk == 0 || version.size <= Geometry.smallObjectLimit { return holding.disk > 0 }
     let object = services.open(version)
-    defer { services.close(object) }
+    defer { closeAfterLook(object) }
     return object.isWholeInRecords
+  }
+
+  /// Closes what was opened to look at it. That makes no room: who waits for room is not called for it.
+  private func closeAfterLook(_ object: CachedObject) {
+    let isWanted = services.disk?.forgetRoom() ?? false
+    services.close(object)
+    if isWanted { services.disk?.wantRoom() }
   }
 }
 

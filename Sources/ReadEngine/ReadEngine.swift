@@ -5,7 +5,8 @@
 public import Logging
 public import Metrics
 public import ObjectStore
-import Posix
+public import Posix
+import SystemPackage
 
 public final class ReadEngine: Sendable {
   let services: EngineServices
@@ -16,15 +17,19 @@ public final class ReadEngine: Sendable {
   ) throws(EngineError) {
     services = try EngineServices(
       store: store, configuration: configuration, metrics: metrics, log: log)
-    housekeeper = Housekeeper(services: services)
+    housekeeper = try Housekeeper(services: services)
   }
 
   /// Opens one version for reading. Cheap: the store is not asked. Every open is closed by `close`.
+  ///
+  /// The caller has found that the path has this version: that an earlier reader found it changed or missing is
+  /// forgotten.
   public func open(_ version: ObjectVersion) -> OpenObject {
     let object = services.open(version, isUse: true)
+    object.confirm()
     services.metrics.reads.filesOpened.add()
     if object.isWholeOnDisk { services.metrics.reads.filesOpenedFromDisk.add() }
-    return OpenObject(object)
+    return OpenObject(object, isUse: true)
   }
 
   /// Where the bytes of a version are now; nothing is fetched for it.
@@ -45,7 +50,7 @@ public final class ReadEngine: Sendable {
   }
 
   /// The cache folder of the store, which this engine has for itself; nil without a disk tier.
-  public var folder: String? { services.disk?.folder.path }
+  public var folder: PrivateFolder? { services.disk?.folder.files }
 
   /// The state of the tiers now, for stats.
   public func usage() -> EngineUsage {
@@ -92,6 +97,7 @@ public final class ReadEngine: Sendable {
     services.writer?.shutdown()
     services.memory.removeAll()
     services.disk?.shutdown()
+    services.forgetAll()
   }
 }
 
@@ -99,6 +105,10 @@ public final class ReadEngine: Sendable {
 public struct EngineError: Error, Sendable, CustomStringConvertible {
   public var description: String
   public init(_ description: String) { self.description = description }
+
+  static func noThread(_ purpose: String, _ reason: Errno) -> EngineError {
+    EngineError("cannot start the thread \(purpose): \(reason); \(reason.limitAdvice)")
+  }
 }
 
 /// The state of the tiers, bytes unless the name says otherwise.

@@ -1,3 +1,5 @@
+import Posix
+
 /// How files come back: how far apart, in which epoch, and how much of them there is.
 ///
 /// Pure. It is told of every open and follows a sample of the files, chosen by their hash, so that it
@@ -52,7 +54,10 @@ package struct ReuseMeter {
   /// Files and bytes of an epoch: of the last whole one, else as far as the first has come.
   package var workingSet: Amount {
     let amount = last ?? now
-    return Amount(files: amount.files << shift, bytes: amount.bytes << UInt64(shift))
+    let scale = 1 << min(shift, 62)
+    return Amount(
+      files: amount.files.multipliedSaturated(by: scale),
+      bytes: amount.bytes.multipliedSaturated(by: UInt64(scale)))
   }
 
   /// The most opens between two of the same file, of late; 0 while none came back.
@@ -73,7 +78,7 @@ package struct ReuseMeter {
     guard let before = seen[hash] else {
       seen[hash] = Seen(lastOpen: opens, epoch: Int32(epoch), bytes: bytes)
       now.files += 1
-      now.bytes += bytes
+      now.bytes.addSaturated(bytes)
       if seen.count > Self.limit { thin() }
       return
     }
@@ -83,14 +88,14 @@ package struct ReuseMeter {
     if before.epoch < Int32(epoch) {
       seen[hash]!.epoch = Int32(epoch)
       now.files += 1
-      now.bytes += bytes
+      now.bytes.addSaturated(bytes)
     } else if before.epoch == Int32(epoch),
       distance > max(Self.secondLook, Int64(now.files << shift) / 8)
     {
       // Again, and not only a second look at what was just read: the next pass has begun.
       seen[hash]!.epoch = Int32(epoch) + 1
       next.files += 1
-      next.bytes += bytes
+      next.bytes.addSaturated(bytes)
       if next.files > max(1, now.files / 20) { endEpoch() }
     }
   }

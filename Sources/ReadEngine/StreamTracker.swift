@@ -59,6 +59,9 @@ struct StreamTracker {
 
   init(limits: Limits = Limits()) { self.limits = limits }
 
+  /// The furthest end of a read that is remembered.
+  var furthest: UInt64 { streams.map(\.next).max() ?? 0 }
+
   /// Notes a read of `range` in an object of `size` bytes. `maxWindow`: worth reading ahead at most, bytes.
   /// `pipe`: bytes that the line brings while one waits for a first byte.
   mutating func note(

@@ -192,14 +192,15 @@ import Testing
   @Test func pinsAreWrittenAndReadWithTheirKeysAndLinesOfBeforeWithout() throws {
     let scratch = try TemporaryFolder("pins")
     let path = scratch.path("pins")
+    let folder = try PrivateFolder.open(scratch.path)
     let key = PinList.hash(of: ObjectKey("a/b"))
-    try PinList.write([FileID(number: 1): key, FileID(number: 2): PinList.unknownKey], to: path)
+    try PinList.write([FileID(number: 1): key, FileID(number: 2): PinList.unknownKey], to: folder)
     let text = try readText(path)
     try writeFile(path, Array((text + "no name of a file\n").utf8))
-    let pins = PinList.read(path).sorted { $0.id.high < $1.id.high }
+    let pins = PinList.read(folder).sorted { $0.id.high < $1.id.high }
     #expect(pins.map(\.id) == [FileID(number: 1), FileID(number: 2)])
     #expect(pins.map(\.key) == [key, PinList.unknownKey])
-    #expect(PinList.read(scratch.path("none")).isEmpty)
+    #expect(try PinList.read(PrivateFolder.open(scratch.path("none"))).isEmpty)
   }
 
   @Test func epochsAndTheirSizesAreCounted() {

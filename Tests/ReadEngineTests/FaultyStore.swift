@@ -10,9 +10,13 @@ final class FaultyStore: ObjectStore {
     var failures: [StoreError] = []
     /// Fail after this many bytes were delivered, once.
     var failAfter: (bytes: Int, error: StoreError)?
+    /// The next fetch gets so many bytes more than it asked for, and is told that all is well.
+    var miscount: Int?
     /// Fetches wait until this is false.
     var isClosed = false
     var waiting: [@Sendable () -> Void] = []
+    /// Before the first byte.
+    var delay: Duration?
   }
 
   private let inner: any ObjectStore
@@ -58,7 +62,9 @@ final class FaultyStore: ObjectStore {
     enum Fate {
       case fail(StoreError)
       case failAfter(Int, StoreError)
+      case miscount(Int)
       case hold
+      case late(Duration)
       case pass
     }
     let fate: Fate = faults.withLock { faults in
@@ -68,17 +74,27 @@ final class FaultyStore: ObjectStore {
         faults.failAfter = nil
         return .failAfter(bytes, error)
       }
+      if let extra = faults.miscount {
+        faults.miscount = nil
+        return .miscount(extra)
+      }
       if faults.isClosed {
         faults.waiting.append(start)
         return .hold
       }
-      return .pass
+      return faults.delay.map { .late($0) } ?? .pass
     }
     switch fate {
     case .fail(let error): sink.finish(.failure(error))
     case .failAfter(let bytes, let error):
       inner.fetch(request, into: CuttingSink(sink, after: bytes, with: error))
+    case .miscount(let extra): inner.fetch(request, into: MiscountingSink(sink, extra))
     case .hold: break
+    case .late(let delay):
+      Task {
+        try? await Task.sleep(for: delay)
+        start()
+      }
     case .pass: start()
     }
     return ticket
@@ -104,6 +120,10 @@ private final class CuttingSink: FetchSink {
     self.error = error
   }
 
+  var isAwaited: Bool { sink.isAwaited }
+
+  func beginVerified() { sink.beginVerified() }
+
   func receive(_ bytes: UnsafeRawBufferPointer) {
     let count = left.withLock { left in
       let count = min(left, bytes.count)
@@ -114,4 +134,33 @@ private final class CuttingSink: FetchSink {
   }
 
   func finish(_ result: Result<Void, StoreError>) { sink.finish(.failure(error)) }
+}
+
+/// Passes on so many bytes more, or fewer, than came.
+private final class MiscountingSink: FetchSink {
+  private let sink: any FetchSink
+  private let extra: Int
+  private let isFirst = Lock(true)
+
+  init(_ sink: any FetchSink, _ extra: Int) {
+    self.sink = sink
+    self.extra = extra
+  }
+
+  var isAwaited: Bool { sink.isAwaited }
+
+  func beginVerified() { sink.beginVerified() }
+
+  func receive(_ bytes: UnsafeRawBufferPointer) {
+    let drops = isFirst.withLock { isFirst in
+      defer { isFirst = false }
+      return isFirst && extra < 0 ? -extra : 0
+    }
+    sink.receive(UnsafeRawBufferPointer(rebasing: bytes.dropFirst(drops)))
+  }
+
+  func finish(_ result: Result<Void, StoreError>) {
+    if extra > 0 { [UInt8](repeating: 0, count: extra).withUnsafeBytes { sink.receive($0) } }
+    sink.finish(result)
+  }
 }

@@ -1,5 +1,6 @@
 import ObjectStore
 import Posix
+import SystemPackage
 import Testing
 
 @testable import ReadEngine
@@ -86,7 +87,7 @@ struct PureDecisionsTests {
     for seed in 0..<300 as Range<UInt64> {
       var random = SeededGenerator(seed: seed)
       let count = Int.random(in: 1...10_000, using: &random)
-      var map = PresenceMap(pieceCount: count, isEmpty: true)
+      var map = PresenceMap(pieceCount: count)
       var model: Set<Int> = []
       for _ in 0..<200 {
         let piece = Int.random(in: 0..<count, using: &random)
@@ -105,7 +106,10 @@ struct PureDecisionsTests {
   }
 
   @Test func aReaderWhoComesWhileAFetchIsPutBackIsNotForgotten() {
-    final class Item: Schedulable { var isPromoted = false }
+    final class Item: Schedulable {
+      var isPromoted = false
+      var passes = 0
+    }
     for rank in [FetchRank.ahead, .planned, .fill] {
       var schedule = FetchSchedule<Item>(maxInFlight: 8, connections: 4)
       let item = Item()
@@ -113,7 +117,7 @@ struct PureDecisionsTests {
       let turn = schedule.next()!
       #expect(wasAdded && turn.rank == rank)
       schedule.promote(item)
-      schedule.putBack(turn)
+      schedule.putBack([turn])
       let second = schedule.next()
       #expect(second?.rank == .demand)
       // Nor one who comes before it was added.
@@ -129,6 +133,7 @@ struct PureDecisionsTests {
     final class Item: Schedulable {
       let rank: FetchRank
       var isPromoted = false
+      var passes = 0
       init(_ rank: FetchRank) { self.rank = rank }
     }
     for seed in 0..<2000 as Range<UInt64> {
@@ -151,7 +156,7 @@ struct PureDecisionsTests {
           }
           waiting[turn.rank.rawValue] -= 1
           if Int.random(in: 0..<8, using: &random) == 0 {
-            schedule.putBack(turn)
+            schedule.putBack([turn])
             waiting[turn.rank.rawValue] += 1
           } else {
             flying.append(turn.kind)
@@ -253,6 +258,34 @@ struct PureDecisionsTests {
     }
     let state = FolderState(boot: "a-b", isClean: true, 7, 3)
     #expect(FolderState(text: state.text) == state)
+  }
+
+  @Test func eachMountHasAGenerationOfItsOwnAndTrustsWhatAnUnmountOrTheSameBootVouchesFor() {
+    func next(_ old: FolderState?, boot: String? = "now") -> FolderState {
+      FolderState(after: old, boot: boot, now: 1_700_000_000, store: "s")
+    }
+    let clean = FolderState(boot: "before", isClean: true, 7, 3)
+    #expect(next(clean).trusted == 3...8 && !next(clean).isClean)
+    // Its state file was lost with the power: the records of generation 8 are above those vouched for.
+    #expect(!clean.trusted.contains(8))
+    #expect(next(FolderState(boot: "now", isClean: false, 7, 3)).trusted == 3...8)
+    #expect(next(FolderState(boot: "before", isClean: false, 7, 3)).trusted == 8...8)
+    let unknown = FolderState(boot: FolderState.unknownBoot, isClean: false, 7, 3)
+    #expect(next(unknown, boot: nil).trusted == 8...8)
+    // Nothing is known, or no generation is left: no record that may be there is trusted.
+    #expect(next(nil).trusted == 1_700_000_000...1_700_000_000)
+    let last = FolderState(boot: "now", isClean: true, .max, 1)
+    #expect(next(last).trusted == 1_700_000_000...1_700_000_000)
+    #expect(FolderState(text: "boot a\nclean 1\ngeneration 3\ntrusted-from 4\n") == nil)
+  }
+
+  @Test func onlyAMissingRecordMeansThatThereIsNone() {
+    for reason in [Errno.noData, .notSupported, .outOfRange] {
+      #expect(CacheFile.meansNoRecord(reason))
+    }
+    for reason in [Errno.ioError, .noMemory, .permissionDenied, .interrupted] {
+      #expect(!CacheFile.meansNoRecord(reason))
+    }
   }
 
   @Test func checksumsAreCRC32C() {

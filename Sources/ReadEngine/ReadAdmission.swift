@@ -1,0 +1,58 @@
+/// The line of parked reads that wait for memory: the shell around `MemoryAdmission`.
+import DequeModule
+import Posix
+
+final class ReadAdmission: Sendable {
+  typealias Ticket = UInt64
+
+  private struct Read {
+    let object: CachedObject
+    let ticket: Ticket
+  }
+
+  private struct State {
+    var admission: MemoryAdmission<Read>
+    /// Admitted, and not yet taken one step on.
+    var admitted: Deque<Read> = []
+    /// One thread at a time takes them on: a read that ends admits others, and so on.
+    var isAdvancing = false
+  }
+
+  private let state: Lock<State>
+
+  /// Share of the pool that admitted reads may hold; the rest is left to what is on its way for nobody yet.
+  static func budget(ofPool blocks: Int) -> Int { blocks * 3 / 4 }
+
+  init(poolBlocks: Int) {
+    state = Lock(State(admission: MemoryAdmission(budget: Self.budget(ofPool: poolBlocks))))
+  }
+
+  func newTicket() -> Ticket { state.withLock { $0.admission.newTicket() } }
+
+  /// False: the read waits in line; `object` is called when it is admitted. May be called with the lock of the
+  /// object held.
+  func admits(_ ticket: Ticket, blocks: Int, of object: CachedObject) -> Bool {
+    state.withLock {
+      $0.admission.enter(ticket, blocks: blocks, Read(object: object, ticket: ticket))
+    }
+  }
+
+  /// The read is over: takes those that are admitted by it one step on. Call it without a lock held.
+  func end(_ ticket: Ticket) {
+    let isMine = state.withLock { state in
+      state.admitted.append(contentsOf: state.admission.leave(ticket))
+      if state.isAdvancing || state.admitted.isEmpty { return false }
+      state.isAdvancing = true
+      return true
+    }
+    guard isMine else { return }
+    while let read = next() { read.object.wasAdmitted(read.ticket) }
+  }
+
+  private func next() -> Read? {
+    state.withLock { state in
+      if state.admitted.isEmpty { state.isAdvancing = false }
+      return state.admitted.popFirst()
+    }
+  }
+}
