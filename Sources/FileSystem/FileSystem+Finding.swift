@@ -1,6 +1,9 @@
 /// How a name is found: from a node, from a listing, by joining a listing under way, or by asking.
+import Logging
+import Metrics
 import ObjectStore
 import Posix
+import Synchronization
 import SystemPackage
 
 extension FileSystem {
@@ -55,6 +58,7 @@ extension FileSystem {
     loadSaved(&state, folder, now: now)
     let ttl = options.metadataTTL
     var needsFolder = true
+    var mayWait = mayWait
     let known = state.folders[folder]
     if ttl > .zero {
       let listing = known?.listing.flatMap { known!.isFresh($0, ttl: ttl, now: now) ? $0 : nil }
@@ -74,10 +78,16 @@ extension FileSystem {
         }
       }
     }
+    var waiters = [reply]
     if var probe = state.probes[path] {
-      probe.waiters.append(reply)
-      state.probes[path] = probe
-      return .wait
+      if probe.started >= known?.distrustedBefore ?? probe.started {
+        probe.waiters.append(reply)
+        state.probes[path] = probe
+        return .wait
+      }
+      // It was asked before a refresh: those who wait get the answer to a question that is put now.
+      waiters = probe.waiters + waiters
+      mayWait = false
     }
     if needsFolder && mayWait && ttl > .zero {
       if let fetching = known?.fetching, fetching.started >= known!.distrustedBefore {
@@ -92,8 +102,8 @@ extension FileSystem {
       }
     }
     state.probeCount += 1
-    var probe = Probe(number: state.probeCount, started: now, waiters: [reply])
-    if !needsFolder { probe.folder = .success(false) }
+    var probe = Probe(number: state.probeCount, started: now, waiters: waiters)
+    if !needsFolder { probe.folder = .success(nil) }
     state.probes[path] = probe
     return .ask(number: probe.number, needsFolder: needsFolder)
   }
@@ -104,7 +114,7 @@ extension FileSystem {
     store.head(path, deadline: deadline) { [self] result in
       let file: Result<ObjectAttributes?, StoreError> =
         switch result {
-        case .success(let object): .success(object)
+        case .success(let object): .success(shown(object))
         case .failure(let error) where error.kind == .notFound: .success(nil)
         case .failure(let error): .failure(error)
         }
@@ -113,14 +123,29 @@ extension FileSystem {
     guard needsFolder else { return }
     let request = ListRequest(folder: path + [UInt8(ascii: "/")], limit: 1, deadline: deadline)
     store.list(request) { [self] result in
-      let folder: Result<Bool, StoreError> =
+      let folder: Result<Seen?, StoreError> =
         switch result {
-        case .success(let page): .success(page.showsFolder)
-        case .failure(let error) where error.kind == .notFound: .success(false)
+        case .success(let page):
+          .success(page.showsFolder ? .folder(etag: page.folderETag) : nil)
+        case .failure(let error) where error.kind == .notFound: .success(nil)
         case .failure(let error): .failure(error)
         }
       advance(path, number) { $0.folder = folder }
     }
+  }
+
+  /// Nil for an object that no mount can read: it is hidden here as it is in listings.
+  private func shown(_ object: ObjectAttributes) -> ObjectAttributes? {
+    guard object.isOversized else { return object }
+    metrics.names.hiddenNames.add()
+    if !saidOversized.exchange(true, ordering: .relaxed) {
+      log.warning(
+        """
+        \(store.displayName): \(object.key): the store states more than \(ObjectSize.limit) bytes; such \
+        objects are not shown (docs/semantics.md)
+        """)
+    }
+    return nil
   }
 
   private func advance(
@@ -141,14 +166,30 @@ extension FileSystem {
 
   /// Turns a finding into the answer of a lookup, with a reference on the node.
   func answer(_ finding: Finding, _ folder: ObjectKey, _ name: [UInt8]) -> LookupAnswer {
-    let (found, replaced) = state.withLock { state -> (NodeAttributes?, NodeID?) in
+    let (answer, replaced) = state.withLock { state -> (LookupAnswer, NodeID?) in
+      // What was asked before a refresh is an answer to those who asked then, and nothing to remember.
+      let isVoid = finding.at < state.folders[folder]?.distrustedBefore ?? finding.at
       guard let (slot, replaced) = state.take(folder, name, finding) else {
-        return (nil, state.observeAbsence(folder, name, at: finding.at))
+        let replaced = state.observeAbsence(folder, name, at: finding.at)
+        let time = isVoid ? .zero : remaining(since: finding.at)
+        let isKept = mayRemember(name, of: folder, absentFor: time, &state)
+        return (.absent(validFor: isKept ? time : .zero), replaced)
       }
-      return (attributes(slot, &state), replaced)
+      var found = attributes(slot, &state)
+      if isVoid { found.validFor = .zero }
+      return (.found(found), replaced)
     }
     if let replaced { invalidate(replaced, folder, name) }
-    return found.map { .found($0) } ?? .absent(validFor: remaining(since: finding.at))
+    return answer
+  }
+
+  /// Whether the kernel may remember an absence; it is written down before. Fixed names never appear.
+  private func mayRemember(
+    _ name: [UInt8], of folder: ObjectKey, absentFor time: Duration, _ state: inout NameState
+  ) -> Bool {
+    guard time > .zero, options.frozenBy == nil else { return true }
+    let now = clock()
+    return state.absent.add(name, in: folder, until: now + time, now: now)
   }
 
   /// Makes sure that a node is what its path has, asking if what is known is too old. Replies with
@@ -209,29 +250,36 @@ extension FileSystem {
     case .loose(let loose):
       return attributes(
         id, inode: NameRules.inode(of: loose.folder.bytes + loose.name), loose.seen.kind,
-        size: loose.seen.size, modified: loose.seen.modified, checked: loose.checked)
+        size: loose.seen.size, modified: loose.seen.modified, checked: loose.checked,
+        rights: rights(loose.seen.etag))
     case .listed(let generation, let index):
       let place = generation[index]
       return attributes(
         id, inode: generation.pathHash.inode(of: place.name),
         place.isFolder ? .folder : .file, size: place.entry.size,
-        modified: place.chunk.modified(place.entry), checked: state.nodes.checked(slot))
+        modified: place.chunk.modified(place.entry), checked: state.nodes.checked(slot),
+        rights: options.rootRights == nil ? nil : rights(place.seen.etag))
     }
+  }
+
+  private func rights(_ etag: String) -> AccessRights? {
+    options.rootRights == nil ? nil : AccessRights(etag: etag)
   }
 
   private func attributes(
     _ id: NodeID, inode: UInt64, _ kind: NodeAttributes.Kind, size: UInt64?, modified: Int64,
-    checked: Instant
+    checked: Instant, rights: AccessRights?
   ) -> NodeAttributes {
     NodeAttributes(
       node: id, inode: inode, kind: kind, size: kind == .file ? size ?? 0 : 0,
-      modified: kind == .file ? modified : mountTime, validFor: remaining(since: checked))
+      modified: kind == .file ? modified : mountTime, validFor: remaining(since: checked),
+      rights: rights)
   }
 
   func rootAttributes() -> NodeAttributes {
     NodeAttributes(
       node: Self.root, inode: 1, kind: .folder, size: 0, modified: mountTime,
-      validFor: options.metadataTTL)
+      validFor: options.metadataTTL, rights: options.rootRights?())
   }
 }
 

@@ -1,6 +1,5 @@
 /// What is asked for from outside: to forget what is known of a part of the tree, or to look now what
 /// the store has changed in it.
-import Glibc
 import ObjectStore
 import Posix
 
@@ -11,23 +10,37 @@ extension FileSystem {
   public func refresh(_ path: [UInt8]) -> Int {
     let now = clock()
     let place = place(ofPath: path)
+    let isWhole = place.parent == nil
     let (folders, nodes) = state.withLock { state -> (Int, [(ObjectKey, [[UInt8]])]) in
       state.saved?.drop(below: place.below)
       var touched = state.folders.keys.filter { $0.hasPrefix(place.below) }
-      // Nothing below: a file, or a folder that nobody looked into. What has it is asked anew.
-      if touched.isEmpty, let parent = place.parent, state.folders[parent.folder] != nil {
-        touched = [parent.folder]
+      // Nothing below (a file, or a folder that nobody looked into), or nothing known under the name: what has
+      // it is asked anew.
+      if let (folder, name) = place.parent, state.folders[folder] != nil,
+        touched.isEmpty || state.isAbsent(name, in: folder)
+      {
+        touched.append(folder)
       }
       var dropped = 0
       for folder in touched {
         if state.folders[folder]?.listing != nil { dropped += 1 }
         state.folders[folder]?.distrustedBefore = now
       }
-      return (dropped, touched.map { ($0, state.namesWithNodes(in: $0)) })
+      var nodes = touched.map { ($0, state.namesWithNodes(in: $0)) }
+      let distrusted = Set(touched)
+      nodes += state.absent.take { $0.hasPrefix(place.below) || distrusted.contains($0) }
+        .map { ($0.folder, $0.names) }
+      if let (folder, name) = place.parent, state.absent.take(name, in: folder) {
+        nodes.append((folder, [name]))
+      }
+      return (dropped, nodes)
     }
-    _ = notifier.submit { [self] in
-      for (folder, names) in nodes { tellKernel(of: names, in: folder) }
+    let isTaken = notifier.submit { [self] in
+      guard let handler = invalidationHandler.withLock({ $0 }) else { return }
+      if isWhole, handler(.everything) { return }
+      for (folder, names) in nodes { drop(names, of: folder, handler) }
     }
+    if !isTaken { dropLater(nodes) }
     return folders
   }
 
@@ -37,24 +50,33 @@ extension FileSystem {
     let nodes = state.withLock { state -> [(ObjectKey, [[UInt8]])] in
       let unlisted = state.folders.filter { $0.key.hasPrefix(below) && $0.value.listing == nil }
       for folder in unlisted.keys { state.folders[folder]?.distrustedBefore = now }
+      // Of a listed folder, the listing that comes says which are still absent.
+      let absent = state.absent.take {
+        $0.hasPrefix(below) && state.folders[$0]?.listing == nil
+      }
       return unlisted.map { ($0.key, Array($0.value.loose.keys)) }
+        + absent.map { ($0.folder, $0.names) }
     }
-    _ = notifier.submit { [self] in
-      for (folder, names) in nodes { tellKernel(of: names, in: folder) }
+    let isTaken = notifier.submit { [self] in
+      guard let handler = invalidationHandler.withLock({ $0 }) else { return }
+      for (folder, names) in nodes { drop(names, of: folder, handler) }
+    }
+    if !isTaken { dropLater(nodes) }
+  }
+
+  /// Without a thread: they wait in the backlog, which the next invalidation works off.
+  private func dropLater(_ nodes: [(ObjectKey, [[UInt8]])]) {
+    for (folder, names) in nodes {
+      for name in names { invalidate(nil, folder, name) }
     }
   }
 
-  private func tellKernel(of names: [[UInt8]], in folder: ObjectKey) {
-    guard let handler = invalidationHandler.withLock({ $0 }),
-      let parent = state.withLock({ $0.nodeID(ofFolder: folder, root: prefix) })
-    else { return }
-    for name in names {
-      // The kernel is told by a thread of its own, which may be behind: wait for it, but not for ever.
-      for _ in 0..<2000 {
-        if handler(.entry(parent: parent, name: name)) { break }
-        usleep(1000)
-      }
-    }
+  func drop(
+    _ names: [[UInt8]], of folder: ObjectKey, _ handler: Callback<Invalidation, Bool>
+  ) {
+    let parent = state.withLock { $0.nodeID(ofFolder: folder, root: prefix) }
+    guard let parent else { return }
+    for name in names { _ = handler(.entry(parent: parent, name: name)) }
   }
 
   /// Where a path relative to the mount is in the store.
@@ -85,6 +107,12 @@ extension FileSystem {
 }
 
 extension NameState {
+  /// The folder's listing does not have the name.
+  fileprivate func isAbsent(_ name: [UInt8], in folder: ObjectKey) -> Bool {
+    guard let listing = folders[folder]?.listing else { return false }
+    return name.withUnsafeBytes { listing.shown($0) } == nil
+  }
+
   /// The names of a folder that the kernel knows.
   fileprivate func namesWithNodes(in folder: ObjectKey) -> [[UInt8]] {
     guard let known = folders[folder] else { return [] }

@@ -13,9 +13,12 @@ extension FileSystem {
       state -> (Generation?, ListingRun?, Bool) in
       if state.isShutDown { return (nil, nil, false) }
       loadSaved(&state, folder, now: now)
-      // One that began before an object was seen to change may show it as it was.
+      // One that began before an object was seen to change may show it as it was. One that is complete and not taken
+      // over yet is joined only while it is fresh: a reader may have seen its end.
       if let known = state.folders[folder], let fetching = known.fetching,
         fetching.started < known.distrustedBefore
+          || fetching.isComplete
+            && !known.isFresh(fetching, ttl: options.metadataTTL, now: now)
       {
         state.abandon(fetching)
       }
@@ -71,6 +74,7 @@ extension FileSystem {
       generation, store: store, timeout: options.ioTimeout,
       maySplit: store.traits.listsFromAnyName && beginsAnywhere != false,
       isTrusted: beginsAnywhere == true, isAhead: isAhead,
+      budget: ListingBudget(bytesMax: options.listingLimit),
       events: ListingRun.Events(
         mayGoOn: { [weak self] in self?.state.withLock { $0.walk.takePage() } ?? false },
         learned: { [weak self] works in self?.state.withLock { $0.begins = works } },
@@ -138,26 +142,36 @@ extension FileSystem {
       state.withLock { $0.abandon(generation) }
       generation.fail(error)
     }
-    trim()
+    trimNow()
   }
 
   private func complete(_ generation: Generation, hidden: Int) {
     metrics.names.hiddenNames.add(hidden)
     if hidden > 0 {
       log.info(
-        "\(store.displayName)/\(generation.folder): \(hidden) names hidden (docs/semantics.md)")
+        """
+        \(store.displayName)/\(generation.folder): \(hidden) names hidden: no path reaches them, a folder of the \
+        same name does, or their size cannot be read (docs/semantics.md)
+        """)
     }
-    let replaced = state.withLock { state -> [NameState.Replaced] in
+    let (replaced, appeared) = state.withLock { state -> ([NameState.Replaced], [[UInt8]]) in
       let isFirst = state.folders[generation.folder]?.listing == nil
-      guard let replaced = state.adopt(generation) else { return [] }
+      guard let replaced = state.adopt(generation) else { return ([], []) }
       if isFirst { metrics.names.listedFolders.add(1) }
-      return replaced
+      return (replaced, state.takeAppeared(in: generation.folder))
     }
     for gone in replaced { invalidate(gone.node, generation.folder, gone.name) }
+    for name in appeared { invalidate(nil, generation.folder, name) }
   }
 
   func unpin(_ generation: Generation) {
     generation.unpin()
+    trimNow()
+  }
+
+  /// Something may go that could not a moment ago, and nothing else need happen after this.
+  private func trimNow() {
+    state.withLock { $0.trimsFrom = Instant(nanoseconds: 0) }
     trim()
   }
 
@@ -261,15 +275,6 @@ extension FileSystem {
   /// Objects of which it is remembered that they were told of.
   private static let changedLimit = 100_000
 
-  /// Has the kernel drop a node and the name that led to it, from the notifier's thread.
-  func invalidate(_ node: NodeID, _ folder: ObjectKey, _ name: [UInt8]) {
-    let parent = state.withLock { $0.nodeID(ofFolder: folder, root: prefix) }
-    guard let handler = invalidationHandler.withLock({ $0 }) else { return }
-    _ = notifier.submit {
-      if let parent { _ = handler(.entry(parent: parent, name: name)) }
-      _ = handler(.node(node))
-    }
-  }
 }
 
 extension ListPage {

@@ -18,10 +18,10 @@ extension FileSystem {
 
   /// At mount.
   func openSavedListings() {
-    guard let path = options.listingsFile, options.metadataTTL > .zero else { return }
+    guard let file = options.listingsFile, options.metadataTTL > .zero else { return }
     let now = wallTime()
     let saved = SavedListings(
-      path: path, oldest: now - options.metadataTTL.nanoseconds, now: now)
+      file, oldest: now - options.metadataTTL.nanoseconds, now: now)
     guard let saved, !saved.isEmpty else { return }
     state.withLock { $0.saved = saved }
   }
@@ -51,26 +51,25 @@ extension FileSystem {
 
   /// Writes what is fresh, and what was kept before, is fresh, and was not asked for since.
   func saveListings() {
-    guard let path = options.listingsFile, options.metadataTTL > .zero else { return }
+    guard let file = options.listingsFile, options.metadataTTL > .zero else { return }
     let now = clock()
     let wall = wallTime()
     let oldest = wall - options.metadataTTL.nanoseconds
-    let (fresh, kept, saved) = state.withLock { state in
+    let (fresh, kept) = state.withLock { state in
       let fresh = state.folders.values.compactMap { known -> (Generation, Int64)? in
         guard let listing = known.listing, listing.isOrdered,
           known.isFresh(listing, ttl: options.metadataTTL, now: now)
         else { return nil }
         return (listing, wall - (now - listing.started).nanoseconds)
       }
-      return (fresh, state.saved?.records(since: oldest) ?? [], state.saved)
+      let kept = state.saved.map {
+        SavedListings.Kept(file: $0, records: $0.records(since: oldest))
+      }
+      return (fresh, kept)
     }
-    // The records lie in the old file's mapping.
-    let isWritten = withExtendedLifetime(saved) {
-      SavedListings.write(fresh, and: kept, to: path)
-    }
-    if !isWritten {
+    if !SavedListings.write(fresh, and: kept, to: file) {
       log.warning(
-        "cannot write \(path): \(String(cString: strerror(errno))); the next mount lists anew")
+        "cannot write \(file): \(String(cString: strerror(errno))); the next mount lists anew")
     }
   }
 

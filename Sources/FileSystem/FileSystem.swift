@@ -9,6 +9,7 @@ public import Metrics
 public import ObjectStore
 import Posix
 public import ReadEngine
+import Synchronization
 public import SystemPackage
 
 /// The kernel's number of a node: a (path, version), never used twice in the life of a mount.
@@ -34,7 +35,10 @@ public final class FileSystem: Sendable {
   let mountTime = Int64(time(nil))
   let account = ByteAccount()
   let state = Lock(NameState())
+  /// An object of a size that cannot be read was logged.
+  let saidOversized = Atomic(false)
   let notifier = WorkerPool(named: "invalidate", threads: 1)
+  let backlog = Lock(Backlog())
   let openHandler = Lock<Callback<OpenedFile, Void>?>(nil)
   let invalidationHandler = Lock<Callback<Invalidation, Bool>?>(nil)
 
@@ -45,7 +49,7 @@ public final class FileSystem: Sendable {
   ) {
     self.init(
       store: store, prefix: prefix, engine: engine, options: options, metrics: metrics, log: log,
-      clock: { .now }, wallTime: FileSystem.wallClock)
+      clock: { .nowCountingSleep }, wallTime: FileSystem.wallClock)
   }
 
   /// `clock` tells the age of what is known; deadlines of the store go by the real one.
@@ -233,8 +237,8 @@ public final class FileSystem: Sendable {
     return statistics
   }
 
-  /// What the kernel must drop, told by a thread that holds no lock (the kernel may call back).
-  /// The handler says false if it cannot take it now.
+  /// What the kernel must drop, by a thread that holds no lock (the kernel may call back). The handler returns
+  /// once it is done; false: this kernel cannot.
   public func onInvalidation(_ handler: @escaping @Sendable (Invalidation) -> Bool) {
     invalidationHandler.withLock { $0 = Callback(handler) }
   }

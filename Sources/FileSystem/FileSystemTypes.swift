@@ -1,4 +1,5 @@
 /// The values that the front end is answered with.
+public import ObjectStore
 public import ReadEngine
 
 public enum LookupAnswer: Sendable {
@@ -12,6 +13,8 @@ public enum Invalidation: Sendable {
   case node(NodeID)
   /// Drop a name of a folder.
   case entry(parent: NodeID, name: [UInt8])
+  /// Drop all names.
+  case everything
 }
 
 /// What the kernel is told of a node.
@@ -27,9 +30,12 @@ public struct NodeAttributes: Sendable, Equatable {
   public var modified: Int64
   /// How long the kernel may use name and attributes without asking again.
   public var validFor: Duration
+  /// As the source has them; nil where the store knows of none.
+  public var rights: AccessRights?
 
   public init(
-    node: NodeID, inode: UInt64, kind: Kind, size: UInt64, modified: Int64, validFor: Duration
+    node: NodeID, inode: UInt64, kind: Kind, size: UInt64, modified: Int64, validFor: Duration,
+    rights: AccessRights? = nil
   ) {
     self.node = node
     self.inode = inode
@@ -37,6 +43,7 @@ public struct NodeAttributes: Sendable, Equatable {
     self.size = size
     self.modified = modified
     self.validFor = validFor
+    self.rights = rights
   }
 }
 

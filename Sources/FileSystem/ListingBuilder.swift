@@ -50,7 +50,8 @@ struct ListingBuilder {
   }
 
   private(set) var entries = ListingEntries()
-  /// Names that no path reaches, and files that a folder of the same name hides.
+  /// Names that no path reaches, files that a folder of the same name hides, and objects of a size that cannot
+  /// be read.
   private(set) var hidden = 0
   private(set) var isComplete = false
   private let folder: ObjectKey
@@ -79,6 +80,7 @@ struct ListingBuilder {
 
   /// Takes one page; the last one completes the entries.
   mutating func add(_ page: ListPage, isLast: Bool) {
+    hidden += page.oversized
     page.withContents { contents in
       let order = sorted(page, contents)
       for (position, index) in order.enumerated() {
@@ -193,6 +195,7 @@ struct ListingBuilder {
     let items = tail
     tail = []
     entries.startSecondRun()
+    var turned: [Int] = []
     var previous: Held?
     for item in items {
       if let previous, previous.name == item.name {
@@ -200,12 +203,14 @@ struct ListingBuilder {
       } else if let index = entries.index(of: item.name) {
         if entries[index].isFolder != item.isFolder {
           hidden += 1
-          entries.turnIntoFolder(index)
+          // A folder that was there hides a late file of its name: that one changes nothing.
+          if item.isFolder { turned.append(index) }
         }
       } else {
         item.withItem { emit($0) }
       }
       previous = item
     }
+    entries.turnIntoFolders(turned)
   }
 }

@@ -87,15 +87,32 @@ struct ListingEntries {
     secondRunStart = sealed
   }
 
-  mutating func turnIntoFolder(_ index: Int) {
-    let place = self[index]
-    var entry = place.entry
-    entry.flags = .folder
-    entry.size = 0
-    let at = folders.firstIndex { $0 > UInt32(index) } ?? folders.count
-    folders.insert(UInt32(index), at: at)
-    place.chunk[place.offset] = entry
-    digest = (digest ^ UInt64(index)) &* 0x9fb2_1c65_1e98_df25
+  /// Turns files into folders, each index once. One merge for all of them: there may be as many as entries.
+  mutating func turnIntoFolders(_ indices: [Int]) {
+    guard !indices.isEmpty else { return }
+    let turned = indices.sorted()
+    for index in turned {
+      let place = self[index]
+      var entry = place.entry
+      entry.flags = .folder
+      entry.etagKind = .verbatim
+      entry.etagLength = 0
+      entry.size = 0
+      place.chunk[place.offset] = entry
+      digest = (digest ^ UInt64(index)) &* 0x9fb2_1c65_1e98_df25
+    }
+    var merged: [UInt32] = []
+    merged.reserveCapacity(folders.count + turned.count)
+    var next = 0
+    for folder in folders {
+      while next < turned.count, turned[next] < folder {
+        merged.append(UInt32(turned[next]))
+        next += 1
+      }
+      merged.append(folder)
+    }
+    merged += turned[next...].map { UInt32($0) }
+    folders = merged
   }
 
   /// Nothing follows: gives back what filling reserved.

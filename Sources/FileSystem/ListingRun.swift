@@ -6,6 +6,7 @@ import Posix
 final class ListingRun: Sendable {
   fileprivate struct State {
     var plan: ListingPlan
+    var budget: ListingBudget
     /// Pages of parts whose turn has not come, by part.
     var held: [Int: [ListPage]] = [:]
     var heldCount = 0
@@ -41,14 +42,16 @@ final class ListingRun: Sendable {
 
   init(
     _ generation: Generation, store: any ObjectStore, timeout: Duration, maySplit: Bool,
-    isTrusted: Bool, isAhead: Bool, events: Events
+    isTrusted: Bool, isAhead: Bool, budget: ListingBudget, events: Events
   ) {
     self.generation = generation
     self.store = store
     self.timeout = timeout
     self.events = events
     state = Lock(
-      State(plan: ListingPlan(maySplit: maySplit, isTrusted: isTrusted), isAhead: isAhead))
+      State(
+        plan: ListingPlan(maySplit: maySplit, isTrusted: isTrusted), budget: budget,
+        isAhead: isAhead))
   }
 
   func start() { fetch(ListingPlan.Fetch(part: 0)) }
@@ -102,6 +105,13 @@ final class ListingRun: Sendable {
 
   private func arrived(_ part: Int, _ page: ListPage) {
     let skip = generation.folder.bytes.count
+    if let excess = state.withLock({ $0.budget.exceeded(by: page, prefix: skip) }) {
+      return end(
+        .failure(
+          StoreError(
+            .badReply, store: store.displayName, key: generation.folder, detail: excess,
+            advice: "if the folder really is so large, raise --metadata-limit")))
+    }
     let (summary, isUnordered) = Self.summary(of: page, skipping: skip)
     let (fetches, learned, isAhead, feeds) = state.withLock {
       state -> ([ListingPlan.Fetch], Bool?, Bool, Bool) in

@@ -16,6 +16,8 @@ final class NameChunk: @unchecked Sendable {
     static let needsHead = Flags(rawValue: 4)
     /// The time does not fit: eight bytes of it stand behind the etag.
     static let longTime = Flags(rawValue: 8)
+
+    static let all: Flags = [.folder, .archived, .needsHead, .longTime]
   }
 
   struct Entry {
@@ -27,8 +29,14 @@ final class NameChunk: @unchecked Sendable {
     var start: UInt32
     var nameLength: UInt8
     var flags: Flags
-    var etagKind = PackedETag.Kind.verbatim
+    /// A byte and not the enum: entries that were kept on disk are read as they lie there.
+    private var etagKindByte = PackedETag.Kind.verbatim.rawValue
     var etagLength: UInt8 = 0
+
+    var etagKind: PackedETag.Kind {
+      get { PackedETag.Kind(rawValue: etagKindByte) ?? .verbatim }
+      set { etagKindByte = newValue.rawValue }
+    }
 
     /// Two halves: with a whole one each entry would be four bytes larger.
     var size: UInt64 {
@@ -38,6 +46,8 @@ final class NameChunk: @unchecked Sendable {
         sizeHigh = UInt32(newValue >> 32)
       }
     }
+
+    var hasKnownETagKind: Bool { PackedETag.Kind(rawValue: etagKindByte) != nil }
 
     init(size: UInt64, modified: Int64, start: Int, nameLength: Int, flags: Flags) {
       sizeLow = 0
@@ -79,8 +89,9 @@ final class NameChunk: @unchecked Sendable {
     }
   }
 
-  /// From bytes that were kept; nil if they cannot be right.
+  /// From bytes that were kept; nil if they are not what a chunk of our own can be.
   init?(entries bytes: UnsafeRawBufferPointer, count: Int, blob source: UnsafeRawBufferPointer) {
+    guard count >= 0, bytes.count == count * MemoryLayout<Entry>.stride else { return nil }
     self.count = count
     let nodesAt = count * MemoryLayout<Entry>.stride
     let size = nodesAt + count * 4
@@ -93,13 +104,29 @@ final class NameChunk: @unchecked Sendable {
     blob = memory + size
     blobLength = source.count
     if let base = source.baseAddress { blob.copyMemory(from: base, byteCount: source.count) }
+    guard isSound else { return nil }
+  }
+
+  /// Every entry lies within the block, is one that `Filling` makes, and follows the one before.
+  private var isSound: Bool {
     for index in 0..<count {
-      let entry = entries[index]
-      let end =
-        Int(entry.start) + Int(entry.nameLength) + Int(entry.etagLength)
-        + (entry.flags.contains(.longTime) ? 8 : 0)
-      if entry.nameLength == 0 || end > source.count { return nil }
+      guard isSound(entries[index]) else { return false }
+      if index > 0, NameRules.order(name(entries[index - 1]), name(entries[index])) >= 0 {
+        return false
+      }
     }
+    return true
+  }
+
+  private func isSound(_ entry: Entry) -> Bool {
+    let end =
+      Int(entry.start) + Int(entry.nameLength) + Int(entry.etagLength)
+      + (entry.flags.contains(.longTime) ? 8 : 0)
+    guard end <= blobLength, entry.flags.isSubset(of: .all), entry.hasKnownETagKind,
+      NameRules.isReachable(name(entry)), ObjectSize.isReadable(entry.size),
+      ObjectTime.checked(modified(entry)) != nil
+    else { return false }
+    return PackedETag.isWhole(etag(entry), entry.etagKind)
   }
 
   deinit { memory.deallocate() }
@@ -134,7 +161,9 @@ final class NameChunk: @unchecked Sendable {
   }
 
   func seen(_ entry: Entry) -> Seen {
-    if entry.flags.contains(.folder) { return .folder }
+    if entry.flags.contains(.folder) {
+      return .folder(etag: PackedETag.unpack(etag(entry), entry.etagKind))
+    }
     return Seen(
       kind: .file, size: entry.flags.contains(.needsHead) ? nil : entry.size,
       modified: modified(entry), etag: PackedETag.unpack(etag(entry), entry.etagKind),
@@ -145,7 +174,9 @@ final class NameChunk: @unchecked Sendable {
   func isSameVersion(_ entry: Entry, as other: NameChunk, _ otherEntry: Entry) -> Bool {
     let isFolder = entry.flags.contains(.folder)
     if isFolder != otherEntry.flags.contains(.folder) { return false }
-    if isFolder { return true }
+    if isFolder {
+      return etag(entry).elementsEqual(other.etag(otherEntry))
+    }
     guard entry.size == otherEntry.size, entry.etagKind == otherEntry.etagKind,
       entry.etagLength == otherEntry.etagLength,
       entry.flags.contains(.needsHead) == otherEntry.flags.contains(.needsHead)
@@ -161,7 +192,13 @@ final class NameChunk: @unchecked Sendable {
     fileprivate(set) var blob: [UInt8] = []
 
     var count: Int { entries.count }
-    var isFull: Bool { entries.count >= 16_384 || blob.count >= 64 << 20 }
+    /// Entries, and bytes of their names and etags: a chunk is full with the first of them.
+    static let countLimit = 16_384
+    static let blobLimit = 64 << 20
+    /// Bytes of one entry's name, etag and time at most.
+    static let entryLimit = 1024
+
+    var isFull: Bool { entries.count >= Self.countLimit || blob.count >= Self.blobLimit }
 
     mutating func reserve(_ count: Int) { entries.reserveCapacity(count) }
 
@@ -174,6 +211,8 @@ final class NameChunk: @unchecked Sendable {
         nameLength: item.name.count, flags: flags)
       blob.append(contentsOf: item.name)
       if item.isFolder {
+        blob.append(contentsOf: item.etag.prefix(PackedETag.limit))
+        entry.etagLength = UInt8(min(item.etag.count, PackedETag.limit))
         entries.append(entry)
         return
       }
@@ -240,6 +279,16 @@ enum PackedETag {
     return parts == 0 ? .md5 : .parts
   }
 
+  /// Whether the bytes are as long as `pack` makes them, with a number of parts that it takes.
+  static func isWhole(_ bytes: UnsafeRawBufferPointer, _ kind: Kind) -> Bool {
+    switch kind {
+    case .verbatim: true
+    case .md5: bytes.count == 16
+    case .parts: bytes.count == 18 && (bytes[16] | bytes[17]) != 0
+    }
+  }
+
+  /// `bytes`: whole ones.
   static func unpack(_ bytes: UnsafeRawBufferPointer, _ kind: Kind) -> String {
     if kind == .verbatim { return String(decoding: bytes, as: UTF8.self) }
     var number = kind == .parts ? Int(bytes[16]) | Int(bytes[17]) << 8 : 0

@@ -89,12 +89,15 @@ struct Seen: Equatable {
   var etag: String
   var isArchived = false
 
-  static let folder = Seen(kind: .folder, size: 0, modified: 0, etag: "")
+  /// `etag`: empty unless the store tells who may read the folder.
+  static func folder(etag: String = "") -> Seen {
+    Seen(kind: .folder, size: 0, modified: 0, etag: etag)
+  }
 
   /// The same version, by the rule of `ObjectVersion`: the time counts only where there is no etag.
   func isSameVersion(as other: Seen) -> Bool {
     if kind != other.kind { return false }
-    if kind == .folder { return true }
+    if kind == .folder { return etag == other.etag }
     return size == other.size && etag == other.etag
       && (!etag.isEmpty || modified == other.modified)
   }

@@ -186,6 +186,12 @@ extension NameState {
     return replaced
   }
 
+  /// Names of a folder that its listing has and the kernel remembers as absent: taken out, to be dropped there.
+  mutating func takeAppeared(in folder: ObjectKey) -> [[UInt8]] {
+    guard let listing = folders[folder]?.listing else { return [] }
+    return absent.take(in: folder) { name in name.withUnsafeBytes { listing.shown($0) } != nil }
+  }
+
   /// The generation failed: nodes that were taken from it stay as they were seen.
   mutating func abandon(_ generation: Generation) {
     if folders[generation.folder]?.fetching === generation {

@@ -11,6 +11,8 @@ struct NameState {
   var probes: [ObjectKey: Probe] = [:]
   var probeCount: UInt64 = 0
   var walk = WalkAhead()
+  /// Absences that the kernel remembers.
+  var absent = AbsentNames()
   /// Whether the store begins a listing where it is told to, once that was seen.
   var begins: Bool?
   /// What earlier mounts listed, until it is asked for.
@@ -25,7 +27,7 @@ struct NameState {
   var listedFolders: Int { folders.values.count { $0.listing != nil } }
 
   /// What names occupy, entries of listings aside.
-  var bytes: Int { nodes.bytes + folders.count * FolderState.cost }
+  var bytes: Int { nodes.bytes + absent.bytes + folders.count * FolderState.cost }
 
   /// The newest listing of a folder, if it is still as fresh as promised.
   func freshListing(of folder: ObjectKey, ttl: Duration, now: Instant) -> Generation? {

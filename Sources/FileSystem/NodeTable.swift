@@ -40,9 +40,15 @@ struct NodeTable {
   }
 
   private static let pageSize = 256
+  /// Node numbers stay below 2^62, where those of the control folder begin.
+  static let serialLimit: UInt32 = 1 << 30 - 1
+
+  init(serialLimit: UInt32 = Self.serialLimit) { self.serialLimit = serialLimit }
   /// A dictionary's slot, the name and the etag.
   private static let looseCost = MemoryLayout<(Slot, Loose)>.stride * 3 / 2 + 144
 
+  /// Uses of one slot: a test takes few.
+  private let serialLimit: UInt32
   private var pages: [[Record]] = []
   private var firstFree: Slot = 0
   /// Slots that were ever used; 0 means none, 1 is the root's.
@@ -149,7 +155,7 @@ struct NodeTable {
     leave(slot)
     self[slot].index = firstFree
     // A slot whose serial is used up is not used again: no number comes twice.
-    if self[slot].serial < .max {
+    if self[slot].serial < serialLimit {
       self[slot].serial += 1
       firstFree = slot
     }

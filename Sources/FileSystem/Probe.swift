@@ -8,13 +8,16 @@ struct Probe {
   let started: Instant
   var waiters: [Waiter] = []
   var file: Result<ObjectAttributes?, StoreError>?
-  var folder: Result<Bool, StoreError>?
+  /// nil inside: there is no folder.
+  var folder: Result<Seen?, StoreError>?
 
   /// A folder is the answer as soon as it is there, since it hides a file; a file only once there is
   /// no folder. A store that forbids one of the questions is believed in the other if that finds
   /// something.
   var answer: Result<Finding, StoreError>? {
-    if case .success(true) = folder { return .success(Finding(what: .asked(.folder), at: started)) }
+    if case .success(let seen?) = folder {
+      return .success(Finding(what: .asked(seen), at: started))
+    }
     guard let file, let folder else { return nil }
     switch (file, folder) {
     case (.success(let object?), .success): return found(object)

@@ -6,12 +6,15 @@ import Posix
 /// Listings kept on disk from one mount to the next: a file of records, one a chunk, each with a
 /// checksum, in this machine's own byte order.
 ///
-/// Read by a mapping: a record's head when the file is opened, its names when its folder is first
-/// wanted. What is damaged, too old or of another layout is as if it were not there.
+/// Heads are read when the file is opened, the names of a folder when it is first wanted: into memory and not by
+/// a mapping, so that a file that is cut off, or a disk that fails, costs a listing and not the process. A
+/// checksum shows damage and no ill will, so everything that a record states is checked as well. What is
+/// damaged, too old or of another layout is as if it were not there.
 final class SavedListings {
   /// Before each chunk: where it belongs and how long it is.
   struct Head {
     static let magic: UInt32 = 0x4d4c_4e31  // "1NLM": a new layout is a new number
+    static let size = MemoryLayout<Head>.size
     var magic = Head.magic
     /// Of all that follows the head.
     var checksum: UInt32 = 0
@@ -29,48 +32,81 @@ final class SavedListings {
     var bodyLength: Int {
       Int(keyLength) + Int(entryCount) * MemoryLayout<NameChunk.Entry>.stride + Int(blobLength)
     }
+
+    /// Within what `write` makes: no record takes more memory than one of ours.
+    var isPossible: Bool {
+      magic == Head.magic && keyLength <= SavedListings.keyLimit
+        && entryCount <= NameChunk.Filling.countLimit
+        && blobLength <= NameChunk.Filling.blobLimit + NameChunk.Filling.entryLimit
+        && started >= 0 && isLast <= 1
+    }
   }
 
-  private struct Record {
-    var head: Head
-    /// Where the body starts.
-    var start: Int
+  /// A record as it lies in the file, head and body.
+  struct Record {
+    fileprivate var head: Head
+    /// Where the head starts.
+    fileprivate var start: Int
+
+    fileprivate var bodyStart: Int { start + Head.size }
+    /// Bytes of head and body.
+    var length: Int { Head.size + head.bodyLength }
   }
 
-  private let memory: UnsafeRawBufferPointer
+  /// Bytes of a folder's key: four times what a path has.
+  static let keyLimit = 16 << 10
+  /// Records of one file; more is not ours.
+  private static let recordLimit = 4 << 20
+
+  private let file: OwnedDescriptor
   private var records: [ObjectKey: [Record]] = [:]
 
   var isEmpty: Bool { records.isEmpty }
 
   /// Nil if there is no such file. `oldest`: nanoseconds since 1970; what was listed before is left out.
-  init?(path: String, oldest: Int64, now: Int64) {
-    guard let file = try? OwnedDescriptor.open(path, O_RDONLY) else { return nil }
+  init?(_ place: ListingsFile, oldest: Int64, now: Int64) {
+    guard let file = try? place.folder.open(place.name, O_RDONLY) else { return nil }
     var status = stat()
-    guard fstat(file.raw, &status) == 0, status.st_size > 0,
-      let base = mmap(nil, Int(status.st_size), PROT_READ, MAP_PRIVATE, file.raw, 0),
-      base != MAP_FAILED
-    else { return nil }
-    memory = UnsafeRawBufferPointer(start: base, count: Int(status.st_size))
+    guard fstat(file.raw, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+    let length = Int(status.st_size)
+    self.file = file
     var position = 0
-    while let record = record(at: position) {
-      position = record.start + record.head.bodyLength
+    var count = 0
+    while count < Self.recordLimit, let (record, key) = record(at: position, fileLength: length) {
+      position += record.length
+      count += 1
       // A clock that was set back says nothing of ages.
       guard record.head.started >= oldest, record.head.started <= now else { continue }
-      let key = Array(memory[record.start..<record.start + Int(record.head.keyLength)])
-      records[ObjectKey(bytes: key), default: []].append(record)
+      records[key, default: []].append(record)
     }
   }
 
-  deinit { munmap(UnsafeMutableRawPointer(mutating: memory.baseAddress), memory.count) }
+  /// The head at a place of the file, and the key after it: most keys come with the same read.
+  private func record(at position: Int, fileLength: Int) -> (Record, ObjectKey)? {
+    var bytes = read(at: position, count: min(Head.size + 256, fileLength - position))
+    guard bytes.count > Head.size else { return nil }
+    let head = bytes.withUnsafeBytes { $0.loadUnaligned(as: Head.self) }
+    guard head.isPossible, head.bodyLength <= fileLength - position - Head.size else { return nil }
+    let end = Head.size + Int(head.keyLength)
+    if bytes.count < end { bytes = read(at: position, count: end) }
+    guard bytes.count >= end else { return nil }
+    return (
+      Record(head: head, start: position), ObjectKey(bytes: Array(bytes[Head.size..<end]))
+    )
+  }
 
-  private func record(at position: Int) -> Record? {
-    let size = MemoryLayout<Head>.size
-    guard position + size <= memory.count else { return nil }
-    let head = memory.loadUnaligned(fromByteOffset: position, as: Head.self)
-    guard head.magic == Head.magic, head.bodyLength <= memory.count - position - size else {
-      return nil
+  /// What is there of so many bytes; fewer at the end of the file, or where the disk fails.
+  private func read(at position: Int, count: Int) -> [UInt8] {
+    guard count > 0 else { return [] }
+    return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+      while filled < count {
+        let got = pread(
+          file.raw, buffer.baseAddress! + filled, count - filled, off_t(position + filled))
+        if got < 0, errno == EINTR { continue }
+        guard got > 0 else { return }
+        filled += got
+      }
     }
-    return Record(head: head, start: position + size)
   }
 
   struct Listing {
@@ -80,13 +116,9 @@ final class SavedListings {
     var started: Int64
   }
 
-  /// What nobody has asked for, as it lies in the file; valid as long as this object.
-  func records(since oldest: Int64) -> [UnsafeRawBufferPointer] {
-    let size = MemoryLayout<Head>.size
-    return records.values.joined().filter { $0.head.started >= oldest }.map { record in
-      UnsafeRawBufferPointer(
-        rebasing: memory[record.start - size..<record.start + record.head.bodyLength])
-    }
+  /// What nobody has asked for.
+  func records(since oldest: Int64) -> [Record] {
+    records.values.joined().filter { $0.head.started >= oldest }
   }
 
   /// Those that nobody has asked for.
@@ -106,96 +138,37 @@ final class SavedListings {
     var chunks: [NameChunk] = []
     for (index, part) in parts.enumerated() {
       guard part.head.chunk == UInt32(index), part.head.started == first.head.started,
-        let chunk = chunk(part)
+        part.head.isLast == (index == parts.count - 1 ? 1 : 0), let chunk = chunk(part, of: folder)
       else { return nil }
-      if chunk.count > 0 { chunks.append(chunk) }
+      if chunk.count == 0 { continue }
+      if let last = chunks.last, !Self.follows(chunk, last) { return nil }
+      chunks.append(chunk)
     }
     return Listing(
       entries: ListingEntries(chunks, digest: first.head.digest), hidden: Int(first.head.hidden),
       started: first.head.started)
   }
 
-  private func chunk(_ record: Record) -> NameChunk? {
+  private static func follows(_ chunk: NameChunk, _ before: NameChunk) -> Bool {
+    NameRules.order(before.name(before[before.count - 1]), chunk.name(chunk[0])) < 0
+  }
+
+  private func chunk(_ record: Record, of folder: ObjectKey) -> NameChunk? {
     let head = record.head
-    let body = UnsafeRawBufferPointer(
-      rebasing: memory[record.start..<record.start + head.bodyLength])
-    guard millrace_crc32c(0, body.baseAddress, body.count) == head.checksum else { return nil }
-    let entries = body[Int(head.keyLength)..<body.count - Int(head.blobLength)]
-    let blob = body[(body.count - Int(head.blobLength))...]
-    return NameChunk(
-      entries: UnsafeRawBufferPointer(rebasing: entries), count: Int(head.entryCount),
-      blob: UnsafeRawBufferPointer(rebasing: blob))
-  }
-
-  // MARK: Writing
-
-  /// Writes a file of listings, of each the moment it was begun in nanoseconds since 1970, and of
-  /// records of an older file, in place of the one that is there. Without any there is none. False: it
-  /// could not be written, and the old one stays.
-  static func write(
-    _ listings: [(Generation, Int64)], and records: [UnsafeRawBufferPointer], to path: String
-  ) -> Bool {
-    if listings.isEmpty && records.isEmpty { return unlink(path) == 0 || errno == ENOENT }
-    let temporary = path + ".new"
-    guard let file = try? OwnedDescriptor.open(temporary, O_WRONLY | O_CREAT | O_TRUNC),
-      let stream = fdopen(dup(file.raw), "w")
-    else { return false }
-    var isWritten = true
-    for (generation, started) in listings where isWritten {
-      isWritten = write(generation, started, to: stream)
-    }
-    isWritten = isWritten && records.allSatisfy { put($0, stream) }
-    isWritten = fclose(stream) == 0 && isWritten
-    if isWritten && rename(temporary, path) == 0 { return true }
-    unlink(temporary)
-    return false
-  }
-
-  private static func write(
-    _ generation: Generation, _ started: Int64, to stream: UnsafeMutablePointer<FILE>
-  ) -> Bool {
-    var head = Head()
-    head.started = started
-    head.keyLength = UInt32(generation.folder.bytes.count)
-    let (count, digest, hidden) = generation.totals
-    head.digest = digest
-    head.hidden = UInt32(clamping: hidden)
-    var isWritten = true
-    var written = 0
-    generation.forEachChunk { index, chunk in
-      written = index + chunk.count
-      head.isLast = written == count ? 1 : 0
-      isWritten = isWritten && write(&head, generation.folder, chunk, to: stream)
-      head.chunk += 1
-    }
-    if count == 0 {
-      head.isLast = 1
-      isWritten = write(&head, generation.folder, nil, to: stream)
-    }
-    return isWritten
-  }
-
-  private static func write(
-    _ head: inout Head, _ folder: ObjectKey, _ chunk: NameChunk?,
-    to stream: UnsafeMutablePointer<FILE>
-  ) -> Bool {
-    head.entryCount = UInt32(chunk?.count ?? 0)
-    head.blobLength = UInt32(chunk?.blobBytes.count ?? 0)
-    head.checksum = 0
-    let parts = [chunk?.entryBytes, chunk?.blobBytes].compactMap { $0 }
-    return folder.bytes.withUnsafeBytes { key in
-      var checksum = millrace_crc32c(0, key.baseAddress, key.count)
-      for part in parts { checksum = millrace_crc32c(checksum, part.baseAddress, part.count) }
-      head.checksum = checksum
-      let isHeadWritten = withUnsafeBytes(of: head) { put($0, stream) }
-      return isHeadWritten && put(key, stream) && parts.allSatisfy { put($0, stream) }
+    let body = read(at: record.bodyStart, count: head.bodyLength)
+    guard body.count == head.bodyLength, body.starts(with: folder.bytes) else { return nil }
+    return body.withUnsafeBytes { body in
+      guard millrace_crc32c(0, body.baseAddress, body.count) == head.checksum else { return nil }
+      let blobStart = body.count - Int(head.blobLength)
+      return NameChunk(
+        entries: UnsafeRawBufferPointer(rebasing: body[Int(head.keyLength)..<blobStart]),
+        count: Int(head.entryCount), blob: UnsafeRawBufferPointer(rebasing: body[blobStart...]))
     }
   }
 
-  private static func put(
-    _ bytes: UnsafeRawBufferPointer, _ stream: UnsafeMutablePointer<FILE>
-  ) -> Bool {
-    guard let base = bytes.baseAddress, !bytes.isEmpty else { return true }
-    return fwrite(base, 1, bytes.count, stream) == bytes.count
+  /// A record's bytes, for the next file; nil if the disk does not give them.
+  func bytes(of record: Record) -> [UInt8]? {
+    let bytes = read(at: record.start, count: record.length)
+    return bytes.count == record.length ? bytes : nil
   }
 }

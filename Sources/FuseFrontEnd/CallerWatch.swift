@@ -27,17 +27,24 @@ final class CallerWatch: Sendable {
 
   private let state = Monitor(State())
 
+  /// It holds nothing but its list, so nobody need wait for its end.
+  private let thread: ServiceThread
+
   init() {
-    let state = state
-    // It holds nothing but its list, so nobody need wait for its end.
-    Thread(named: "callers") { CallerWatch.run(state) }.detach()
+    thread = ServiceThread(named: "callers") { [state] in CallerWatch.run(state) }
+    thread.ensure()
   }
 
   deinit { stop() }
 
-  func stop() { state.signal { $0.isStopping = true } }
+  func stop() {
+    state.signal { $0.isStopping = true }
+    thread.stop()
+  }
 
+  /// Without a thread the request simply waits for its answer.
   func add(_ request: ParkedRequest) {
+    thread.ensure()
     state.signal { $0.waiting.append(Weak(request: request)) }
   }
 

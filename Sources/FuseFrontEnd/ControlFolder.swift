@@ -11,7 +11,7 @@ public import SystemPackage
 
 /// What the mount does with what is written there.
 public struct ControlFiles: Sendable {
-  /// Takes an order; the errno is what close(2) returns.
+  /// Takes an order, which may take a second; the errno is what close(2) returns.
   public var take: @Sendable (_ bytes: [UInt8], _ name: String) -> Errno?
   /// Ends an order. False: there is none of that name.
   public var remove: @Sendable (_ name: String) -> Bool
@@ -40,10 +40,11 @@ public struct ControlFiles: Sendable {
 
 final class ControlFolder: Sendable {
   static let name = Array(".millrace".utf8)
-  /// The node of the folder; those of its files follow.
+  /// The node of the folder; that of `order` follows, then those of `order.NAME`.
   static let firstNode: NodeID = 1 << 62
+  static let orderNode = firstNode + 1
   private static let fileName = "order"
-  /// Files that may have a node at once.
+  /// Files that have a node at once. The kernel keeps names long after their orders have ended: the oldest go.
   private static let nodeLimit = 16_384
 
   struct Text {
@@ -56,14 +57,28 @@ final class ControlFolder: Sendable {
   /// One open of a file, from OPEN to RELEASE.
   final class Handle: Sendable {
     let node: NodeID
+    /// Of its order; empty for `order`.
+    let name: String
     let text = Lock(Text())
-    init(_ node: NodeID) { self.node = node }
+    init(_ node: NodeID, _ name: String) {
+      self.node = node
+      self.name = name
+    }
+  }
+
+  private struct Node {
+    /// Of its order.
+    var name: String
+    /// Held by the kernel.
+    var lookups: UInt64 = 0
+    var opens = 0
   }
 
   private struct State {
-    /// By their place: the name of a file; and the place of each. A node's number is never given again.
-    var names: [String] = []
-    var places: [String: Int] = [:]
+    /// Of `order.NAME`. A node's number is never given again.
+    var nodes: [NodeID: Node] = [:]
+    var numbers: [String: NodeID] = [:]
+    var lastNode = ControlFolder.orderNode
     var handles: [UInt64: Handle] = [:]
     var lastHandle: UInt64 = 0
   }
@@ -72,56 +87,100 @@ final class ControlFolder: Sendable {
   private let state = Lock(State())
   /// Bytes of all that is open.
   private let held = Lock(0)
+  /// Takes orders, one after the other: no thread of the mount parses one.
+  private let taker = WorkerPool(named: "order-taker", threads: 1, queueLimit: 256)
 
   init(_ files: ControlFiles) { self.files = files }
+
+  /// Takes what was closed, and nothing after that.
+  func shutdown() { taker.shutdown() }
 
   static func has(_ node: NodeID) -> Bool { node >= firstNode }
 
   // MARK: Names
 
-  /// The node of a file; nil: no file may be called so, or there are too many.
-  func node(of name: UnsafeRawBufferPointer) -> NodeID? {
-    guard let name = String(validating: name, as: UTF8.self),
-      name == Self.fileName
-        || name.hasPrefix(Self.fileName + ".") && name.utf8.count > Self.fileName.utf8.count + 1
-          && name.utf8.count <= Self.fileName.utf8.count + 1 + files.nameLimit
-    else { return nil }
+  /// The name of an order; empty: of `order`; nil: no file may be called so.
+  func order(of name: UnsafeRawBufferPointer) -> String? {
+    guard let name = String(validating: name, as: UTF8.self) else { return nil }
+    if name == Self.fileName { return "" }
+    guard name.hasPrefix(Self.fileName + ".") else { return nil }
+    let order = name.dropFirst(Self.fileName.count + 1)
+    return order.isEmpty || order.utf8.count > files.nameLimit ? nil : String(order)
+  }
+
+  /// The node of a file that is there: of an order in force, or one that is being written. The kernel holds it until
+  /// `forget`.
+  func lookUp(_ order: String) -> NodeID? {
+    if order.isEmpty { return Self.orderNode }
+    let isInForce = files.names().contains(order)
     return state.withLock { state in
-      if let index = state.places[name] { return Self.firstNode + 1 + NodeID(index) }
-      guard state.names.count < Self.nodeLimit else { return nil }
-      state.places[name] = state.names.count
-      state.names.append(name)
-      return Self.firstNode + NodeID(state.names.count)
+      let number = state.numbers[order]
+      guard isInForce || number.map({ state.nodes[$0]!.opens > 0 }) == true else { return nil }
+      return Self.hold(order, &state)
     }
   }
 
-  /// "order" and those that are in force.
-  var names: [(name: String, node: NodeID)] {
-    let taken = Set(files.names() + [""])
-    return taken.sorted().compactMap { order in
-      let name = order.isEmpty ? Self.fileName : Self.fileName + "." + order
-      var copy = name
-      return copy.withUTF8 { node(of: UnsafeRawBufferPointer($0)) }.map { (name, $0) }
-    }
+  /// The node of a file that is about to be written. The kernel holds it until `forget`.
+  func create(_ order: String) -> NodeID {
+    order.isEmpty ? Self.orderNode : state.withLock { Self.hold(order, &$0) }
   }
 
-  /// What of a file's name is the name of its order.
-  private func order(_ node: NodeID) -> String? {
+  private static func hold(_ order: String, _ state: inout State) -> NodeID {
+    if let number = state.numbers[order] {
+      state.nodes[number]!.lookups += 1
+      return number
+    }
+    if state.nodes.count >= nodeLimit,
+      let oldest = state.nodes.filter({ $0.value.opens == 0 }).keys.min()
+    {
+      drop(oldest, &state)
+    }
+    state.lastNode += 1
+    state.nodes[state.lastNode] = Node(name: order, lookups: 1)
+    state.numbers[order] = state.lastNode
+    return state.lastNode
+  }
+
+  private static func drop(_ node: NodeID, _ state: inout State) {
+    guard let name = state.nodes.removeValue(forKey: node)?.name else { return }
+    state.numbers[name] = nil
+  }
+
+  /// The kernel holds `count` look-ups less.
+  func forget(_ node: NodeID, count: UInt64) {
     state.withLock { state in
-      let index = Int(node - Self.firstNode) - 1
-      guard state.names.indices.contains(index) else { return nil }
-      return String(state.names[index].dropFirst(Self.fileName.count + 1))
+      guard var known = state.nodes[node] else { return }
+      known.lookups -= min(known.lookups, count)
+      state.nodes[node] = known
+      if known.lookups == 0, known.opens == 0 { Self.drop(node, &state) }
     }
   }
 
-  func remove(_ node: NodeID) -> Bool { order(node).map { files.remove($0) } ?? false }
+  /// Nodes of `order.NAME` in use.
+  var nodeCount: Int { state.withLock { $0.nodes.count } }
+
+  /// "order" and those that are in force. Those that the kernel has not looked up have the folder's number.
+  var names: [(name: String, node: NodeID)] {
+    let taken = Set(files.names()).subtracting([""]).sorted()
+    let numbers = state.withLock { state in taken.map { state.numbers[$0] ?? Self.firstNode } }
+    return [(Self.fileName, Self.orderNode)]
+      + zip(taken, numbers).map { (Self.fileName + "." + $0, $1) }
+  }
+
+  /// Ends an order. False: there is none of that name.
+  func remove(_ order: String) -> Bool { files.remove(order) }
 
   // MARK: Files
 
-  func open(_ node: NodeID) -> UInt64 {
+  /// Nil: the node is not known any more; the kernel looks its name up again.
+  func open(_ node: NodeID) -> UInt64? {
     state.withLock { state in
+      if node != Self.orderNode {
+        guard state.nodes[node] != nil else { return nil }
+        state.nodes[node]!.opens += 1
+      }
       state.lastHandle += 1
-      state.handles[state.lastHandle] = Handle(node)
+      state.handles[state.lastHandle] = Handle(node, state.nodes[node]?.name ?? "")
       return state.lastHandle
     }
   }
@@ -167,24 +226,40 @@ final class ControlFolder: Sendable {
     }
   }
 
-  /// close(2): what was written since the last one counts from now on.
-  func flush(_ handle: UInt64) -> Errno? {
-    guard let file = state.withLock({ $0.handles[handle] }), let name = order(file.node) else {
-      return .badFileDescriptor
+  /// close(2): what was written since the last one is in force when `done` is called, on any thread. The errno is
+  /// what close(2) returns.
+  func flush(_ handle: UInt64, done: @escaping @Sendable (Errno?) -> Void) {
+    guard let file = state.withLock({ $0.handles[handle] }) else {
+      return done(.badFileDescriptor)
     }
+    take(file, done: done)
+  }
+
+  private func take(_ file: Handle, done: @escaping @Sendable (Errno?) -> Void) {
     let (bytes, refusal): ([UInt8]?, Errno?) = file.text.withLock { text in
       guard text.isWritten, text.refusal == nil else { return (nil, text.refusal) }
       text.isWritten = false
       return (text.bytes, nil)
     }
-    return refusal ?? bytes.flatMap { files.take($0, name) }
+    guard let bytes else { return done(refusal) }
+    let isTaken = taker.submit { [files] in done(files.take(bytes, file.name)) }
+    // So many close at once that the writer is to try again.
+    if !isTaken { done(.resourceTemporarilyUnavailable) }
   }
 
   /// The last descriptor of it is gone.
   func close(_ handle: UInt64) {
+    let file = state.withLock { state -> Handle? in
+      guard let file = state.handles.removeValue(forKey: handle) else { return nil }
+      guard var node = state.nodes[file.node] else { return file }
+      node.opens -= 1
+      state.nodes[file.node] = node
+      if node.lookups == 0, node.opens == 0 { Self.drop(file.node, &state) }
+      return file
+    }
+    guard let file else { return }
     // A kernel that sends no FLUSH.
-    _ = flush(handle)
-    guard let file = state.withLock({ $0.handles.removeValue(forKey: handle) }) else { return }
+    take(file) { _ in }
     let bytes = file.text.withLock { $0.bytes.count }
     held.withLock { $0 -= bytes }
   }
@@ -208,7 +283,8 @@ final class ControlFolder: Sendable {
     entry.ino = node
     entry.attr = status(node, view)
     entry.attr_timeout = 3600
-    entry.entry_timeout = 3600
+    // The other names come and go with their orders.
+    entry.entry_timeout = node <= Self.orderNode ? 3600 : 0
     return entry
   }
 }

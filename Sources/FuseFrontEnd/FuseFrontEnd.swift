@@ -12,6 +12,7 @@ public import Logging
 public import Metrics
 import Posix
 import Synchronization
+import SystemPackage
 
 public final class FuseFrontEnd: Sendable {
   let connection: Session
@@ -20,7 +21,7 @@ public final class FuseFrontEnd: Sendable {
   let notifier: Notifier
   private let readAhead: ReadAheadSetting.Outcome
 
-  /// Mounts. When this returns, the mount point shows the file system (requests wait for `run`).
+  /// Mounts and serves. When this returns, the mount point shows the file system.
   public init(
     fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics, log: Logger
   ) throws(MountError) {
@@ -43,7 +44,12 @@ public final class FuseFrontEnd: Sendable {
     notifier = Notifier(connection)
     loop = FuseLoop(connection, threads: options.threads)
     self.connection = connection
-    fileSystem.onInvalidation { [notifier] in notifier.add($0) }
+    fileSystem.onInvalidation { [notifier] in notifier.deliver($0) }
+    do throws(Errno) { try loop.start() } catch {
+      // `deinit` takes the mount away.
+      throw MountError(
+        "\(folder): cannot start a thread that serves the mount: \(error); \(error.limitAdvice)")
+    }
   }
 
   deinit {
@@ -60,7 +66,7 @@ public final class FuseFrontEnd: Sendable {
   /// Who asked for what, and what they waited for.
   public var callers: [CallerReport] { connection.accounts.reports }
 
-  /// Serves until the file system is unmounted, by whomever; returns after the last reply.
+  /// Waits until the file system is unmounted, by whomever; returns after the last reply.
   ///
   /// What is still parked then (a detached mount whose grace is over) is answered into the void:
   /// the kernel has told the readers ECONNABORTED already.

@@ -1,13 +1,16 @@
 import CFuseShim
 import Glibc
 import Posix
+import SystemPackage
 
 /// The threads that take requests from the kernel. Each waits in a read of /dev/fuse, and does what
 /// a request needs as far as that is possible without waiting for a store.
 final class FuseLoop: Sendable {
   private struct State {
     var running: Set<pthread_t> = []
+    var started: [Thread] = []
     var ended = 0
+    var hasAllEnded: Bool { ended == started.count }
     /// When to cut the connection, once somebody asked for the end.
     var deadline: Instant?
   }
@@ -25,20 +28,34 @@ final class FuseLoop: Sendable {
     threadCount = max(threads, 1)
   }
 
-  /// Returns when every thread has ended: after an unmount, or after the deadline of `stop`.
-  /// `beforeCutting` is called while the threads still answer.
-  func run(beforeCutting: () -> Void) {
-    let threads = (0..<threadCount).map { index in
-      Thread(named: "fuse-\(index)") { [connection, state] in
-        FuseLoop.serve(connection, state)
+  /// Begins to serve, with fewer threads where the machine does not give as many. Throws where it gives none.
+  func start() throws(Errno) {
+    try state.withLock { state throws(Errno) in
+      while state.started.count < threadCount {
+        do throws(Errno) {
+          let thread = try Thread.start(named: "fuse-\(state.started.count)") {
+            [connection, state = self.state] in
+            FuseLoop.serve(connection, state)
+          }
+          state.started.append(thread)
+        } catch {
+          if state.started.isEmpty { throw error }
+          return
+        }
       }
     }
+  }
+
+  /// After `start`. Returns when every thread has ended: after an unmount, or after the deadline of `stop`.
+  /// `beforeCutting` is called while the threads still answer.
+  func run(beforeCutting: () -> Void) {
     if !waitForEnd() {
       beforeCutting()
       cut()
     }
     // A thread that a disk holds back longer than that keeps what it needs alive by itself.
-    if state.withLock({ $0.ended == threadCount }) { for thread in threads { thread.join() } }
+    let ended = state.withLock { $0.hasAllEnded ? $0.started : [] }
+    for thread in ended { thread.join() }
   }
 
   func stop(by deadline: Instant) {
@@ -50,7 +67,7 @@ final class FuseLoop: Sendable {
     while true {
       let deadline = state.withLock { $0.deadline }
       let hasEnded: Bool? = state.wait(until: deadline) { state in
-        if state.ended == threadCount { return true }
+        if state.hasAllEnded { return true }
         return state.deadline != deadline ? false : nil  // a new deadline: wait for that one
       }
       switch hasEnded {
@@ -72,7 +89,7 @@ final class FuseLoop: Sendable {
       // Under the lock, so that no thread ends between the look and the signal.
       state.withLock { for thread in $0.running { pthread_kill(thread, FuseLoop.wakeSignal) } }
       let ended: Void? = state.wait(until: Instant.now + .milliseconds(10)) {
-        $0.ended == threadCount ? () : nil
+        $0.hasAllEnded ? () : nil
       }
       if ended != nil { return }
     }

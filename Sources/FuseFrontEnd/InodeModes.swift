@@ -1,6 +1,19 @@
 import DequeModule
 import FileSystem
 
+/// The claim of one open on the mode of its inode. Only `InodeModes.open` makes one, and `release` consumes
+/// it: an open that was never answered has none to give back, and none can be given back twice.
+struct InodeLease: ~Copyable {
+  let node: NodeID
+  /// 0: through this program and the page cache.
+  let backingID: Int32
+
+  fileprivate init(_ node: NodeID, backingID: Int32) {
+    self.node = node
+    self.backingID = backingID
+  }
+}
+
 /// Through what each open inode is read, and what is kept of an inode that nobody has open.
 ///
 /// The kernel allows one mode and one backing id an inode as long as any open of it lives: so the
@@ -40,19 +53,18 @@ struct InodeModes<Hold> {
   /// Backing ids in the kernel, of open inodes and idle ones.
   var backingCount: Int { entries.values.count { ($0.kept?.backingID ?? 0) > 0 } }
 
-  /// Takes note of an open. Returns the backing id to open it with, 0 for none, and what to give back.
+  /// Takes note of an open. Returns its claim on the inode's mode; `dropped` is what to give back.
   ///
   /// `descriptor` is the cache file's now, nil if the object is not whole there. `register` is asked
   /// when nobody has the inode open and nothing is kept of this file.
   mutating func open(
-    _ node: NodeID, descriptor: CInt?, register: () -> Kept?
-  ) -> (backingID: Int32, dropped: Kept?) {
+    _ node: NodeID, descriptor: CInt?, dropped: inout Kept?, register: () -> Kept?
+  ) -> InodeLease {
     guard var entry = entries[node] else {
       let kept = register()
       entries[node] = Entry(opens: 1, kept: kept)
-      return (kept?.backingID ?? 0, nil)
+      return InodeLease(node, backingID: kept?.backingID ?? 0)
     }
-    var dropped: Kept?
     if entry.opens == 0 {
       idleCount -= 1
       if entry.kept?.descriptor != descriptor {
@@ -62,11 +74,12 @@ struct InodeModes<Hold> {
     }
     entry.opens += 1
     entries[node] = entry
-    return (entry.kept?.backingID ?? 0, dropped)
+    return InodeLease(node, backingID: entry.kept?.backingID ?? 0)
   }
 
   /// Takes note of a release. Returns what to give back.
-  mutating func release(_ node: NodeID) -> Kept? {
+  mutating func release(_ lease: consuming InodeLease) -> Kept? {
+    let node = lease.node
     guard var entry = entries[node], entry.opens > 0 else { return nil }
     entry.opens -= 1
     if entry.opens == 0, entry.kept == nil {

@@ -1,3 +1,18 @@
+/// What is shown as the source has it. A node whose source does not tell is then readable for the owner alone.
+public struct SourceAccess: Sendable, Equatable {
+  public var owner: Bool
+  public var group: Bool
+  public var fileMode: Bool
+  public var folderMode: Bool
+
+  public init(owner: Bool, group: Bool, fileMode: Bool, folderMode: Bool) {
+    self.owner = owner
+    self.group = group
+    self.fileMode = fileMode
+    self.folderMode = folderMode
+  }
+}
+
 /// How a file system is shown to the kernel and to users.
 public struct MountOptions: Sendable {
   public var mountPoint: String
@@ -9,6 +24,8 @@ public struct MountOptions: Sendable {
   public var group: UInt32
   public var fileMode: UInt32 = 0o444
   public var folderMode: UInt32 = 0o555
+  /// Owner and modes are the source's where it tells them; nil: those above, for all.
+  public var sourceAccess: SourceAccess?
   public var threads = 2
   /// What the folder `.millrace` does; nil: there is none.
   public var controlFiles: ControlFiles?

@@ -1,13 +1,15 @@
 import CFuseShim
 import FileSystem
 import Glibc
+import ObjectStore
 
-/// Nodes as the kernel wants to see them: owner and modes are the mount's, the same for all.
+/// Nodes as the kernel wants to see them: owner and modes are the mount's, the same for all, or each its source's.
 struct NodeView: Sendable {
   let owner: UInt32
   let group: UInt32
   let fileMode: UInt32
   let folderMode: UInt32
+  private let sourceAccess: SourceAccess?
 
   init(_ options: MountOptions) {
     owner = options.owner
@@ -15,6 +17,7 @@ struct NodeView: Sendable {
     // Nothing can be written, whatever the mode says; it shows what was asked for.
     fileMode = options.fileMode & 0o777
     folderMode = options.folderMode & 0o777
+    sourceAccess = options.sourceAccess
   }
 
   func mode(of kind: NodeAttributes.Kind) -> mode_t {
@@ -24,14 +27,25 @@ struct NodeView: Sendable {
     }
   }
 
+  /// What may not be known to be open to others is open to the owner alone.
+  private func mode(of attributes: NodeAttributes) -> mode_t {
+    switch attributes.kind {
+    case .file where sourceAccess?.fileMode == true: S_IFREG | (attributes.rights?.mode ?? 0o400)
+    case .folder where sourceAccess?.folderMode == true:
+      S_IFDIR | (attributes.rights?.mode ?? 0o500)
+    default: mode(of: attributes.kind)
+    }
+  }
+
   func status(of attributes: NodeAttributes) -> stat {
     var status = stat()
     status.st_ino = ino_t(attributes.inode)
-    status.st_mode = mode(of: attributes.kind)
+    status.st_mode = mode(of: attributes)
     // 1 for folders too: "number of subfolders not known", so that find looks into every entry.
     status.st_nlink = 1
-    status.st_uid = owner
-    status.st_gid = group
+    let rights = attributes.rights
+    status.st_uid = sourceAccess?.owner == true ? rights?.owner ?? owner : owner
+    status.st_gid = sourceAccess?.group == true ? rights?.group ?? group : group
     status.st_size = off_t(clamping: attributes.size)
     status.st_blocks = blkcnt_t(
       clamping: attributes.size / 512 + (attributes.size % 512 > 0 ? 1 : 0))

@@ -6,10 +6,25 @@ import Posix
 final class FileHandle: Sendable {
   let file: OpenFile
   let account: CallerAccount
+  /// nil until the open is answered, and for good if it never is.
+  private let claim = Lock<ModeClaim?>(nil)
 
   init(_ file: OpenFile, _ account: CallerAccount) {
     self.file = file
     self.account = account
+  }
+
+  func hold(_ claim: ModeClaim) { self.claim.withLock { $0 = claim } }
+
+  /// Closes the object, then gives the inode's mode back.
+  func close() {
+    file.close()
+    // Ends outside the lock: a claim takes another one.
+    let ended = claim.withLock { claim in
+      defer { claim = nil }
+      return claim
+    }
+    withExtendedLifetime(ended) {}
   }
 }
 
@@ -37,13 +52,11 @@ final class OpenHandles: Sendable {
     return UInt64(handle)
   }
 
-  /// Closes the file and lets go of it; returns whose it was, nil if that was done before.
-  func closeFile(_ handle: UInt64) -> NodeID? {
+  /// Closes the file and forgets the handle; nothing if that was done before.
+  func closeFile(_ handle: UInt64) {
     let handle = UInt(handle)
-    guard state.withLock({ $0.files.remove(handle) }) != nil else { return nil }
-    let node = OpenHandles.withFile(UInt64(handle)) { $0.file.node }
+    guard state.withLock({ $0.files.remove(handle) }) != nil else { return }
     OpenHandles.release(file: handle)
-    return node
   }
 
   func closeFolder(_ handle: UInt64) {
@@ -75,7 +88,7 @@ final class OpenHandles: Sendable {
 
   private static func release(file handle: UInt) {
     Unmanaged<FileHandle>.fromOpaque(UnsafeRawPointer(bitPattern: handle)!).takeRetainedValue()
-      .file.close()
+      .close()
   }
 
   private static func release(folder handle: UInt) {

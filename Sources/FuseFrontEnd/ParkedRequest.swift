@@ -18,11 +18,14 @@ final class ParkedRequest: Sendable {
   private let began = Instant.now
   /// Of a read: whose it is.
   private let account: CallerAccount?
+  /// The account counts it among the reads that wait.
+  private let isWaiting: Atomic<Bool>
 
   init(_ request: fuse_req_t, _ connection: Session, account: CallerAccount? = nil) {
     pending = Atomic(UInt(bitPattern: request))
     self.connection = connection
     self.account = account
+    isWaiting = Atomic(account != nil)
     caller = fuse_req_ctx(request)?.pointee.pid ?? 0
     account?.startsToWait(at: Int64(clamping: began.nanoseconds))
   }
@@ -38,6 +41,9 @@ final class ParkedRequest: Sendable {
   func giveUp() { answer { fuse_reply_err($0, EINTR) } }
 
   deinit {
+    if isWaiting.load(ordering: .relaxed) {
+      account?.stopsWaiting(at: Int64(clamping: Instant.now.nanoseconds))
+    }
     guard let request = take() else { return }
     connection.metrics.unanswered.add()
     connection.metrics.errors.add()
@@ -75,6 +81,7 @@ final class ParkedRequest: Sendable {
 
 extension ParkedRequest: ParkedRead {
   func complete(_ reply: ReadReply, _ wait: ReadWait) {
+    isWaiting.store(false, ordering: .relaxed)
     account?.waited(wait, until: Int64(clamping: Instant.now.nanoseconds))
     answer { connection.send(reply, to: $0) }
   }

@@ -41,17 +41,27 @@ final class Passthrough: Sendable {
   /// "on", or "off" and why: for stats and doctor.
   var state: String { trouble.withLock { $0 }.map { "off: \($0)" } ?? "on" }
 
-  /// The backing id to answer an open with, 0 for none. Every call is followed by one of `release`.
-  func open(_ file: OpenFile, _ request: fuse_req_t) -> Int32 {
-    let (id, dropped) = modes.withLock { modes in
+  /// The mode to answer an open with. It lasts until the claim ends.
+  func open(_ file: OpenFile, _ request: fuse_req_t) -> ModeClaim {
+    var dropped: Modes.Kept?
+    let claim = modes.withLock { modes in
       defer { publish(modes) }
-      return modes.open(file.node, descriptor: file.object.wholeFile) { register(file, request) }
+      let lease = modes.open(
+        file.node, descriptor: file.object.wholeFile, dropped: &dropped
+      ) { register(file, request) }
+      return ModeClaim(lease, of: self)
     }
     if let dropped { giveBack(dropped) }
-    return id
+    return claim
   }
 
-  func release(_ node: NodeID) { giveBackOne { $0.release(node) } }
+  fileprivate func release(_ lease: consuming InodeLease) {
+    var lease: InodeLease? = consume lease
+    giveBackOne { modes in
+      guard let lease = lease.take() else { return nil }
+      return modes.release(lease)
+    }
+  }
 
   /// The kernel knows the inode no more.
   func forget(_ node: NodeID) { giveBackOne { $0.forget(node) } }
@@ -101,5 +111,23 @@ final class Passthrough: Sendable {
         : "the kernel refused the cache file: \(String(cString: strerror(-id)))"
     }
     return 0
+  }
+}
+
+/// A lease that an open file holds. It ends with its last reference.
+final class ModeClaim: Sendable {
+  let backingID: Int32
+  private let passthrough: Passthrough
+  /// Taken once, by `deinit`: nobody else can reach it then.
+  nonisolated(unsafe) private var lease: InodeLease?
+
+  fileprivate init(_ lease: consuming InodeLease, of passthrough: Passthrough) {
+    backingID = lease.backingID
+    self.passthrough = passthrough
+    self.lease = consume lease
+  }
+
+  deinit {
+    if let lease = lease.take() { passthrough.release(lease) }
   }
 }

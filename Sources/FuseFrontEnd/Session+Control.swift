@@ -4,7 +4,7 @@ import Glibc
 import Posix
 import SystemPackage
 
-/// Requests for nodes of the control folder. Each answers at once.
+/// Requests for nodes of the control folder. Each answers at once, but for the close of an order.
 extension Session {
   /// True: it was one, and is answered.
   func controlLookup(
@@ -16,7 +16,7 @@ extension Session {
       guard name.elementsEqual(ControlFolder.name) else { return false }
       node = ControlFolder.firstNode
     } else if ControlFolder.has(parent) {
-      node = control.node(of: name)
+      node = control.order(of: name).flatMap { control.lookUp($0) }
     } else {
       return false
     }
@@ -25,7 +25,7 @@ extension Session {
       return true
     }
     var entry = control.entry(node, view)
-    _ = fuse_reply_entry(request, &entry)
+    if fuse_reply_entry(request, &entry) != 0 { control.forget(node, count: 1) }
     return true
   }
 
@@ -77,22 +77,28 @@ extension Session {
     guard let control, node != ControlFolder.firstNode else {
       return refuseControl(request, EISDIR)
     }
+    guard let handle = control.open(node) else { return refuseControl(request, ESTALE) }
     var info = fuse_file_info()
-    info.fh = control.open(node)
+    info.fh = handle
     info.direct_io = 1
-    if fuse_reply_open(request, &info) != 0 { control.close(info.fh) }
+    if fuse_reply_open(request, &info) != 0 { control.close(handle) }
   }
 
   func controlCreate(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
     let bytes = UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
-    guard let control, let node = control.node(of: bytes) else {
+    guard let control, let order = control.order(of: bytes) else {
       return refuseControl(request, EPERM)
     }
+    let node = control.create(order)
+    guard let handle = control.open(node) else { return refuseControl(request, ESTALE) }
     var entry = control.entry(node, view)
     var info = fuse_file_info()
-    info.fh = control.open(node)
+    info.fh = handle
     info.direct_io = 1
-    if fuse_reply_create(request, &entry, &info) != 0 { control.close(info.fh) }
+    if fuse_reply_create(request, &entry, &info) != 0 {
+      control.close(handle)
+      control.forget(node, count: 1)
+    }
   }
 
   func controlWrite(
@@ -108,7 +114,11 @@ extension Session {
   }
 
   func controlFlush(_ request: fuse_req_t, _ handle: UInt64) {
-    _ = fuse_reply_err(request, control?.flush(handle)?.rawValue ?? 0)
+    guard let control else { return refuseControl(request, EBADF) }
+    let parked = ParkedRequest(request, self)
+    control.flush(handle) { error in
+      parked.answer { fuse_reply_err($0, error?.rawValue ?? 0) }
+    }
   }
 
   func controlRelease(_ request: fuse_req_t, _ handle: UInt64) {
@@ -118,7 +128,7 @@ extension Session {
 
   func controlUnlink(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
     let bytes = UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
-    guard let control, let node = control.node(of: bytes), control.remove(node) else {
+    guard let control, let order = control.order(of: bytes), control.remove(order) else {
       return refuseControl(request, ENOENT)
     }
     _ = fuse_reply_err(request, 0)

@@ -35,7 +35,7 @@ extension Session {
     }
     OpenHandles.withFile(handle) { open in
       open.file.object.read(
-        at: UInt64(offset), count: size, scratch: scratch,
+        at: UInt64(clamping: offset), count: size, scratch: scratch,
         reply: {
           note($0, scratch, open.account)
           _ = send($0, to: request)
@@ -60,13 +60,8 @@ extension Session {
   }
 
   func release(_ request: fuse_req_t, _ handle: UInt64) {
-    closeFile(handle)
+    handles.closeFile(handle)
     _ = fuse_reply_err(request, 0)
-  }
-
-  fileprivate func closeFile(_ handle: UInt64) {
-    guard let node = handles.closeFile(handle) else { return }
-    passthrough?.release(node)
   }
 }
 
@@ -74,10 +69,16 @@ extension ParkedRequest {
   fileprivate func opened(_ file: OpenFile) {
     let account = connection.accounts.account(ofThread: caller)
     account.opens.add()
-    let handle = connection.handles.add(FileHandle(file, account))
+    let open = FileHandle(file, account)
+    let handle = connection.handles.add(open)
     var backingID: Int32 = 0
+    // An opener that was killed meanwhile has been answered: its inode then keeps the mode that it has.
     let isAnswered = answer { request in
-      backingID = connection.passthrough?.open(file, request) ?? 0
+      // Before the reply: the release may come on another thread as soon as the kernel has it.
+      if let claim = connection.passthrough?.open(file, request) {
+        open.hold(claim)
+        backingID = claim.backingID
+      }
       return backingID > 0
         ? millrace_reply_passed_through(request, handle, backingID)
         : replyCached(request, handle, keepsPages: file.keepsPageCache)
@@ -87,7 +88,7 @@ extension ParkedRequest {
       connection.metrics.passthroughBytes.add(file.object.version.size)
       account.bytesPassed.add(file.object.version.size)
     }
-    if !isAnswered { connection.closeFile(handle) }
+    if !isAnswered { connection.handles.closeFile(handle) }
   }
 
   private func replyCached(_ request: fuse_req_t, _ handle: UInt64, keepsPages: Bool) -> CInt {

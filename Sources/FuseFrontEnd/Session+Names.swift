@@ -48,7 +48,10 @@ extension Session {
   }
 
   private func giveBack(_ node: NodeID, _ count: UInt64) {
-    if ControlFolder.has(node) { return }
+    if ControlFolder.has(node) {
+      control?.forget(node, count: count)
+      return
+    }
     folderCopies.withLock { $0.forget(node) }
     passthrough?.forget(node)
     fileSystem.forget(node, count: count)

@@ -102,7 +102,10 @@ final class Session: @unchecked Sendable {
       _ = dup2(null.raw, device)
     }
     handles.closeAll()
+    // What those had kept open; the ids went with the connection.
+    passthrough?.letGo()
     callers.stop()
+    control?.shutdown()
   }
 
   /// Answers a read. The bytes are copied by the kernel before this returns.

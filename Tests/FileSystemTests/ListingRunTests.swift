@@ -16,7 +16,7 @@ import Testing
         folder: folder, started: .now, listingHasAttributes: true, account: ByteAccount())
       return ListingRun(
         generation, store: store, timeout: .seconds(5), maySplit: true, isTrusted: isTrusted,
-        isAhead: false,
+        isAhead: false, budget: ListingBudget(bytesMax: 1 << 30),
         events: ListingRun.Events(
           mayGoOn: { true }, learned: { works in self.begins.withLock { $0 = works } },
           grew: {}, ended: { _, result, _ in self.outcome.withLock { $0 = result } }))

@@ -55,6 +55,20 @@ import Testing
     return generation
   }
 
+  @Test func aSlotsNumbersAreNotUsedTwiceAndEndBeforeThoseOfTheControlFolder() {
+    var nodes = NodeTable(serialLimit: 3)
+    var used: Set<NodeID> = []
+    for _ in 0..<100 {
+      let node = NodeTable.Loose(folder: .root, name: name(1), seen: seen(1), checked: .now)
+      let slot = nodes.add(node)
+      let id = nodes.id(of: slot)
+      #expect(used.insert(id).inserted)
+      _ = nodes.forget(id, count: 1)
+    }
+    #expect(used.allSatisfy { $0 >> 32 <= 3 })
+    #expect(UInt64(NodeTable.serialLimit) << 32 | UInt64(UInt32.max) < 1 << 62)
+  }
+
   @Test func nodesAgreeWithAPlainModel() {
     for seed in 0..<3000 as Range<UInt64> {
       let note: Comment = "seed \(seed)"

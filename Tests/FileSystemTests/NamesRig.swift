@@ -27,6 +27,12 @@ final class NamesRig: Sendable {
     engine = try ReadEngine(
       store: store, configuration: EngineConfiguration(memoryLimit: 16 << 20), metrics: metrics,
       log: log)
+    let file = try listingsFile.map { path in
+      let slash = path.lastIndex(of: "/")!
+      return ListingsFile(
+        folder: try PrivateFolder.open(String(path[..<slash])),
+        name: String(path[path.index(after: slash)...]))
+    }
     let time = Lock(Instant(nanoseconds: 1_000_000_000_000))
     let wallTime = Lock(wall)
     self.time = time
@@ -34,7 +40,7 @@ final class NamesRig: Sendable {
     files = FileSystem(
       store: store, prefix: .root, engine: engine,
       options: FileSystemOptions(
-        metadataTTL: ttl, metadataLimit: limit, listingsFile: listingsFile), metrics: metrics,
+        metadataTTL: ttl, metadataLimit: limit, listingsFile: file), metrics: metrics,
       log: log, clock: { time.withLock { $0 } }, wallTime: { wallTime.withLock { $0 } })
   }
 

@@ -229,6 +229,8 @@ import Testing
     let told = Lock<[Invalidation]>([])
     rig.files.onInvalidation { change in
       told.withLock { $0.append(change) }
+      // As a kernel that drops names one by one.
+      if case .everything = change { return false }
       return true
     }
     for name in rig.list()! { _ = rig.list(rig.find(name)!.node) }

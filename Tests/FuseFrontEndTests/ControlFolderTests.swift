@@ -10,22 +10,39 @@ import Testing
 @Suite struct ControlFolderTests {
   private final class Taken: Sendable {
     let orders = Lock<[String: [UInt8]]>([:])
+    /// Closed while an order is to be parsed slowly.
+    let gate = Lock(())
   }
 
   private func folder(_ taken: Taken, limit: Int = 80, totalLimit: Int = 100) -> ControlFolder {
     ControlFolder(
       ControlFiles(
         take: { bytes, name in
+          taken.gate.withLock { _ in }
           taken.orders.withLock { $0[name] = bytes }
           return nil
-        }, remove: { _ in true }, names: { [] }, limit: limit, totalLimit: totalLimit,
-        nameLimit: 100))
+        }, remove: { name in taken.orders.withLock { $0.removeValue(forKey: name) != nil } },
+        names: { taken.orders.withLock { $0.keys.sorted() } }, limit: limit,
+        totalLimit: totalLimit, nameLimit: 100))
   }
 
   private func open(_ folder: ControlFolder, _ name: String) throws -> UInt64 {
+    let found = order(folder, name)
+    let order = try #require(found)
+    let handle = folder.open(folder.create(order))
+    return try #require(handle)
+  }
+
+  private func order(_ folder: ControlFolder, _ name: String) -> String? {
     var name = name
-    let node = name.withUTF8 { folder.node(of: UnsafeRawBufferPointer($0)) }
-    return folder.open(try #require(node))
+    return name.withUTF8 { folder.order(of: UnsafeRawBufferPointer($0)) }
+  }
+
+  /// As close(2): waits until the order is in force.
+  private func flush(_ folder: ControlFolder, _ handle: UInt64) -> Errno? {
+    let answer = Monitor<Errno??>(nil)
+    folder.flush(handle) { error in answer.signal(all: true) { $0 = .some(error) } }
+    return answer.wait(until: .now + .seconds(30)) { $0 } ?? .timedOut
   }
 
   private func write(_ folder: ControlFolder, _ handle: UInt64, _ count: Int, at offset: Int = 0)
@@ -44,12 +61,12 @@ import Testing
     #expect(write(folder, second, 1, at: 40) == .noSpace)
     // It is refused as a whole, to its end, and holds nothing any more.
     #expect(write(folder, second, 1) == .noSpace)
-    #expect(folder.flush(second) == .noSpace)
+    #expect(flush(folder, second) == .noSpace)
     let third = try open(folder, "order.c")
     #expect(write(folder, third, 10, at: 30) == nil)
     #expect(write(folder, third, 1, at: 40) == .noSpace)
     for handle in [second, third, third] { folder.close(handle) }
-    #expect(folder.flush(first) == nil)
+    #expect(flush(folder, first) == nil)
     for _ in 0..<2 { folder.close(first) }
     #expect(taken.orders.withLock { $0.keys.sorted() } == ["a"])
     // All of it is there again, and no more than that.
@@ -59,6 +76,7 @@ import Testing
     #expect(write(folder, handles[1], 20) == nil)
     #expect(write(folder, handles[1], 1, at: 20) == .noSpace)
     for handle in handles { folder.close(handle) }
+    folder.shutdown()
     #expect(taken.orders.withLock { $0["d"]?.count } == 80)
   }
 
@@ -68,15 +86,90 @@ import Testing
     let file = try open(folder, "order")
     #expect(write(folder, file, 10, at: 50) == nil)
     #expect(write(folder, file, 20, at: 55) == nil)
-    #expect(folder.flush(file) == nil)
+    #expect(flush(folder, file) == nil)
     #expect(
       taken.orders.withLock { $0[""] }
         == [UInt8](repeating: 0, count: 50) + [UInt8](repeating: 0x61, count: 25))
     #expect(write(folder, file, 1, at: 80) == .fileTooLarge)
     #expect(write(folder, file, 1, at: -1) == .fileTooLarge)
-    #expect(folder.flush(file) == .fileTooLarge)
+    #expect(flush(folder, file) == .fileTooLarge)
     folder.close(file)
     // What was in force stays so.
     #expect(taken.orders.withLock { $0[""]?.count } == 75)
+    folder.shutdown()
+  }
+
+  // MARK: Names
+
+  @Test func onlyNamesInForceOrBeingWrittenAreThere() throws {
+    let taken = Taken()
+    let folder = folder(taken)
+    defer { folder.shutdown() }
+    #expect(order(folder, "order") == "" && order(folder, "order.a b") == "a b")
+    for name in ["orders", "order.", "other", "order." + String(repeating: "x", count: 101)] {
+      #expect(order(folder, name) == nil, "\(name)")
+    }
+    #expect(folder.lookUp("a") == nil && folder.nodeCount == 0)
+    let node = folder.create("a")
+    #expect(folder.lookUp("a") == nil)
+    let handle = try #require(folder.open(node))
+    #expect(folder.lookUp("a") == node)
+    #expect(write(folder, handle, 1) == nil && flush(folder, handle) == nil)
+    folder.close(handle)
+    #expect(folder.lookUp("a") == node)
+    #expect(folder.names.map(\.name) == ["order", "order.a"])
+    #expect(folder.remove("a") && !folder.remove("a"))
+    #expect(folder.lookUp("a") == nil)
+    // Held three times by the kernel.
+    folder.forget(node, count: 2)
+    #expect(folder.nodeCount == 1)
+    folder.forget(node, count: 1)
+    #expect(folder.nodeCount == 0 && folder.open(node) == nil)
+    #expect(folder.create("a") != node)
+  }
+
+  @Test func lookingForNamesUsesNothingUp() throws {
+    let taken = Taken()
+    let folder = folder(taken)
+    defer { folder.shutdown() }
+    for index in 0..<20_000 { #expect(folder.lookUp("\(index)") == nil) }
+    #expect(folder.nodeCount == 0)
+    #expect(folder.lookUp("") == ControlFolder.orderNode)
+    let handle = try open(folder, "order.new")
+    #expect(write(folder, handle, 1) == nil && flush(folder, handle) == nil)
+    folder.close(handle)
+    #expect(folder.lookUp("new") != nil)
+  }
+
+  /// The kernel may hold the names of all orders that ever were.
+  @Test func namesThatTheKernelHoldsHaveABound() throws {
+    let taken = Taken()
+    let folder = folder(taken)
+    defer { folder.shutdown() }
+    let first = folder.create("written")
+    let handle = try #require(folder.open(first))
+    for index in 0..<17_000 { _ = folder.create("\(index)") }
+    #expect(folder.nodeCount == 16_384)
+    #expect(write(folder, handle, 1) == nil && flush(folder, handle) == nil)
+    folder.close(handle)
+    #expect(folder.lookUp("written") == first)
+  }
+
+  /// Threads that answer the kernel do not wait for an order to be parsed.
+  @Test func closingAnOrderDoesNotWaitOnTheThreadThatAsks() throws {
+    let taken = Taken()
+    let folder = folder(taken)
+    defer { folder.shutdown() }
+    let handle = try open(folder, "order.large")
+    #expect(write(folder, handle, 10) == nil)
+    let answer = Monitor<Errno??>(nil)
+    taken.gate.withLock { _ in
+      folder.flush(handle) { error in answer.signal(all: true) { $0 = .some(error) } }
+      // The gate is closed: it cannot have been taken yet, and this thread is here already.
+      #expect(taken.orders.withLock(\.isEmpty))
+    }
+    #expect(answer.wait(until: .now + .seconds(30)) { $0 } == .some(.none))
+    #expect(taken.orders.withLock { $0["large"]?.count } == 10)
+    folder.close(handle)
   }
 }

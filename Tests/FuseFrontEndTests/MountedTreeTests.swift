@@ -8,7 +8,7 @@ import Testing
 
 @Suite("A mounted tree", .serialized, .enabled(if: canMount, "no /dev/fuse here"))
 struct MountedTreeTests {
-  @Test(.timeLimit(.minutes(1))) func aWalkFindsEveryNameWithItsSize() throws {
+  @Test(.timeLimit(.minutes(10))) func aWalkFindsEveryNameWithItsSize() throws {
     let many = (0..<1000).map { "many/file-\($0)" }
     var files: [String: [UInt8]] = ["a": [1, 2, 3], "empty": [], "deep/er/est": [9]]
     for name in many { files[name] = [7, 7] }
@@ -37,7 +37,7 @@ struct MountedTreeTests {
     #expect(mount.metrics.front.lookups.count < 1100)
   }
 
-  @Test(.timeLimit(.minutes(1))) func everyByteIsThatOfTheSource() throws {
+  @Test(.timeLimit(.minutes(10))) func everyByteIsThatOfTheSource() throws {
     let large = randomBytes(5_000_001, seed: 42)
     let mount = try MountFixture(files: ["large": large, "one": [5], "none": []])
     defer { mount.close() }
@@ -54,7 +54,7 @@ struct MountedTreeTests {
     #expect(lseek(file, 0, SEEK_END) == large.count)
   }
 
-  @Test(.timeLimit(.minutes(1))) func everyCallThatWouldWriteFailsWithEROFS() throws {
+  @Test(.timeLimit(.minutes(10))) func everyCallThatWouldWriteFailsWithEROFS() throws {
     let mount = try MountFixture(files: ["file": [1], "folder/x": [2]])
     defer { mount.close() }
     let root = mount.mountPoint
@@ -86,7 +86,7 @@ struct MountedTreeTests {
     #expect(mount.metrics.front.errors.count == 0)
   }
 
-  @Test(.timeLimit(.minutes(1))) func namesThatAreNotThereAndNamesTooLong() throws {
+  @Test(.timeLimit(.minutes(10))) func namesThatAreNotThereAndNamesTooLong() throws {
     let long = String(repeating: "n", count: 255)
     let mount = try MountFixture(files: ["file": [1], long: [2]])
     defer { mount.close() }
@@ -99,7 +99,7 @@ struct MountedTreeTests {
     #expect(failure { readlink(mount.mountPoint + "/file", &target, 16) } == EINVAL)
   }
 
-  @Test(.timeLimit(.minutes(1))) func extendedAttributesAreListedAndRead() throws {
+  @Test(.timeLimit(.minutes(10))) func extendedAttributesAreListedAndRead() throws {
     let mount = try MountFixture(files: ["file": [1]])
     defer { mount.close() }
     let path = mount.mountPoint + "/file"
@@ -124,7 +124,7 @@ struct MountedTreeTests {
     #expect(failure { getxattr(path, "system.posix_acl_access", &value, 64) } == EOPNOTSUPP)
   }
 
-  @Test(.timeLimit(.minutes(1))) func statfsTellsOfAFullDiskAndNamesOf255Bytes() throws {
+  @Test(.timeLimit(.minutes(10))) func statfsTellsOfAFullDiskAndNamesOf255Bytes() throws {
     let mount = try MountFixture(files: [:])
     defer { mount.close() }
     var status = statvfs()
@@ -135,7 +135,7 @@ struct MountedTreeTests {
     #expect(status.f_namemax == 255)
   }
 
-  @Test(.timeLimit(.minutes(1))) func theKernelGrantsRequestsOfAMebibyte() throws {
+  @Test(.timeLimit(.minutes(10))) func theKernelGrantsRequestsOfAMebibyte() throws {
     let mount = try MountFixture(files: ["large": randomBytes(8 << 20, seed: 1)])
     defer { mount.close() }
     let session = mount.front.session
@@ -149,7 +149,7 @@ struct MountedTreeTests {
     }
   }
 
-  @Test(.timeLimit(.minutes(1))) func theSecondReadingOfAFolderComesFromTheKernel() throws {
+  @Test(.timeLimit(.minutes(10))) func theSecondReadingOfAFolderComesFromTheKernel() throws {
     let mount = try MountFixture(files: ["a": [1], "b": [2]])
     defer { mount.close() }
     // The first reading fills the kernel's copy, the second may still check it.
@@ -159,7 +159,7 @@ struct MountedTreeTests {
     #expect(mount.metrics.front.folderReads.count == before)
   }
 
-  @Test(.timeLimit(.minutes(1))) func withoutATTLEveryReadingOfAFolderAsks() throws {
+  @Test(.timeLimit(.minutes(10))) func withoutATTLEveryReadingOfAFolderAsks() throws {
     let mount = try MountFixture(files: ["a": [1]], ttl: .zero)
     defer { mount.close() }
     #expect(try names(in: mount.mountPoint).count == 3)

@@ -3,6 +3,7 @@ import FileSystem
 import Glibc
 import Logging
 import Metrics
+import ObjectStore
 import Posix
 import SystemPackage
 import Testing
@@ -109,6 +110,27 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
     #expect(view.mode(of: .folder) == S_IFDIR | 0o555)
   }
 
+  @Test func ownerAndModeAreTheSourcesWhereNoneAreGivenAndUnknownOnesAreClosed() {
+    var shown = options
+    func status(_ rights: AccessRights?, _ kind: NodeAttributes.Kind = .file) -> stat {
+      NodeView(shown).status(
+        of: NodeAttributes(
+          node: 3, inode: 12, kind: kind, size: 1, modified: 0, validFor: .zero, rights: rights))
+    }
+    let rights = AccessRights(owner: 1000, group: 100, mode: 0o640)
+    #expect(status(rights).st_uid == 5 && status(rights).st_mode == S_IFREG | 0o444)
+    shown.sourceAccess = SourceAccess(owner: true, group: true, fileMode: true, folderMode: true)
+    #expect(status(rights).st_uid == 1000 && status(rights).st_gid == 100)
+    #expect(status(rights).st_mode == S_IFREG | 0o440)
+    #expect(status(nil).st_uid == 5 && status(nil).st_mode == S_IFREG | 0o400)
+    #expect(status(nil, .folder).st_mode == S_IFDIR | 0o500)
+    shown.sourceAccess = SourceAccess(
+      owner: false, group: true, fileMode: false, folderMode: true)
+    #expect(status(rights).st_uid == 5 && status(rights).st_gid == 100)
+    #expect(status(rights).st_mode == S_IFREG | 0o444)
+    #expect(status(rights, .folder).st_mode == S_IFDIR | 0o440)
+  }
+
   @Test func timeoutsStayInTheRangeOfTheProtocol() {
     #expect(NodeView.timeout(.milliseconds(1500)) == 1.5)
     #expect(NodeView.timeout(.seconds(-1)) == 0)
@@ -120,20 +142,6 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
     #expect(Errno(rawValue: 0).replyCode == EIO)
     #expect(Errno(rawValue: -3).replyCode == EIO)
     #expect(Errno(rawValue: 5000).replyCode == EIO)
-  }
-}
-
-@Suite struct InvalidationQueueTests {
-  @Test func nothingIsToldTwiceAndTheQueueIsBounded() {
-    var queue = InvalidationQueue(limit: 2)
-    let name = InvalidationQueue.Target.entry(parent: 1, name: [97])
-    check(queue.add(.node(1)))
-    check(queue.add(name))
-    check(queue.add(.node(1)))
-    check(!queue.add(.node(2)))
-    check(queue.take() == [.node(1), name])
-    check(queue.isEmpty)
-    check(queue.add(.node(2)))
   }
 }
 

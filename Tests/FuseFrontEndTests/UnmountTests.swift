@@ -9,7 +9,7 @@ import Testing
 
 @Suite("Ends of a mount", .serialized, .enabled(if: canMount, "no /dev/fuse here"))
 struct UnmountTests {
-  @Test(.timeLimit(.minutes(1)), arguments: ["fusermount3 -u", "umount"])
+  @Test(.timeLimit(.minutes(10)), arguments: ["fusermount3 -u", "umount"])
   func runReturnsWhenSomebodyElseUnmounts(with command: String) throws {
     if command == "umount" && getuid() != 0 { return }
     let mount = try MountFixture(files: ["file": [1]])
@@ -40,7 +40,7 @@ struct UnmountTests {
     }
   }
 
-  @Test(.timeLimit(.minutes(1))) func unmountEndsAnIdleMountAtOnce() throws {
+  @Test(.timeLimit(.minutes(10))) func unmountEndsAnIdleMountAtOnce() throws {
     let mount = try MountFixture(files: ["file": [1]])
     defer { mount.close() }
     // The grace is not needed: the kernel lets go by itself.
@@ -50,7 +50,7 @@ struct UnmountTests {
     #expect(!mount.isMounted)
   }
 
-  @Test(.timeLimit(.minutes(1))) func unmountOfABusyMountEndsAfterTheGrace() throws {
+  @Test(.timeLimit(.minutes(10))) func unmountOfABusyMountEndsAfterTheGrace() throws {
     let mount = try MountFixture(files: ["file": [1, 2, 3], "other": [4]])
     defer { mount.close() }
     let file = open(mount.mountPoint + "/file", O_RDONLY)
@@ -72,7 +72,7 @@ struct UnmountTests {
     #expect(code == ENOTCONN || code == ECONNABORTED)
   }
 
-  @Test(.timeLimit(.minutes(1))) func unmountOfABusyMountEndsOnceTheLastFileIsClosed() throws {
+  @Test(.timeLimit(.minutes(10))) func unmountOfABusyMountEndsOnceTheLastFileIsClosed() throws {
     let mount = try MountFixture(files: ["file": [1, 2, 3]])
     defer { mount.close() }
     let file = open(mount.mountPoint + "/file", O_RDONLY)
@@ -81,7 +81,7 @@ struct UnmountTests {
     #expect(mount.waitForEnd())
   }
 
-  @Test(.timeLimit(.minutes(1))) func aMountThatIsNeverServedLeavesNothing() throws {
+  @Test(.timeLimit(.minutes(10))) func aMountThatIsNeverServedLeavesNothing() throws {
     let mount = try MountFixture(files: [:], mounts: false)
     defer { mount.close() }
     var front: FuseFrontEnd? = try FuseFrontEnd(
@@ -99,7 +99,7 @@ struct UnmountTests {
     #expect(!mount.isMounted)
   }
 
-  @Test(.timeLimit(.minutes(1)), .enabled(if: getuid() == 0, "fusermount3 forbids it to users"))
+  @Test(.timeLimit(.minutes(10)), .enabled(if: getuid() == 0, "fusermount3 forbids it to users"))
   func aMountOnTopOfOursIsLeftAlone() throws {
     let first = try MountFixture(files: ["first": [1]])
     defer { first.close() }
@@ -116,7 +116,7 @@ struct UnmountTests {
     #expect(umount2(first.mountPoint, CInt(MNT_DETACH)) == 0)
   }
 
-  @Test(.timeLimit(.minutes(1))) func aRequestDroppedWithoutAnAnswerFailsWithEIO() throws {
+  @Test(.timeLimit(.minutes(10))) func aRequestDroppedWithoutAnAnswerFailsWithEIO() throws {
     let mount = try MountFixture(files: ["file": [1]], mounts: false)
     defer { mount.close() }
     var operations = Operations.table()
@@ -130,6 +130,7 @@ struct UnmountTests {
       session, at: mount.mountPoint, options: mount.options(), log: mount.log)
     try session.shakeHands()
     let loop = FuseLoop(session, threads: 1)
+    try loop.start()
     let server = Posix.Thread(named: "test-server") { loop.run {} }
     var status = statvfs()
     #expect(failure { statvfs(mount.mountPoint, &status) } == EIO)
