@@ -9,7 +9,8 @@ struct Program: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "make bench ARGS=\"...\" #",
     abstract: "Millrace beside other mounts: one run, one store, three links.",
-    subcommands: [Bench.self, TrainingBench.self, ReadCommand.self], defaultSubcommand: Bench.self)
+    subcommands: [Bench.self, TrainingBench.self, ProgressBench.self, ReadCommand.self],
+    defaultSubcommand: Bench.self)
 }
 
 struct Bench: ParsableCommand {

@@ -39,7 +39,7 @@ final class Filler: Sendable {
   private let rests: @Sendable () -> Bool
   private let pattern: Lock<WalkPattern>
   private let state = Monitor(State())
-  private let thread = Lock<Thread?>(nil)
+  private let thread = Lock<ServiceThread?>(nil)
 
   /// Between two looks at what may have changed by itself.
   private static let rest = Duration.milliseconds(20)
@@ -60,13 +60,17 @@ final class Filler: Sendable {
 
   func start() {
     guard policy != .off else { return }
-    thread.withLock { $0 = Thread(named: "fill") { [self] in run() } }
+    thread.withLock { $0 = ServiceThread(named: "fill") { [self] in run() } }
+    ensureThread()
   }
 
   func stop() {
     state.signal(all: true) { $0.isStopping = true }
-    thread.withLock { $0 }?.join()
+    thread.withLock { $0 }?.stop()?.join()
   }
+
+  /// What could not be started for want of a thread is started with the next news.
+  private func ensureThread() { thread.withLock { $0 }?.ensure() }
 
   /// Called for each open: short.
   func opened(_ file: OpenedFile) {
@@ -76,7 +80,9 @@ final class Filler: Sendable {
         file.name, in: file.folder, hash: file.hash, size: file.version.size,
         readSoFar: metrics.askedBytes, at: .now)
     }
-    if isNews { state.signal { $0.isCalled = true } }
+    guard isNews else { return }
+    ensureThread()
+    state.signal { $0.isCalled = true }
   }
 
   var report: FillReport {
@@ -205,15 +211,15 @@ final class Filler: Sendable {
     if file.size == 0 || engine.isWhole(file) { return true }
     while true {
       let (underWay, bytes) = state.withLock { ($0.underWay, $0.bytesUnderWay) }
-      let hasRoom = engine.room >= file.size + bytes
+      let hasRoom = engine.room >= file.size.addingSaturated(bytes)
       if !hasRoom, underWay == 0 { return false }
       if hasRoom, engine.fillAppetite > 0, !rests(), isPaidFor(file.size, target, bytes) { break }
       guard restOrEnd(isWanted) else { return false }
     }
     state.withLock { state in
       state.underWay += 1
-      state.bytesUnderWay += file.size
-      if let target { state.filled[target, default: 0] += file.size }
+      state.bytesUnderWay.addSaturated(file.size)
+      if let target { state.filled[target, default: 0].addSaturated(file.size) }
     }
     engine.prefetch(file, .fill) { [self] outcome in ended(file, outcome) }
     return true
@@ -224,7 +230,7 @@ final class Filler: Sendable {
     _ size: UInt64, _ target: WalkPattern.Target?, _ bytesUnderWay: UInt64
   ) -> Bool {
     let read = metrics.askedBytes
-    let filled = metrics.prefetch.filledBytes.count + bytesUnderWay
+    let filled = metrics.prefetch.filledBytes.count.addingSaturated(bytesUnderWay)
     guard budget.allows(size, filled: filled, asked: read) else { return false }
     guard let target else { return true }
     let asked = pattern.withLock { $0.activity(of: target)?.asked(readSoFar: read) ?? 0 }
@@ -239,7 +245,7 @@ final class Filler: Sendable {
     let isWorthIt = engine.fillAppetite >= 12
     let settle = { (state: inout State) in
       state.underWay -= 1
-      state.bytesUnderWay -= file.size
+      state.bytesUnderWay.subtractSaturated(file.size)
     }
     // One wake-up for several: the thread looks by itself soon enough.
     if isWorthIt {

@@ -15,5 +15,10 @@ public struct PrefetchOptions: Sendable {
   /// Of an order, bytes fetched ahead of its reader.
   public var orderWindow: UInt64 = 256 << 20
 
+  /// Memory of all orders in force, their text and tables, bytes.
+  public var orderMemory = 512 << 20
+  /// What is fetched ahead while the disk cache has no room for it, bytes: it stays in memory.
+  public var windowInMemory: UInt64 = 64 << 20
+
   public init() {}
 }

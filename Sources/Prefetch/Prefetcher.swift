@@ -14,12 +14,14 @@ public final class Prefetcher: Sendable {
   let engine: ReadEngine
   let metrics: Metrics
   let log: Logger
-  private let mountPoint: String
+  let mountPoint: String
   private let filler: Filler
-  private let runner: OrderRunner
+  let runner: OrderRunner
   let board = JobBoard()
   /// Jobs begin one after the other, so that what is found out before still holds.
   let beginning = Lock(())
+  /// Orders are parsed one after the other: the text of one is in memory beside those in force.
+  let parsing = Lock(())
 
   public init(
     fileSystem: FileSystem, engine: ReadEngine, mountPoint: String, options: PrefetchOptions,
@@ -34,7 +36,9 @@ public final class Prefetcher: Sendable {
     let filler = Filler(fileSystem, engine, options, metrics, log, rests: { runner.book.isActive })
     self.runner = runner
     self.filler = filler
-    engine.onNextUse { runner.book.distance(of: $0) }
+    engine.onNextUse(
+      { runner.book.distance(of: $0) }, after: { runner.book.distance(of: $0, isAfter: true) })
+    engine.onDiskRoom { runner.call() }
     fileSystem.onOpen { file in
       runner.opened(file)
       filler.opened(file)
@@ -52,53 +56,4 @@ public final class Prefetcher: Sendable {
 
   /// What was filled of what may be.
   public var fill: FillReport { filler.report }
-
-  // MARK: Orders
-
-  /// Why an order was not taken.
-  public enum OrderFailure: Error, Sendable, CustomStringConvertible {
-    case tooLarge, tooMany
-
-    public var description: String {
-      switch self {
-      case .tooLarge:
-        "an order has \(OrderText.byteLimit >> 20) MiB and \(OrderText.lineLimit) lines at most"
-      case .tooMany: "\(OrderBook.limit) orders are in force: end one"
-      }
-    }
-  }
-
-  /// Bytes that an order may have.
-  public static let orderLimit = OrderText.byteLimit
-  /// Bytes of an order's name.
-  public static let orderNameLimit = 100
-
-  /// Takes an order: it replaces the last of the same name; an empty one ends it.
-  public func take(order bytes: [UInt8], name: String) throws(OrderFailure) {
-    let text: OrderText
-    do throws(OrderText.Failure) {
-      guard bytes.count <= OrderText.byteLimit else { throw .tooManyLines }
-      text = try OrderText(bytes, mountPoint: mountPoint)
-    } catch { throw .tooLarge }
-    guard runner.book.take(text, name: name) else { throw .tooMany }
-    metrics.prefetch.orders.add()
-    log.info("order taken", metadata: ["name": "\(name)", "files": "\(text.count)"])
-    runner.call()
-  }
-
-  /// False: there is none of that name.
-  public func removeOrder(_ name: String) -> Bool { runner.book.remove(name) }
-
-  public var orderNames: [String] { runner.book.names }
-
-  public var orders: [OrderReport] {
-    runner.book.state.withLock { state in
-      state.orders.sorted { $0.key < $1.key }.map { name, running in
-        OrderReport(
-          name: name, files: running.text.count, opened: running.order.openedCount,
-          ahead: running.order.cursor, bytesAhead: running.order.ahead, late: running.order.late,
-          unknown: running.order.known.count { $0 == nil })
-      }
-    }
-  }
 }

@@ -145,7 +145,7 @@ extension WalkPattern.Activity {
   fileprivate mutating func note(size: UInt64, _ readSoFar: UInt64) {
     if opens == 1 { readBefore = readSoFar }
     largest = max(largest, size)
-    openedBytes = openedBytes.addingReportingOverflow(size).partialValue
+    openedBytes.addSaturated(size)
   }
 
   /// What counts as asked of it, once readers of the mount were given `readSoFar` bytes in all.

@@ -97,9 +97,10 @@ struct CacheReplay {
   private mutating func admit(_ file: Int) -> Bool {
     let bytes = trace.sizes[file]
     let order = order
-    let terms = CacheIndex.Terms(
+    var terms = CacheIndex.Terms(
       policy: policy, deadAfter: reuse.deadAfter,
       nextUse: order?.distance(of: id(file).low), nextUseOf: { order?.distance(of: $0.low) })
+    terms.after = order?.distanceAfter(id(file).low)
     for _ in 0..<4 {
       let used = index.usedBytes + bytes
       if used <= capacity {

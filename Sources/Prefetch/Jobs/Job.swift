@@ -5,7 +5,7 @@ import Posix
 import ReadEngine
 import SystemPackage
 
-/// Something done to many files, on a thread of its own, with a report that can be looked at meanwhile.
+/// Something done to many files, on a thread of the board, with a report that can be looked at meanwhile.
 final class Job: Sendable {
   struct State {
     var report: JobReport
@@ -18,18 +18,20 @@ final class Job: Sendable {
   /// Without its paths, which are kept only while they are needed.
   let request: JobRequest
   private let paths: Lock<[[UInt8]]>
+  /// What they occupy, counted until the job is over.
+  let pathBytes: Int
   let fileSystem: FileSystem
   let engine: ReadEngine
   let metrics: Metrics
   let state: Monitor<State>
   private let began = Instant.now
-  private let threads = Lock<[Thread]>([])
 
   init(
     _ id: String, _ request: JobRequest, _ fileSystem: FileSystem, _ engine: ReadEngine,
     _ metrics: Metrics
   ) {
     paths = Lock(request.paths)
+    pathBytes = request.pathBytes
     var request = request
     request.paths = []
     self.request = request
@@ -50,21 +52,18 @@ final class Job: Sendable {
   var isOver: Bool { state.withLock { $0.isOver } }
   var isCancelled: Bool { state.withLock { $0.isCancelled } }
 
-  func start() {
-    threads.withLock { threads in
-      threads = [Thread(named: "job") { [self] in run() }]
-      // What there is to do in all is only worth a second walk where there is much to wait for.
-      if request.action == .warm {
-        threads.append(Thread(named: "job-count") { [self] in count() })
-      }
-    }
+  /// By threads that are there already. False: there is none, and the job does not run.
+  func start(on runners: WorkerPool, counting counters: WorkerPool) -> Bool {
+    guard runners.submit({ [self] in run() }) else { return false }
+    // What there is to do in all is only worth a second walk where there is much to wait for. Without a
+    // thread it is not known until the end.
+    if request.action == .warm { _ = counters.submit { [self] in count() } }
+    return true
   }
 
   func cancel() {
     state.signal(all: true) { if !$0.isOver { $0.isCancelled = true } }
   }
-
-  func join() { for thread in threads.withLock({ $0 }) { thread.join() } }
 
   private func run() {
     let load = JobLoad(self)
@@ -115,7 +114,7 @@ final class Job: Sendable {
     var bytes: UInt64 = 0
     while let slice = files.next() {
       count += slice.count
-      bytes += slice.reduce(0) { $0 + $1.size }
+      for file in slice { bytes.addSaturated(file.size) }
       state.withLock { state in
         state.report.files = max(state.report.files, count)
         state.report.bytes = max(state.report.bytes, bytes)
@@ -134,11 +133,11 @@ final class Job: Sendable {
     case .du:
       let held = engine.holding(of: file)
       done(file) { report in
-        report.bytesInMemory += held.memory
-        report.bytesOnDisk += held.disk
+        report.bytesInMemory.addSaturated(held.memory)
+        report.bytesOnDisk.addSaturated(held.disk)
         report.filesOnDisk += held.disk > 0 ? 1 : 0
         report.filesPinned += held.isPinned ? 1 : 0
-        report.bytesPinned += held.isPinned ? held.disk : 0
+        report.bytesPinned.addSaturated(held.isPinned ? held.disk : 0)
       }
     }
   }
@@ -150,7 +149,7 @@ final class Job: Sendable {
     guard let freed = engine.evict(file) else { return fail(file, "somebody has it open") }
     done(file) { report in
       report.filesChanged += 1
-      report.bytesFreed += freed
+      report.bytesFreed.addSaturated(freed)
     }
   }
 
@@ -159,7 +158,7 @@ final class Job: Sendable {
   func done(_ file: ObjectVersion, _ change: (inout JobReport) -> Void = { _ in }) {
     state.withLock { state in
       state.report.filesDone += 1
-      state.report.bytesDone += file.size
+      state.report.bytesDone.addSaturated(file.size)
       state.report.files = max(state.report.files, state.report.filesDone)
       state.report.bytes = max(state.report.bytes, state.report.bytesDone)
       change(&state.report)

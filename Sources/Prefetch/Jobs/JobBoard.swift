@@ -2,6 +2,7 @@ import FileSystem
 import Metrics
 import Posix
 import ReadEngine
+import SystemPackage
 
 /// The jobs of a mount: those that run, and the last ones that are over.
 final class JobBoard: Sendable {
@@ -16,25 +17,44 @@ final class JobBoard: Sendable {
       return JobRefusal(
         .busy, "\(JobBoard.mostRunning) jobs are running: wait for one, or cancel one")
     }
+
+    /// Of the paths that running jobs hold, bytes.
+    var pathBytes: Int { jobs.reduce(0) { $0 + ($1.isOver ? 0 : $1.pathBytes) } }
   }
 
   private static let mostRunning = 8
   private static let mostKept = 64
+  /// Bytes that the paths of all running jobs may occupy.
+  private static let mostPathBytes = 1 << 30
 
   private let state = Lock(State())
+  /// Started with the mount: a job needs no new thread.
+  private let runners = WorkerPool(named: "job", threads: mostRunning, queueLimit: mostRunning)
+  private let counters = WorkerPool(named: "job-count", threads: 1, queueLimit: mostRunning)
 
   func start(
     _ request: JobRequest, _ fileSystem: FileSystem, _ engine: ReadEngine, _ metrics: Metrics
   ) throws(JobRefusal) -> Job {
     try state.withLock { state throws(JobRefusal) in
       if let refusal = state.refusal { throw refusal }
+      guard state.pathBytes + request.pathBytes <= Self.mostPathBytes else {
+        throw JobRefusal(
+          .busy,
+          "the paths of running jobs take up to \(Self.mostPathBytes >> 20) MiB: wait for one, or name folders"
+        )
+      }
       state.count += 1
       let job = Job(String(state.count), request, fileSystem, engine, metrics)
+      guard job.start(on: runners, counting: counters) else {
+        throw JobRefusal(
+          .busy,
+          "the machine gives no thread for a job; \(Errno.resourceTemporarilyUnavailable.limitAdvice)"
+        )
+      }
       state.jobs.append(job)
       while state.jobs.count > Self.mostKept, let over = state.jobs.firstIndex(where: \.isOver) {
         state.jobs.remove(at: over)
       }
-      job.start()
       return job
     }
   }
@@ -54,6 +74,7 @@ final class JobBoard: Sendable {
       return state.jobs
     }
     for job in jobs { job.cancel() }
-    for job in jobs { job.join() }
+    runners.shutdown()
+    counters.shutdown()
   }
 }

@@ -79,7 +79,7 @@ final class JobLoad {
   private func fetch(_ file: ObjectVersion, isSecond: Bool) {
     job.state.withLock { state in
       state.load.underWay += 1
-      state.load.bytesUnderWay += Self.footprint(file)
+      state.load.bytesUnderWay.addSaturated(Self.footprint(file))
     }
     engine.prefetch(file, .planned) { [job] outcome in
       switch outcome {
@@ -92,13 +92,13 @@ final class JobLoad {
           state.load.arrived.append(LoadProgress.Arrival(file: file, isSecond: isSecond))
           state.load.hasNews = true
           state.report.filesFetched += bytes > 0 ? 1 : 0
-          state.report.bytesFetched += bytes
+          state.report.bytesFetched.addSaturated(bytes)
         }
       case .failed(let error):
         job.fail(file, "\(error)")
         job.state.signal { state in
           state.load.underWay -= 1
-          state.load.bytesUnderWay -= Self.footprint(file)
+          state.load.bytesUnderWay.subtractSaturated(Self.footprint(file))
         }
       }
     }
@@ -119,7 +119,9 @@ final class JobLoad {
   private func makeRoom(for file: ObjectVersion) -> Bool {
     while !job.isCancelled {
       let pending = job.state.withLock { $0.load.bytesUnderWay }
-      if engine.makeRoom(Self.footprint(file) + pending, forLoadBegunAt: tick) { return true }
+      if engine.makeRoom(Self.footprint(file).addingSaturated(pending), forLoadBegunAt: tick) {
+        return true
+      }
       if pending == 0 { return false }
       wait()
       settleArrivals()
@@ -151,7 +153,7 @@ final class JobLoad {
       }
       job.state.withLock { state in
         state.load.underWay -= 1
-        state.load.bytesUnderWay -= Self.footprint(arrival.file)
+        state.load.bytesUnderWay.subtractSaturated(Self.footprint(arrival.file))
       }
       // It is not on its way any more: is it here?
       guard engine.isWhole(arrival.file, as: held) else {
@@ -171,7 +173,7 @@ final class JobLoad {
     let dropped = engine.verify(file, isStopped: { job.isCancelled })
     if job.isCancelled { return }
     if dropped == 0 { return job.done(file) }
-    job.state.withLock { $0.report.bytesDropped += dropped }
+    job.state.withLock { $0.report.bytesDropped.addSaturated(dropped) }
     if arrival.isSecond { return job.fail(file, "what is written to the cache does not read back") }
     fetch(file, isSecond: true)
   }

@@ -25,6 +25,9 @@ public struct JobRequest: Sendable {
   public static let usualWidth = 64
   public static let mostWidth = 256
 
+  /// What `paths` occupies in memory: each one's bytes, and an array.
+  var pathBytes: Int { paths.reduce(0) { $0 + $1.count + 48 } }
+
   public init(_ action: Action, paths: [[UInt8]]) {
     self.action = action
     self.paths = paths

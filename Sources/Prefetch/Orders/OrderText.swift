@@ -39,6 +39,12 @@ struct OrderText: Sendable {
 
   var count: Int { lines.count }
 
+  /// Memory of the text and of what an order in force knows of its lines, at most, bytes.
+  var memory: Int {
+    bytes.count + lines.capacity * MemoryLayout<(UInt32, UInt16)>.stride
+      + lines.count * EpochOrder.bytesALine
+  }
+
   subscript(index: Int) -> [UInt8] {
     let line = lines[index]
     return Array(bytes[Int(line.start)..<Int(line.start) + Int(line.count)])
