@@ -1,3 +1,4 @@
+import CProcessShim
 public import FileSystem
 import FoundationEssentials
 import Glibc
@@ -9,37 +10,42 @@ public enum ControlClient {
     public var description: String
   }
 
+  /// Bytes of an answer: a report of a mount or a job.
+  private static let answerLimit = 16 << 20
   /// A report of a million changes.
-  private static let answerLimit = 512 << 20
+  private static let updateLimit = 512 << 20
+  private static let headLimit = 64 << 10
 
   /// The body of GET /v1/stats.
-  public static func stats(socket path: String, timeoutSeconds: Int = 5) throws(Failure) -> [UInt8]
+  public static func stats(socket: ControlSocket, timeoutSeconds: Int = 5) throws(Failure)
+    -> [UInt8]
   {
-    try ask("GET", "stats", socket: path, timeout: timeoutSeconds)
+    try ask("GET", "stats", socket: socket, timeout: timeoutSeconds)
   }
 
   /// POST /v1/refresh of a path relative to the mount, bytes.
-  public static func refresh(_ target: [UInt8], socket path: String) throws(Failure)
+  public static func refresh(_ target: [UInt8], socket: ControlSocket) throws(Failure)
     -> RefreshReport
   {
     try parse(
-      try ask("POST", "refresh?path=\(QueryText.encode(target))", socket: path, timeout: 60))
+      try ask("POST", "refresh?path=\(QueryText.encode(target))", socket: socket, timeout: 60))
   }
 
   /// POST /v1/update of a path relative to the mount, bytes; waits as long as the listing takes, an hour at
   /// most.
-  public static func update(_ target: [UInt8], socket path: String) throws(Failure)
+  public static func update(_ target: [UInt8], socket: ControlSocket) throws(Failure)
     -> (report: UpdateReport, json: [UInt8])
   {
     let json = try ask(
-      "POST", "update?path=\(QueryText.encode(target))", socket: path, timeout: 3600)
+      "POST", "update?path=\(QueryText.encode(target))", socket: socket, timeout: 3600,
+      limit: updateLimit)
     return (try parse(json), json)
   }
 
   // MARK: Jobs
 
   /// Begins a job.
-  public static func start(_ job: JobRequest, socket path: String) throws(Failure) -> JobReport {
+  public static func start(_ job: JobRequest, socket: ControlSocket) throws(Failure) -> JobReport {
     let newline = UInt8(ascii: "\n")
     var options = ["jobs=\(job.width)"]
     if job.verifies { options.append("verify=1") }
@@ -51,21 +57,21 @@ public enum ControlClient {
     return try parse(
       try ask(
         "POST", "\(job.action.rawValue)?\(options.joined(separator: "&"))", body: body,
-        socket: path,
+        socket: socket,
         timeout: 60))
   }
 
   /// A job's report when it is over, or after so many seconds.
-  public static func job(_ id: String, wait: Double, socket path: String) throws(Failure)
+  public static func job(_ id: String, wait: Double, socket: ControlSocket) throws(Failure)
     -> (report: JobReport, json: [UInt8])
   {
-    let json = try ask("GET", "jobs/\(id)?wait=\(wait)", socket: path, timeout: 30 + Int(wait))
+    let json = try ask("GET", "jobs/\(id)?wait=\(wait)", socket: socket, timeout: 30 + Int(wait))
     return (try parse(json), json)
   }
 
   /// Ends a job.
-  public static func cancel(_ id: String, socket path: String) throws(Failure) {
-    _ = try ask("DELETE", "jobs/\(id)", socket: path, timeout: 5)
+  public static func cancel(_ id: String, socket: ControlSocket) throws(Failure) {
+    _ = try ask("DELETE", "jobs/\(id)", socket: socket, timeout: 5)
   }
 
   private static func parse<Report: Decodable>(_ json: [UInt8]) throws(Failure) -> Report {
@@ -80,46 +86,91 @@ public enum ControlClient {
 
   /// `what`: after "/v1/". Returns the body of the answer.
   private static func ask(
-    _ method: String, _ what: String, body: [UInt8] = [], socket path: String, timeout: Int
+    _ method: String, _ what: String, body: [UInt8] = [], socket: ControlSocket, timeout: Int,
+    limit: Int = answerLimit
   ) throws(Failure) -> [UInt8] {
     let head =
       "\(method) /v1/\(what) HTTP/1.1\r\nHost: millrace\r\nContent-Length: \(body.count)\r\n"
       + "Connection: close\r\n\r\n"
-    return try Self.body(of: exchange(Array(head.utf8) + body, path, timeout))
+    let descriptor = try connection(to: socket, timeout: timeout)
+    defer { close(descriptor) }
+    try send(Array(head.utf8) + body, to: descriptor, socket.path)
+    return try receive(from: descriptor, socket.path, limit: limit)
   }
 
-  private static func exchange(_ request: [UInt8], _ path: String, _ timeout: Int) throws(Failure)
-    -> [UInt8]
-  {
+  private static func connection(to place: ControlSocket, timeout: Int) throws(Failure) -> CInt {
     let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
     guard descriptor >= 0 else { throw failure("socket") }
-    defer { close(descriptor) }
-    var limit = timeval(tv_sec: timeout, tv_usec: 0)
-    let size = socklen_t(MemoryLayout<timeval>.size)
-    setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
-    setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
-    try join(descriptor, path)
+    do throws(Failure) {
+      var limit = timeval(tv_sec: timeout, tv_usec: 0)
+      let size = socklen_t(MemoryLayout<timeval>.size)
+      setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
+      setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
+      try join(descriptor, place.path)
+      try checkPeer(descriptor, place)
+      return descriptor
+    } catch {
+      close(descriptor)
+      throw error
+    }
+  }
+
+  /// Whoever may write the folder can put a socket of theirs there: nothing is sent to it or believed of it.
+  private static func checkPeer(_ descriptor: CInt, _ place: ControlSocket) throws(Failure) {
+    guard let owner = place.owner else { return }
+    var user: uid_t = 0
+    guard millrace_peer_user(descriptor, &user) == 0 else {
+      throw failure("who answers at \(place.path)")
+    }
+    guard user == owner || user == 0 else {
+      throw Failure(
+        description:
+          "\(place.path) is answered by user \(user) and not by the mount's daemon (user \(owner)); "
+          + "nothing was asked there: see who put it there")
+    }
+  }
+
+  private static func send(
+    _ request: [UInt8], to descriptor: CInt, _ path: String
+  ) throws(Failure) {
     var sent = 0
     while sent < request.count {
       let count = request.withUnsafeBytes {
-        send(descriptor, $0.baseAddress! + sent, request.count - sent, Int32(MSG_NOSIGNAL))
+        Glibc.send(descriptor, $0.baseAddress! + sent, request.count - sent, Int32(MSG_NOSIGNAL))
       }
       if count < 0, errno == EINTR { continue }
       guard count > 0 else { throw failure("asking \(path)") }
       sent += count
     }
-    var answer: [UInt8] = []
-    var piece = [UInt8](repeating: 0, count: 16 << 10)
-    while answer.count < answerLimit, !isWhole(answer) {
+  }
+
+  private static func receive(
+    from descriptor: CInt, _ path: String, limit: Int
+  ) throws(Failure) -> [UInt8] {
+    var answer = ControlAnswer(headLimit: headLimit, bodyLimit: limit)
+    var piece = [UInt8](repeating: 0, count: 64 << 10)
+    while !answer.isWhole {
       let count = recv(descriptor, &piece, piece.count, 0)
       // With a limit of time, recv(2) is not begun again after a signal: who asked decides what it means.
       if count < 0, errno == EINTR { continue }
       if count < 0 { throw failure("waiting for the answer of \(path)") }
       if count == 0 { break }
-      answer += piece[..<count]
+      guard answer.append(piece[..<count]) else {
+        throw Failure(
+          description:
+            "the answer of \(path) has more than \(limit >> 20) MiB: no daemon sends that")
+      }
     }
-    return answer
+    guard let head = answer.head else {
+      throw Failure(description: "the control socket \(path) gave no answer")
+    }
+    if head.hasPrefix("HTTP/1.1 20") { return answer.body }
+    let refusal = try? JSONDecoder().decode(Refusal.self, from: Data(answer.body))
+    let status = head.prefix { !$0.isNewline }
+    throw Failure(description: refusal?.error ?? "the control socket answers \(status)")
   }
+
+  private struct Refusal: Decodable { var error: String }
 
   private static func join(_ descriptor: CInt, _ path: String) throws(Failure) {
     var address = sockaddr_un()
@@ -135,37 +186,6 @@ public enum ControlClient {
       }
     }
     guard result == 0 else { throw failure("connecting to \(path)") }
-  }
-
-  /// Head and as many bytes of body as Content-Length says.
-  private static func isWhole(_ answer: [UInt8]) -> Bool {
-    guard let (head, body) = split(answer), let length = contentLength(head) else { return false }
-    return body.count >= length
-  }
-
-  private struct Refusal: Decodable { var error: String }
-
-  private static func body(of answer: [UInt8]) throws(Failure) -> [UInt8] {
-    guard let (head, body) = split(answer) else {
-      throw Failure(description: "the control socket gave no answer")
-    }
-    let json = Array(body.prefix(contentLength(head) ?? body.count))
-    if head.hasPrefix("HTTP/1.1 20") { return json }
-    let refusal = try? JSONDecoder().decode(Refusal.self, from: Data(json))
-    let status = head.prefix { !$0.isNewline }
-    throw Failure(description: refusal?.error ?? "the control socket answers \(status)")
-  }
-
-  private static func split(_ answer: [UInt8]) -> (head: String, body: ArraySlice<UInt8>)? {
-    guard let mark = answer.firstRange(of: Array("\r\n\r\n".utf8)) else { return nil }
-    return (String(decoding: answer[..<mark.lowerBound], as: UTF8.self), answer[mark.upperBound...])
-  }
-
-  private static func contentLength(_ head: String) -> Int? {
-    for line in head.split(separator: "\r\n") where line.lowercased().hasPrefix("content-length:") {
-      return Int(line.dropFirst(15).filter { $0 != " " })
-    }
-    return nil
   }
 
   private static func failure(_ what: String) -> Failure {

@@ -13,6 +13,7 @@ public final class ControlServer: Sendable {
   private static let rest = Duration.seconds(1)
 
   private let path: String
+  private let gate = ControlGate()
   private let routes: Routes
   private let task = Lock<Task<Void, Never>?>(nil)
 
@@ -27,13 +28,22 @@ public final class ControlServer: Sendable {
   /// again until `stop`.
   public func start(failed: @escaping @Sendable (String) -> Void) {
     task.withLock { task in
-      task = Task { [path, routes] in
+      task = Task { [path, routes, gate] in
         var isTold = false
         while !Task.isCancelled {
           unlink(path)
           let server = HTTPServer(
-            address: .unix(path: path), timeout: Self.patience, logger: .disabled,
-            handler: ClosureHTTPHandler { try await routes.handle($0) })
+            address: .unix(path: path), timeout: Self.patience, pool: ControlSocketPool(),
+            logger: .disabled,
+            handler: ClosureHTTPHandler { request in
+              guard gate.enter() else {
+                return Routes.refuse(
+                  .serviceUnavailable, "\(ControlGate.limit) requests are being answered; ask again"
+                )
+              }
+              defer { gate.leave() }
+              return try await routes.handle(request)
+            })
           do { try await server.run() } catch {
             if !Task.isCancelled, !isTold { failed("\(error)") }
             isTold = true

@@ -32,6 +32,9 @@ public struct ControlActions: Sendable {
 /// Requests of docs/api.md and their answers.
 struct Routes: Sendable {
   let actions: ControlActions
+  private let bodies = RequestBodies(limit: bodyLimit)
+
+  init(actions: ControlActions) { self.actions = actions }
 
   /// Seconds that a client may have a job's report wait for the job.
   private static let longestWait = 3600.0
@@ -73,13 +76,13 @@ struct Routes: Sendable {
   private func start(
     _ action: JobRequest.Action, _ request: HTTPRequest, _ query: QueryText
   ) async throws -> HTTPResponse {
-    guard let body = try await Self.body(of: request) else {
-      return Self.refuse(.payloadTooLarge, "a body has \(Self.bodyLimit >> 20) MiB at most")
-    }
+    let body = bodies.begin()
+    if let refusal = try await Self.read(request, into: body, "a body") { return refusal }
     guard let wait = Self.wait(query) else { return Self.noWait }
     let job: JobRequest
-    do { job = try JobText.request(action, query, body, type: request.headers[.contentType]) } catch
-    {
+    do {
+      job = try JobText.request(action, query, body.bytes, type: request.headers[.contentType])
+    } catch {
       return Self.refuse(.badRequest, "\(error)")
     }
     do {
@@ -128,12 +131,10 @@ struct Routes: Sendable {
       return Self.refuse(
         .badRequest, "an order's name has \(Prefetcher.orderNameLimit) bytes at most")
     }
-    guard let body = try await Self.body(of: request) else {
-      return Self.refuse(
-        .payloadTooLarge, "an order has \(Prefetcher.orderLimit >> 20) MiB at most")
-    }
+    let body = bodies.begin()
+    if let refusal = try await Self.read(request, into: body, "an order") { return refusal }
     do throws(Prefetcher.OrderFailure) {
-      try actions.prefetcher.take(order: body, name: name)
+      try actions.prefetcher.take(order: body.bytes, name: name)
     } catch {
       return Self.refuse(
         error == .tooLarge ? .payloadTooLarge : .tooManyRequests, error.description)
@@ -141,15 +142,20 @@ struct Routes: Sendable {
     return try Self.answer(Done())
   }
 
-  /// Nil: it is larger than `bodyLimit`. It is read to its end nevertheless: what stays would be taken for the next
-  /// request.
-  private static func body(of request: HTTPRequest) async throws -> [UInt8]? {
-    var body: [UInt8]? = []
-    for try await part in request.bodySequence {
-      if let count = body?.count, count + part.count > bodyLimit { body = nil }
-      body?.append(contentsOf: part)
+  /// Why the body cannot be taken. It is read to its end nevertheless: what stays would be taken for the next request.
+  private static func read(
+    _ request: HTTPRequest, into body: RequestBodies.Body, _ what: String
+  ) async throws -> HTTPResponse? {
+    for try await part in request.bodySequence { body.append(part) }
+    switch body.excess {
+    case nil: return nil
+    case .own: return refuse(.payloadTooLarge, "\(what) has \(bodyLimit >> 20) MiB at most")
+    case .others:
+      return refuse(
+        .tooManyRequests,
+        "the bodies of other requests take \(bodyLimit >> 20) MiB: send it again when they are done"
+      )
     }
-    return body
   }
 
   // MARK: Answers
@@ -165,7 +171,7 @@ struct Routes: Sendable {
     refuse(.notFound, "there is no \(request.method.rawValue) \(request.path): see docs/api.md")
   }
 
-  private static func refuse(_ code: HTTPStatusCode, _ reason: String) -> HTTPResponse {
+  static func refuse(_ code: HTTPStatusCode, _ reason: String) -> HTTPResponse {
     (try? answer(Refusal(error: reason), code)) ?? HTTPResponse(statusCode: code)
   }
 

@@ -9,7 +9,7 @@ struct Failure: Error, Equatable, CustomStringConvertible {
   var code: Int32
 
   init(_ description: String, code: Int32 = 1) {
-    self.description = oneLine(description)
+    self.description = SecretMask.masked(oneLine(description))
     self.code = code
   }
 

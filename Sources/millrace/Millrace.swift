@@ -29,8 +29,12 @@ struct Millrace: ParsableCommand {
 
   static func main() {
     signal(SIGPIPE, SIG_IGN)
+    // A limit on file sizes (ulimit -f) is an error of one write and no end of the process.
+    signal(SIGXFSZ, SIG_IGN)
     do {
-      var command = try parseAsRoot()
+      ArgumentHandOver.hideOwn()
+      let arguments = ArgumentHandOver.read() ?? Array(CommandLine.arguments.dropFirst())
+      var command = try parseAsRoot(arguments)
       try command.run()
       Glibc.exit(0)
     } catch {
@@ -46,16 +50,14 @@ struct Millrace: ParsableCommand {
     }
     if let code = error as? ExitCode { return code.rawValue }
     if exitCode(for: error) == .success {
-      print(fullMessage(for: error))
-      fflush(nil)
+      Output.lines(
+        fullMessage(for: error).split(separator: "\n", omittingEmptySubsequences: false).map(
+          String.init))
       return 0
     }
     complain("\(message(for: error)) (see millrace --help)")
     return 2
   }
 
-  static func complain(_ text: String) {
-    let line = "millrace: \(oneLine(text))\n"
-    _ = write(STDERR_FILENO, line, line.utf8.count)
-  }
+  static func complain(_ text: String) { Output.complain(text) }
 }

@@ -25,7 +25,7 @@ import Testing
   }
 
   @Test func statsSayWhatFillMayCost() {
-    let text = StatsTable.text(report(uptime: 1, callers: []))
+    let text = StatsTable.lines(report(uptime: 1, callers: [])).joined(separator: "\n")
     #expect(text.contains("4.2 bytes for each that was read, 16 at most"))
     func filled(_ policy: String, _ multiple: Double?, _ asked: UInt64) -> String {
       StatsTable.filled(

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import ObjectStore
 
 struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -16,8 +17,8 @@ struct DoctorCommand: ParsableCommand {
     var isBroken = false
     func show(_ finding: Finding) {
       isBroken = isBroken || finding.grade == .fail
-      print(finding.line)
-      fflush(nil)
+      Output.line(finding.line)
+      Output.flush()
     }
     for finding in MachineChecks.all(settings) { show(finding) }
     if source != nil { SourceChecks.run(settings, show) }
@@ -36,6 +37,7 @@ struct Finding {
   var line: String {
     let grade = self.grade.rawValue + String(repeating: " ", count: 6 - self.grade.rawValue.count)
     let what = self.what + String(repeating: " ", count: max(14 - self.what.count, 1))
-    return oneLine(grade + what + detail + (advice.isEmpty ? "" : "; \(advice)"))
+    return SecretMask.masked(
+      oneLine(grade + what + detail + (advice.isEmpty ? "" : "; \(advice)")))
   }
 }

@@ -1,3 +1,4 @@
+import Control
 import Glibc
 
 /// A path on a mount of ours, and the daemon behind it.
@@ -26,7 +27,7 @@ struct LiveMount {
               + "(mount it again, or millrace unmount \(candidate))")
         }
         // The socket comes a moment after the mount.
-        for _ in 0..<200 where access(daemon.socket, F_OK) != 0 && daemon.isAlive {
+        for _ in 0..<200 where access(daemon.socket.path, F_OK) != 0 && daemon.isAlive {
           usleep(10_000)
         }
         self.daemon = daemon

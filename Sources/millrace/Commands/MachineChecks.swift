@@ -113,9 +113,11 @@ enum MachineChecks {
     let group = Machine.cgroupLimit().map {
       $0 < Machine.ram() ? ", \(ByteSize.show($0)) in this cgroup" : ""
     }
-    let need = UInt64(settings.memoryLimit + settings.metadataLimit) + (64 << 20)
+    // Names, as much again for orders in force, and as much for those being written.
+    let need =
+      UInt64(settings.memoryLimit + 3 * settings.metadataLimit + settings.answerLimit) + (64 << 20)
     let detail =
-      "\(ByteSize.show(Machine.ram())) of RAM\(group ?? ""); a mount takes \(ByteSize.show(need)) at most"
+      "\(ByteSize.show(Machine.ram())) of RAM\(group ?? ""); a mount takes \(ByteSize.show(need)) as a rule"
     return need > Machine.memory() / 2
       ? Finding(grade: .warn, what: "memory", detail: detail, advice: "lower --memory-limit")
       : Finding(grade: .ok, what: "memory", detail: detail)

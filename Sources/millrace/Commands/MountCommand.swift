@@ -33,7 +33,6 @@ struct MountCommand: ParsableCommand {
       throw failure
     }
     let daemon = try Launcher.start(Array(CommandLine.arguments.dropFirst()), withLifeline: false)
-    print(daemon.line)
-    fflush(nil)
+    Output.line(daemon.line)
   }
 }

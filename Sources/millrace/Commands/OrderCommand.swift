@@ -28,15 +28,15 @@ struct OrderCommand: ParsableCommand {
     let text = try PathList.bytes(of: list)
     let files = PathList.lines(of: text).count
     let path = mount.mountPoint + "/.millrace/order" + (name.map { ".\($0)" } ?? "")
-    let output = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC)
+    // A name is there once an order of it is in force.
+    let output = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
     guard output >= 0 else { throw Failure("\(path): \(systemMessage())") }
     // An order of nothing is one too: it ends the last.
     try give(files == 0 ? [UInt8(ascii: "\n")] : text, to: output, path)
     guard close(output) == 0 else {
       throw Self.refusal(path, errno)
     }
-    print("Order of \(counted(files, "file")) taken by \(mount.mountPoint)")
-    fflush(nil)
+    Output.line("Order of \(counted(files, "file")) taken by \(mount.mountPoint)")
   }
 
   private static func refusal(_ path: String, _ code: CInt) -> Failure {
@@ -44,8 +44,8 @@ struct OrderCommand: ParsableCommand {
       switch code {
       case EFBIG: "it has more than 512 MiB or 4,194,304 lines; give the part that is read first"
       case ENOSPC:
-        "64 orders are in force, or others that are being written take all the room; end one (an empty list under "
-          + "its --name), or try again"
+        "64 orders are in force, or orders take all the memory that they may, which is --metadata-limit; end one (an "
+          + "empty list under its --name), or give the part that is read first"
       default: systemMessage(code)
       }
     return Failure("\(path): the order was not taken: \(reason)")

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Control
-import Glibc
 
 struct RefreshCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -17,8 +16,7 @@ struct RefreshCommand: ParsableCommand {
     let mount = try LiveMount(holding: path)
     do {
       let report = try ControlClient.refresh(mount.relative, socket: mount.daemon.socket)
-      print("Forgot the listings of \(counted(report.folders, "folder")) under \(path)")
-      fflush(nil)
+      Output.line("Forgot the listings of \(counted(report.folders, "folder")) under \(path)")
     } catch {
       throw Failure("\(error)")
     }

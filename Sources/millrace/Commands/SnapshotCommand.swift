@@ -26,6 +26,7 @@ struct SnapshotCommand: ParsableCommand {
     guard let cache = try Settings.cacheFolder(options, processEnvironment()) else {
       throw .usage("snapshots lie in the cache folder: give one with --cache-dir")
     }
+    try MountChecks.snapshots(in: cache)
     return cache
   }
 
@@ -41,6 +42,8 @@ struct SnapshotCommand: ParsableCommand {
     var settings = try Settings(
       source: source, options: options, environment: processEnvironment())
     settings.snapshot = nil
+    // Who may read a file is looked at when it is read, not kept.
+    settings.sourceAccess = nil
     let log = Logger(label: "snapshot", factory: { _ in SwiftLogNoOpLogHandler() })
     let mounted = try StoreFactory.make(settings, metrics: Metrics().store, log: log)
     defer { mounted.store.shutdown() }
@@ -80,11 +83,10 @@ struct SnapshotCommand: ParsableCommand {
         created: created, objects: catalog.count, bytes: catalog.totalBytes)
       try snapshot.write(catalog, in: cache)
       let seconds = Int((Instant.now - began).seconds * 10)
-      print(
+      Output.line(
         "Snapshot \(name) of \(mounted.name): \(counted(catalog.count, "object")), "
           + "\(ByteSize.show(catalog.totalBytes)), \(counted(requests, "request")), "
           + "\(seconds / 10).\(seconds % 10) s")
-      fflush(nil)
     }
   }
 
@@ -97,13 +99,12 @@ struct SnapshotCommand: ParsableCommand {
     private func work() throws {
       let all = Snapshot.all(in: try SnapshotCommand.cache(options))
       for snapshot in all {
-        print(
+        Output.line(
           "\(snapshot.name)  \(UTCTime.text(snapshot.created))  "
             + "\(counted(snapshot.objects, "object"))  \(ByteSize.show(snapshot.bytes))  "
             + snapshot.source)
       }
-      if all.isEmpty { print("no snapshots; make one: millrace snapshot create NAME SOURCE") }
-      fflush(nil)
+      if all.isEmpty { Output.line("no snapshots; make one: millrace snapshot create NAME SOURCE") }
     }
   }
 
@@ -120,8 +121,7 @@ struct SnapshotCommand: ParsableCommand {
       guard Snapshot.isName(name), try Snapshot.remove(name, in: cache) else {
         throw Failure("there is no snapshot \(oneLine(name)); see millrace snapshot list")
       }
-      print("Removed snapshot \(name)")
-      fflush(nil)
+      Output.line("Removed snapshot \(name)")
     }
   }
 
@@ -161,10 +161,9 @@ struct SnapshotCommand: ParsableCommand {
       let changes = CatalogDifference(before, after)
       for change in changes.lines {
         let path = change.key.bytes.dropFirst(old.prefix.bytes.count)
-        print("\(change.mark) \(oneLine(String(decoding: path, as: UTF8.self)))")
+        Output.line("\(change.mark) \(printable(bytes: path))")
       }
-      print("\(changes.added) added, \(changes.changed) changed, \(changes.removed) removed")
-      fflush(nil)
+      Output.line("\(changes.added) added, \(changes.changed) changed, \(changes.removed) removed")
       if !changes.lines.isEmpty { throw ExitCode(1) }
     }
   }

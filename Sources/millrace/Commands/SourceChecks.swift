@@ -16,6 +16,9 @@ enum SourceChecks {
       return
     }
     defer { mounted.store.shutdown() }
+    for warning in mounted.warnings {
+      show(Finding(grade: .warn, what: "secrets", detail: warning))
+    }
     if let access = mounted.access { show(Finding(grade: .ok, what: "keys", detail: access)) }
     var route = mounted.origin.flatMap(endpoint).map(connect)
     if let found = route, found.grade == .ok { show(found) }
@@ -121,6 +124,8 @@ enum SourceChecks {
 
   private final class CountingSink: FetchSink {
     let ending = Monitor<Result<Void, StoreError>?>(nil)
+    var isAwaited: Bool { true }
+    func beginVerified() {}
     func receive(_ bytes: UnsafeRawBufferPointer) {}
     func finish(_ result: Result<Void, StoreError>) { ending.signal { $0 = result } }
   }

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Control
-import Glibc
 
 struct StatsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -13,11 +12,11 @@ struct StatsCommand: ParsableCommand {
     let mount = try LiveMount(holding: mountpoint)
     do {
       let answer = try ControlClient.stats(socket: mount.daemon.socket)
-      print(
-        json
-          ? String(decoding: answer, as: UTF8.self)
-          : StatsTable.text(try ControlClient.decode(answer)))
-      fflush(nil)
+      if json {
+        Output.json(answer)
+      } else {
+        Output.lines(StatsTable.lines(try ControlClient.decode(answer)))
+      }
     } catch {
       throw Failure("\(error)")
     }

@@ -1,12 +1,13 @@
 import Control
 import FileSystem
 import Metrics
+import Posix
 import Prefetch
 import ReadEngine
 
 /// What `millrace stats` prints.
 enum StatsTable {
-  static func text(_ report: StatsReport) -> String {
+  static func lines(_ report: StatsReport) -> [String] {
     func count(_ name: String) -> UInt64 { report.counters[name] ?? 0 }
     let sources = [
       ("memory", count("reads.bytesFromMemory"), count("reads.hitsInMemory")),
@@ -20,7 +21,8 @@ enum StatsTable {
       "Bytes read from",
     ]
     for (name, bytes, reads) in sources {
-      let share = all == 0 ? "-" : "\(UInt64((Double(bytes) / Double(all) * 100).rounded())) %"
+      let share =
+        all == 0 ? "-" : "\(UInt64(saturating: (Double(bytes) / Double(all) * 100).rounded())) %"
       lines.append(row(name, ByteSize.show(bytes), share, "\(reads) reads"))
     }
     lines += [
@@ -44,7 +46,8 @@ enum StatsTable {
         counted(Int(clamping: count("prefetch.filledFiles")), "file"), filled(report.fill)),
       row(
         "orders", ByteSize.show(count("prefetch.orderedBytes")),
-        counted(Int(clamping: count("prefetch.orderedFiles")), "file")),
+        counted(Int(clamping: count("prefetch.orderedFiles")), "file"),
+        "in memory \(ByteSize.show(report.orders.reduce(0) { $0 + UInt64(max(0, $1.memory)) }))"),
     ]
     lines += report.orders.map { order in
       row(
@@ -86,7 +89,7 @@ enum StatsTable {
       row(
         "process", ByteSize.show(report.residentBytes), "peak",
         ByteSize.show(report.peakResidentBytes)))
-    return lines.joined(separator: "\n")
+    return lines
   }
 
   private static func waited(_ report: StatsReport, _ cause: WaitCause) -> String {
@@ -118,7 +121,7 @@ enum StatsTable {
     guard let wait = link.firstByteSeconds else { return plan }
     let latency = "\(rounded(wait * 1000)) ms to the first byte"
     guard let rate = link.bytesPerSecond else { return "\(latency); \(plan)" }
-    return "\(latency), then \(Int((rate / 1e6).rounded())) MB/s; \(plan)"
+    return "\(latency), then \(Int(saturating: (rate / 1e6).rounded())) MB/s; \(plan)"
   }
 
   private static func atOnce(_ report: StatsReport) -> String {
@@ -146,7 +149,9 @@ enum StatsTable {
   }
 
   private static func rounded(_ value: Double) -> String {
-    value >= 10 ? "\(Int(value.rounded()))" : "\(Double(Int((value * 10).rounded())) / 10)"
+    value >= 10
+      ? "\(Int(saturating: value.rounded()))"
+      : "\(Double(Int(saturating: (value * 10).rounded())) / 10)"
   }
 
   private static func limit(_ name: String, _ bytes: UInt64, _ limit: UInt64) -> String {
@@ -169,7 +174,7 @@ enum StatsTable {
   }
 
   static func uptime(_ seconds: Double) -> String {
-    let seconds = Int(seconds)
+    let seconds = Int(saturating: seconds)
     if seconds < 60 { return "\(seconds) s" }
     if seconds < 3600 { return "\(seconds / 60) min" }
     return "\(seconds / 3600) h \(seconds % 3600 / 60) min"

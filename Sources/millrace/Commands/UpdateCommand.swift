@@ -30,14 +30,13 @@ struct UpdateCommand: ParsableCommand {
     do {
       let answer = try ControlClient.update(mount.relative, socket: mount.daemon.socket)
       report = answer.report
-      if json { print(String(decoding: answer.json, as: UTF8.self)) }
+      if json { Output.json(answer.json) }
     } catch {
       throw Failure("\(error)")
     }
     let isRefused = report.folders == 0 && !report.failures.isEmpty
     if !json && !isRefused { show(report, seconds: (Instant.now - began).seconds) }
     let failed = warm ? warmUp(report, below: mount.mountPoint) : 0
-    fflush(nil)
     for failure in report.failures { Millrace.complain(failure) }
     if failed > 0 || !report.failures.isEmpty { throw ExitCode(1) }
   }
@@ -50,15 +49,15 @@ struct UpdateCommand: ParsableCommand {
         case .changed: "~"
         case .removed: "-"
         }
-      print("\(mark) \(oneLine(change.path))\(change.size.map { " (\(ByteSize.show($0)))" } ?? "")")
+      Output.line("\(mark) \(change.path)\(change.size.map { " (\(ByteSize.show($0)))" } ?? "")")
     }
     let kept = report.added + report.changed + report.removed
-    if kept > report.changes.count { print("... and \(kept - report.changes.count) more") }
-    print(
+    if kept > report.changes.count { Output.line("... and \(kept - report.changes.count) more") }
+    Output.line(
       "\(counted(report.added, "file")) added, \(report.changed) changed, \(report.removed) removed in "
         + "\(counted(report.folders, "folder")), \(Int(seconds * 1000)) ms")
     if report.folders == 0 {
-      print("nothing is known of \(path) yet: it is listed when somebody looks")
+      Output.line("nothing is known of \(path) yet: it is listed when somebody looks")
     }
   }
 
@@ -67,27 +66,28 @@ struct UpdateCommand: ParsableCommand {
     let began = Instant.now
     let queue = Lock(report.changes.filter { $0.kind != .removed }[...])
     let totals = Lock((files: 0, bytes: UInt64(0), failures: 0))
-    let workers = (0..<jobs).map { index in
-      Thread(named: "warm-\(index)") {
-        while let next = queue.withLock({ $0.popFirst() }) {
-          let path = mountPoint + "/" + next.path
-          let bytes = UpdateCommand.readAll(path)
-          if bytes == nil { Millrace.complain("cannot read \(path): \(systemMessage())") }
-          totals.withLock { totals in
-            totals.files += bytes == nil ? 0 : 1
-            totals.bytes += bytes ?? 0
-            totals.failures += bytes == nil ? 1 : 0
-          }
+    let work: @Sendable () -> Void = {
+      while let next = queue.withLock({ $0.popFirst() }) {
+        let path = mountPoint + "/" + next.path
+        let bytes = UpdateCommand.readAll(path)
+        if bytes == nil { Millrace.complain("cannot read \(path): \(systemMessage())") }
+        totals.withLock { totals in
+          totals.files += bytes == nil ? 0 : 1
+          totals.bytes += bytes ?? 0
+          totals.failures += bytes == nil ? 1 : 0
         }
       }
     }
+    // With fewer where the machine gives no more; this thread is one of them.
+    let workers = (1..<jobs).compactMap { try? Thread.start(named: "warm-\($0)", work) }
+    work()
     for worker in workers { worker.join() }
     let (files, bytes, failures) = totals.withLock { $0 }
     if !json {
       let seconds = max((Instant.now - began).seconds, 0.001)
-      print(
+      Output.line(
         "Warmed \(counted(files, "file")), \(ByteSize.show(bytes)), "
-          + "\(ByteSize.show(UInt64(Double(bytes) / seconds)))/s"
+          + "\(ByteSize.show(UInt64(saturating: Double(bytes) / seconds)))/s"
           + (failures > 0 ? "; \(failures) failed" : ""))
     }
     return failures

@@ -1,4 +1,5 @@
 import Glibc
+import ObjectStore
 import Posix
 
 /// Starts the daemon: this program again, in the foreground form and a session of its own, with a
@@ -6,6 +7,7 @@ import Posix
 enum Launcher {
   static let readyVariable = "MILLRACE_INTERNAL_READY_FD"
   static let lifelineVariable = "MILLRACE_INTERNAL_LIFELINE_FD"
+  static let argumentsVariable = "MILLRACE_INTERNAL_ARGUMENTS_FD"
 
   struct Daemon {
     var child: Child
@@ -17,6 +19,8 @@ enum Launcher {
 
   /// `arguments`: those of `mount`, without the program's name. Waits until the mount is usable.
   static func start(_ arguments: [String], withLifeline: Bool) throws(Failure) -> Daemon {
+    let handed = try ArgumentHandOver.write(arguments)
+    defer { close(handed) }
     let ready = try makePipe()
     let life = withLifeline ? try makePipe() : nil
     defer {
@@ -26,12 +30,15 @@ enum Launcher {
     var environment = processEnvironment()
     environment[readyVariable] = "8"
     environment[lifelineVariable] = life == nil ? nil : "9"
-    var descriptors: [(CInt, CInt)] = [(ready.write, 8)]
+    // The daemon's arguments are in /proc for as long as it runs, and everybody may read them there.
+    environment[argumentsVariable] = "7"
+    var descriptors: [(CInt, CInt)] = [(handed, 7), (ready.write, 8)]
     if let life { descriptors.append((life.read, 9)) }
     let child: Child
     do throws(Failure) {
       child = try Child(
-        [CommandLine.arguments[0]] + arguments, path: "/proc/self/exe", environment: environment,
+        [CommandLine.arguments[0]] + arguments.map { SecretMask.masked(argument: $0) },
+        path: "/proc/self/exe", environment: environment,
         newSession: true, standardInput: .null, standardOutput: .null, standardError: .null,
         descriptors: descriptors)
     } catch {
@@ -117,16 +124,16 @@ struct Announcer {
   /// False: whoever waited is gone.
   func mounted(_ line: String) -> Bool {
     guard let ready else {
-      print(line)
-      fflush(nil)
+      Output.line(line)
+      Output.flush()
       return true
     }
-    return say("ok \(line)\n", on: ready)
+    return say("ok \(printable(line))\n", on: ready)
   }
 
   func failed(_ failure: Failure) {
     guard let ready else { return }
-    _ = say("fail \(failure.description)\n", on: ready)
+    _ = say("fail \(printable(failure.description))\n", on: ready)
   }
 
   private func say(_ text: String, on pipe: CInt) -> Bool {

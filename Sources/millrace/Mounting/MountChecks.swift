@@ -1,4 +1,7 @@
 import Glibc
+import Logging
+import Posix
+import SystemPackage
 
 /// What can be told before anything is mounted.
 enum MountChecks {
@@ -80,42 +83,52 @@ enum MountChecks {
           + "the container with --device /dev/fuse")
   }
 
-  /// The cache folder exists, can be written, and its disk has room. Its absolute path.
+  /// The cache folder exists, is this user's alone, can be written, and its disk has room. Its absolute path.
   static func cacheFolder(_ path: String) throws(Failure) -> String {
     let advice = "choose another with --cache-dir, or --cache-dir none"
-    if let code = makeFolders(path) {
-      throw Failure("cache folder \(path): \(systemMessage(code)); \(advice)")
+    let folder: PrivateFolder
+    do throws(PrivateFolder.Problem) { folder = try PrivateFolder.open(path) } catch {
+      throw Failure("cache folder \(path) cannot be used: \(error); or \(advice)")
     }
-    guard let resolved = realPath(path), FileStatus(of: resolved)?.isFolder == true else {
-      throw Failure("cache folder \(path) is not a folder; \(advice)")
-    }
-    let probe = "\(resolved)/.probe-\(getpid())"
-    let file = open(probe, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-    guard file >= 0 else {
-      let code = errno
+    let probe = ".probe-\(getpid())"
+    let file: OwnedDescriptor
+    do throws(Errno) { file = try folder.create(probe) } catch {
       throw Failure(
-        code == ENOSPC || code == EDQUOT
-          ? "the disk of cache folder \(resolved) is full; free some space, or \(advice)"
-          : "cache folder \(resolved) is not writable: \(systemMessage(code)); \(advice)")
+        error == .noSpace || error == .diskQuotaExceeded
+          ? "the disk of cache folder \(folder.path) is full; free some space, or \(advice)"
+          : "cache folder \(folder.path) is not writable: \(error); \(advice)")
     }
-    defer {
-      close(file)
-      unlink(probe)
-    }
+    defer { folder.remove(probe) }
     let block = [UInt8](repeating: 1, count: 64 << 10)
-    guard write(file, block, block.count) == block.count else {
-      throw Failure("the disk of cache folder \(resolved) is full; free some space, or \(advice)")
+    guard write(file.raw, block, block.count) == block.count else {
+      throw Failure(
+        "the disk of cache folder \(folder.path) is full; free some space, or \(advice)")
     }
-    return resolved
+    return folder.path
   }
 
-  /// mkdir -p with mode 0700; nil or an errno.
-  private static func makeFolders(_ path: String) -> Int32? {
-    if FileStatus(of: path) != nil { return nil }
-    if mkdir(path, 0o700) == 0 || errno == EEXIST { return nil }
-    guard errno == ENOENT, let slash = path.dropLast().lastIndex(of: "/"), slash != path.startIndex
-    else { return errno }
-    if let code = makeFolders(String(path[..<slash])) { return code }
-    return mkdir(path, 0o700) == 0 || errno == EEXIST ? nil : errno
+  /// A secret that other users may read is one no more.
+  static func warnOfOpenSecrets(_ files: [(option: String, path: String)], _ log: Logger) {
+    for (option, path) in files {
+      guard let status = FileStatus(of: path), status.mode & 0o044 != 0 else { continue }
+      log.warning(
+        "--\(option) \(path) may be read by other users (mode 0\(String(status.mode, radix: 8))); chmod go-r \(path)"
+      )
+    }
+  }
+
+  /// Snapshots say which files there are: those that another user could have written are not read.
+  static func snapshots(in cache: String) throws(Failure) {
+    // Where there is none, none is made for a look.
+    guard FileStatus(of: cache) != nil else { return }
+    let folder: PrivateFolder
+    do throws(PrivateFolder.Problem) { folder = try PrivateFolder.open(cache) } catch {
+      throw Failure(
+        "cache folder \(cache) cannot be used: \(error); or choose another with --cache-dir")
+    }
+    if folder.isPrivate("snapshots") { return }
+    throw Failure(
+      "\(cache)/snapshots is another user's, or may be written by others; remove it, or choose another --cache-dir"
+    )
   }
 }

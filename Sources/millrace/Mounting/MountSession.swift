@@ -20,6 +20,7 @@ struct MountSession {
   /// Returns when the file system is unmounted.
   func run() throws {
     StopSignals.block()
+    Hardening.apply(allowsCoreDumps: settings.allowsCoreDumps)
     Machine.raiseDescriptorLimit()
     let signals = StopSignals()
     let place = try MountChecks.mountPoint(
@@ -30,25 +31,33 @@ struct MountSession {
     }
     let runtime = try RuntimeFolder.own(settings.environment)
     let log = try makeLog(runtime, place)
+    MountChecks.warnOfOpenSecrets(settings.secretFiles, log)
     // Not in the way of an unmount of the folder that the command was given in.
     if announcer.isDaemon { chdir("/") }
-    signals.listen(lifeline: announcer.lifeline)
+    try signals.listen(lifeline: announcer.lifeline)
+    try RuntimePreparation.run()
 
     let metrics = Metrics()
     let mounted = try StoreFactory.make(settings, metrics: metrics.store, log: log)
     defer { mounted.store.shutdown() }
+    for warning in mounted.warnings { log.warning("\(warning)") }
     _ = try StoreProbe.listing(mounted)
-    let configuration = engineConfiguration(cache)
+    var configuration = engineConfiguration(cache)
+    configuration.spool = mounted.spool
     let engine = try ReadEngine(
       store: mounted.store, configuration: configuration, metrics: metrics, log: log)
     defer { engine.shutdown() }
+    // Listings with owners and modes are others than those without.
+    let file = mounted.rootRights == nil ? "listings" : "listings-with-rights"
+    let listings =
+      mounted.frozenBy == nil ? engine.folder.map { ListingsFile(folder: $0, name: file) } : nil
+    var names = FileSystemOptions(
+      metadataTTL: mounted.frozenBy == nil ? settings.metadataTTL : TimeText.forever,
+      metadataLimit: settings.metadataLimit, ioTimeout: settings.ioTimeout,
+      listingsFile: listings, frozenBy: mounted.frozenBy)
+    names.rootRights = mounted.rootRights
     let fileSystem = FileSystem(
-      store: mounted.store, prefix: mounted.prefix, engine: engine,
-      options: FileSystemOptions(
-        metadataTTL: mounted.frozenBy == nil ? settings.metadataTTL : TimeText.forever,
-        metadataLimit: settings.metadataLimit, ioTimeout: settings.ioTimeout,
-        listingsFile: mounted.frozenBy == nil ? engine.folder.map { $0 + "/listings" } : nil,
-        frozenBy: mounted.frozenBy),
+      store: mounted.store, prefix: mounted.prefix, engine: engine, options: names,
       metrics: metrics, log: log)
     defer { fileSystem.shutdown() }
 
@@ -111,8 +120,10 @@ struct MountSession {
     // What is fetched ahead must not push out what was fetched ahead.
     let room =
       configuration.cacheFolder == nil
-      ? UInt64(configuration.memoryLimit) / 2 : configuration.cacheLimit / 4
+      ? UInt64(configuration.memoryLimit) / 4 : configuration.cacheLimit / 4
     options.orderWindow = settings.orderWindow ?? min(1 << 30, room)
+    options.windowInMemory = UInt64(configuration.memoryLimit) / 4
+    options.orderMemory = settings.metadataLimit
     return options
   }
 
@@ -128,7 +139,8 @@ struct MountSession {
         }
       },
       remove: { prefetcher.removeOrder($0) }, names: { prefetcher.orderNames },
-      limit: Prefetcher.orderLimit, totalLimit: 2 * Prefetcher.orderLimit,
+      limit: Prefetcher.orderLimit,
+      totalLimit: min(2 * Prefetcher.orderLimit, settings.metadataLimit),
       nameLimit: Prefetcher.orderNameLimit)
   }
 
@@ -138,6 +150,7 @@ struct MountSession {
     options.allowOther = settings.allowOther
     options.fileMode = settings.fileMode
     options.folderMode = settings.folderMode
+    options.sourceAccess = settings.sourceAccess
     options.threads = settings.threads
     if !settings.noPassthrough, let cache = settings.cacheFolder.flatMap(realPath) {
       // A file on overlayfs, as in a container, is one file system deeper.
@@ -182,14 +195,27 @@ struct MountSession {
     let server = ControlServer(
       path: socket,
       actions: ControlActions(
-        stats: report, refresh: { fileSystem.refresh($0) },
-        update: { fileSystem.update($0, reply: $1) }, prefetcher: prefetcher))
+        stats: report, refresh: { Self.refresh($0, fileSystem) },
+        // The mount shows it once the command has ended.
+        update: { path, reply in
+          fileSystem.update(path) { found in fileSystem.afterInvalidations { reply(found) } }
+        }, prefetcher: prefetcher))
     do { try DaemonRecord.write(mountPoint: place, in: runtime) } catch {
       log.warning(
         "no runtime file: unmount cannot wait for this daemon", metadata: ["error": "\(error)"])
     }
     server.start { log.warning("no control socket", metadata: ["error": "\($0)"]) }
     return server
+  }
+}
+
+extension MountSession {
+  /// The kernel may wait for requests that wait for the store; the command does not.
+  private static let patience = Duration.seconds(5)
+
+  fileprivate static func refresh(_ path: [UInt8], _ fileSystem: FileSystem) -> Int {
+    defer { fileSystem.waitForInvalidations(within: patience) }
+    return fileSystem.refresh(path)
   }
 }
 

@@ -1,6 +1,7 @@
 import FuseFrontEnd
 import Glibc
 import Posix
+import SystemPackage
 
 /// SIGINT, SIGTERM and SIGHUP unmount; a second one ends at once.
 final class StopSignals: Sendable {
@@ -13,6 +14,8 @@ final class StopSignals: Sendable {
   }
 
   private let state = Lock(State.before)
+  /// What is to be unmounted, for the thread that waits for it.
+  private let leaving = Monitor<FuseFrontEnd?>(nil)
 
   /// In the main thread before any other is started: threads inherit the mask.
   static func block() {
@@ -27,9 +30,20 @@ final class StopSignals: Sendable {
     return set
   }
 
-  /// `lifeline`: a pipe whose end counts as a signal. The threads live as long as the process.
-  func listen(lifeline: CInt?) {
-    _ = Thread(named: "signals") { [self] in
+  /// `lifeline`: a pipe whose end counts as a signal. The threads live as long as the process: an unmount
+  /// needs no new one. Throws where the machine does not give them.
+  func listen(lifeline: CInt?) throws(Failure) {
+    do throws(Errno) { try startThreads(lifeline) } catch {
+      throw Failure("cannot start the threads that hear signals: \(error); \(error.limitAdvice)")
+    }
+  }
+
+  private func startThreads(_ lifeline: CInt?) throws(Errno) {
+    // On a thread of its own, so that the second signal is heard.
+    _ = try Thread.start(named: "unmount") { [leaving] in
+      leaving.wait { $0 }?.unmount()
+    }
+    _ = try Thread.start(named: "signals") { [self] in
       var set = StopSignals.set()
       var number: CInt = 0
       while true {
@@ -37,7 +51,7 @@ final class StopSignals: Sendable {
       }
     }
     guard let lifeline else { return }
-    _ = Thread(named: "lifeline") { [self] in
+    _ = try Thread.start(named: "lifeline") { [self] in
       var byte: UInt8 = 0
       while read(lifeline, &byte, 1) < 0 && errno == EINTR {}
       stop(SIGTERM)
@@ -76,8 +90,7 @@ final class StopSignals: Sendable {
     }
   }
 
-  /// On a thread of its own, so that the second signal is heard.
   private func unmountAside(_ frontEnd: FuseFrontEnd) {
-    _ = Thread(named: "unmount") { frontEnd.unmount() }
+    leaving.signal(all: true) { $0 = frontEnd }
   }
 }

@@ -22,6 +22,14 @@ enum StoreFactory {
     var frozenBy: String?
     /// A manifest is the store's own affair (a site's) or goes before it.
     var takesManifest = true
+    /// Of a folder that other users see: who may enter it now.
+    var rootRights: (@Sendable () -> AccessRights?)?
+    /// What downloads of whole files may take of the disk; the cache makes room for them.
+    var spool: SpoolAllowance?
+    /// What the site is, and so where its manifest may send to.
+    var peers = PeerPolicy(own: .thisMachine)
+    /// What the user should know: for doctor and the log.
+    var warnings: [String] = []
   }
 
   static func make(_ settings: Settings, metrics: StoreMetrics, log: Logger) throws -> Mounted {
@@ -45,6 +53,7 @@ enum StoreFactory {
       guard Snapshot.isName(snapshot) else {
         throw Failure.usage("--snapshot '\(oneLine(snapshot))': see millrace snapshot list")
       }
+      try MountChecks.snapshots(in: cache)
       let (found, objects) = try Snapshot.load(snapshot, in: cache)
       guard found.identity == mounted.store.identity, mounted.prefix.hasPrefix(found.prefix) else {
         throw Failure(
@@ -66,11 +75,22 @@ enum StoreFactory {
       return mounted
     }
     let bundle = settings.caBundle
+    let spool = mounted.spool ?? SpoolAllowance(folder: settings.spoolFolder)
+    frozen.spool = spool
+    let peers = mounted.peers
+    // Names come from the file, so perhaps nothing is asked of the site itself before.
+    if catalog.hasTargets, let host = mounted.origin.flatMap(SourceChecks.endpoint)?.host {
+      for address in addresses(ofName: host) {
+        if let found = PeerAddress(literal: address) { peers.noteOwn(found.nearness) }
+      }
+    }
     frozen.store = CatalogStore(catalog, over: mounted.store, name: name) {
       origin throws(StoreError) in
       var options = HTTPStoreOptions()
       options.keysAreTargets = true
-      let transport = transport(settings, caBundle: bundle, metrics, log)
+      options.spool = spool
+      options.namedBy = peers
+      let transport = try transport(settings, for: origin, caBundle: bundle, metrics, log)
       do throws(StoreError) {
         return try HTTPStore(url: origin, options: options, transport: transport, metrics: metrics)
       } catch {
@@ -91,8 +111,18 @@ enum StoreFactory {
           .noSuchStore, store: "file://\(path)",
           detail: "cannot open the folder: \(systemMessage())")
       }
-      let store = try FolderStore(folder: folder == "/" ? "" : folder, metrics: metrics)
-      return Mounted(store: store, prefix: .root, name: store.displayName)
+      let showsRights = settings.sourceAccess != nil
+      let store = try FolderStore(
+        folder: folder == "/" ? "" : folder, followsLinks: settings.followsLinks,
+        showsRights: showsRights, metrics: metrics
+      ) { key in
+        log.warning(
+          "\(key) and perhaps other links lead out of \(folder) and are not shown; see --follow-links"
+        )
+      }
+      var mounted = Mounted(store: store, prefix: .root, name: store.displayName)
+      if showsRights { mounted.rootRights = { store.rights } }
+      return mounted
     case .site(let url): return try makeSite(url, hub: nil, settings, metrics, log)
     case .hub(let hub):
       let endpoint = settings.environment["HF_ENDPOINT"].flatMap { $0.isEmpty ? nil : $0 }
@@ -106,15 +136,22 @@ enum StoreFactory {
   private static func makeSite(
     _ url: String, hub: HubAddress?, _ settings: Settings, _ metrics: StoreMetrics, _ log: Logger
   ) throws -> Mounted {
-    let transport = transport(settings, caBundle: settings.caBundle, metrics, log)
+    let transport = try transport(
+      settings, for: url, caBundle: settings.caBundle, metrics, log)
     do {
       var options = HTTPStoreOptions(manifest: hub == nil ? settings.manifest : nil)
-      options.spoolFolder = settings.spoolFolder
+      let spool = SpoolAllowance(folder: settings.spoolFolder)
+      options.spool = spool
+      let peers = peers(of: url, settings)
+      options.peers = peers
       options.netrcFile = settings.netrcFile
       options.netrcIsOptional = settings.netrcIsOptional
       options.bearerTokenFile = settings.bearerTokenFile
       if settings.bearerTokenFile == nil {
         options.bearerToken = settings.environment["MILLRACE_BEARER_TOKEN"].flatMap {
+          $0.isEmpty ? nil : $0
+        }
+        options.bearerTokenHost = settings.environment["MILLRACE_BEARER_TOKEN_HOST"].flatMap {
           $0.isEmpty ? nil : $0
         }
       }
@@ -126,7 +163,12 @@ enum StoreFactory {
       return Mounted(
         store: store, prefix: folder,
         name: store.displayName + (folder == .root ? "" : "/" + (hub?.path.dropLast() ?? "")),
-        origin: url, takesManifest: hub != nil)
+        origin: url, takesManifest: hub != nil, spool: spool, peers: peers,
+        warnings: store.sendsSecretsInClear
+          ? [
+            "the password or token of \(store.displayName) is sent without TLS: whoever is on the way can read it; "
+              + "use an https address"
+          ] : [])
     } catch {
       transport.shutdown()
       throw error
@@ -158,8 +200,8 @@ enum StoreFactory {
       noSignRequest: settings.noSignRequest)
     let access = try CredentialsResolver(options: choice, environment: settings.environment)
       .resolve(for: "s3://\(bucket)", caBundle: settings.caBundle, log: log)
-    let transport = transport(
-      settings, caBundle: access.caBundle, metrics, log)
+    let transport = try transport(
+      settings, for: "s3://\(bucket)", caBundle: access.caBundle, metrics, log)
     do {
       var options = S3Options(
         bucket: bucket, endpointURL: access.endpointURL, region: access.region,
@@ -171,6 +213,9 @@ enum StoreFactory {
       options.customerKey = settings.customerKey
       options.at = settings.at
       options.caBundle = access.caBundle
+      let origin =
+        access.endpointURL ?? "https://s3.\(access.region ?? "us-east-1").amazonaws.com"
+      options.peers = peers(of: origin, settings)
       options.usesSessions =
         settings.environment["AWS_S3_DISABLE_EXPRESS_SESSION_AUTH"]?.lowercased() != "true"
       let store = try S3Store(
@@ -180,12 +225,19 @@ enum StoreFactory {
       return Mounted(
         store: store, prefix: ObjectKey(prefix), name: store.displayName + folder,
         access: access.credentials.map { "\($0)" } ?? "none, requests are not signed",
-        origin: access.endpointURL ?? "https://s3.\(access.region ?? "us-east-1").amazonaws.com",
-        frozenBy: settings.at.map { "the bucket as it was at \(UTCTime.text($0))" })
+        origin: origin,
+        frozenBy: settings.at.map { "the bucket as it was at \(UTCTime.text($0))" },
+        peers: options.peers)
     } catch {
       transport.shutdown()
       throw error
     }
+  }
+
+  /// `--allow-private`: as if the site were on this machine.
+  private static func peers(of url: String, _ settings: Settings) -> PeerPolicy {
+    settings.allowsPrivate
+      ? PeerPolicy(own: .thisMachine) : PeerPolicy(host: SourceChecks.endpoint(url)?.host ?? "")
   }
 
   private static func variants(_ settings: Settings, _ access: ResolvedAccess) -> S3Variants {
@@ -198,15 +250,24 @@ enum StoreFactory {
   }
 
   private static func transport(
-    _ settings: Settings, caBundle: String?, _ metrics: StoreMetrics, _ log: Logger
-  ) -> Transport {
+    _ settings: Settings, for store: String, caBundle: String?, _ metrics: StoreMetrics,
+    _ log: Logger
+  ) throws(StoreError) -> Transport {
     var configuration = TransportConfiguration()
     configuration.caBundle = caBundle
     configuration.clientCertificate = settings.clientCertificate
     configuration.clientKey = settings.clientKey
+    configuration.bodyBudget = BodyBudget(limit: settings.answerLimit)
     configuration.maxBytesPerSecond = settings.maxBandwidth
     configuration.maxRequestsPerSecond = settings.maxRequestsPerSecond
     configuration.userAgent = "millrace/\(Millrace.version)"
-    return Transport(configuration: configuration, metrics: metrics, log: log)
+    let transport = Transport(configuration: configuration, metrics: metrics, log: log)
+    do throws(StoreError) { try transport.prepare() } catch {
+      transport.shutdown()
+      var error = error
+      error.store = store
+      throw error
+    }
+    return transport
   }
 }

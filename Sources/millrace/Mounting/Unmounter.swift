@@ -1,3 +1,4 @@
+import Control
 import Glibc
 import Posix
 
@@ -43,6 +44,7 @@ enum Unmounter {
         "\(mountPoint) is not a mount of millrace's but of type \(mount.type); use umount")
     }
     let daemon = DaemonRecord.find(mountPoint: mountPoint, user: mount.user, environment)
+    let connection = force ? FuseConnection(mount) : nil
     switch detach(mountPoint, lazily: force) {
     case .done: break
     case .busy:
@@ -58,10 +60,19 @@ enum Unmounter {
         "\(mountPoint) is unmounted, but its daemon (pid \(daemon.pid)) still runs; end it: kill \(daemon.pid)"
       )
     }
-    kill(daemon.pid, SIGKILL)
+    // A daemon that still answers the kernel ends by itself when its connection does.
+    if connection?.abort() == true, hasEnded(daemon, within: .seconds(2)) { return }
+    guard let process = DaemonProcess(daemon, mount: mount) else {
+      if !daemon.isAlive { return }
+      throw Failure(
+        "\(mountPoint) is detached, but process \(daemon.pid), which its record names, is not proven to be its "
+          + "daemon and was not ended; look at it (ps -p \(daemon.pid)) and end it by hand if it is"
+      )
+    }
+    process.kill()
     _ = hasEnded(daemon, within: .seconds(5))
     unlink(RuntimeFolder(path: daemon.folder).file(mountPoint, "mount"))
-    unlink(daemon.socket)
+    unlink(daemon.socket.path)
   }
 
   private static func hasEnded(_ daemon: DaemonRecord, within timeout: Duration) -> Bool {

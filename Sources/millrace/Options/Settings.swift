@@ -1,8 +1,10 @@
 import Credentials
+import FuseFrontEnd
 import Glibc
 import Logging
 import Prefetch
 import ReadEngine
+import Transport
 
 /// Everything a mount goes by, checked: option, else MILLRACE_ variable, else default.
 struct Settings {
@@ -56,13 +58,21 @@ struct Settings {
   var group: UInt32
   var fileMode: UInt32
   var folderMode: UInt32
+  /// nil: owner and modes are those above. A folder that other users see keeps the source's where none are given.
+  var sourceAccess: SourceAccess?
+  var followsLinks: Bool
   var threads: Int
   var nonempty: Bool
+  var allowsCoreDumps: Bool
+  /// Addresses of private networks are followed from a public site.
+  var allowsPrivate: Bool
   var noPassthrough: Bool
 
   var logLevel: Logger.Level
   var logFile: String?
   var environment: [String: String]
+  /// Option and path of files that others should not be able to read.
+  var secretFiles: [(option: String, path: String)] = []
 
   init(
     source text: String, options: SharedOptions, environment: [String: String],
@@ -143,29 +153,46 @@ struct Settings {
       throw .usage("--io-timeout: every wait ends; give 1ms to 1d")
     }
     allowOther = try values.flag("allow-other", options.allowOther)
-    owner = try values.number("uid", options.uid, 0...UInt32.max - 1) ?? getuid()
-    group = try values.number("gid", options.gid, 0...UInt32.max - 1) ?? getgid()
-    fileMode = try values.mode("file-mode", options.fileMode) ?? 0o444
-    folderMode = try values.mode("dir-mode", options.dirMode) ?? 0o555
+    let uid = try values.number("uid", options.uid, 0...UInt32.max - 1)
+    let gid = try values.number("gid", options.gid, 0...UInt32.max - 1)
+    let fileModeGiven = try values.mode("file-mode", options.fileMode)
+    let folderModeGiven = try values.mode("dir-mode", options.dirMode)
+    owner = uid ?? getuid()
+    group = gid ?? getgid()
+    fileMode = fileModeGiven ?? 0o444
+    folderMode = folderModeGiven ?? 0o555
+    if allowOther, case .folder = source {
+      sourceAccess = SourceAccess(
+        owner: uid == nil, group: gid == nil, fileMode: fileModeGiven == nil,
+        folderMode: folderModeGiven == nil)
+    }
+    followsLinks = try values.flag("follow-links", options.followLinks)
     _ = try values.flag("read-only", options.readOnly)
     threads = Int(try values.number("threads", options.threads, 1...64) ?? 2)
     nonempty = try values.flag("nonempty", options.nonempty)
     noPassthrough = try values.flag("no-passthrough", options.noPassthrough)
+    allowsCoreDumps = try values.flag("core-dumps", options.coreDumps)
+    allowsPrivate = try values.flag("allow-private", options.allowPrivate)
     let level = values.text("log-level", options.logLevel) ?? "notice"
     guard let logLevel = Logger.Level(rawValue: level.lowercased()) else {
       throw .usage("--log-level '\(level)': one of trace, debug, info, notice, warning, error")
     }
     self.logLevel = logLevel
     logFile = values.text("log-file", options.logFile).map(absolutePath)
+    let secrets = [
+      ("bearer-token-file", bearerTokenFile), ("client-key", clientKey),
+      ("sse-customer-key-file", values.text("sse-customer-key-file", options.sseCustomerKeyFile)),
+    ]
+    secretFiles = secrets.compactMap { option, path in path.map { (option, $0) } }
   }
 
   /// nil: none is wanted.
   static func cacheFolder(
     _ options: SharedOptions, _ environment: [String: String]
   ) throws(Failure) -> String? {
-    let folder =
-      OptionValues(environment: environment).text("cache-dir", options.cacheDir)
-      ?? defaultCache(environment)
+    let given = OptionValues(environment: environment).text("cache-dir", options.cacheDir)
+    let folder: String
+    if let given { folder = given } else { folder = try defaultCache(environment) }
     return folder == "none" ? nil : absolutePath(folder)
   }
 
@@ -197,6 +224,9 @@ struct Settings {
     }
   }
 
+  /// Bytes that listings may hold as they arrive, before they are read.
+  var answerLimit: Int { max(BodyBudget.leastLimit, metadataLimit / 4) }
+
   /// The cache folder where there is one, else the system's for what is large and short-lived.
   var spoolFolder: String {
     if let cacheFolder, FileStatus(of: cacheFolder)?.isFolder == true { return cacheFolder }
@@ -222,12 +252,19 @@ struct Settings {
     return Int(clamping: bytes)
   }
 
-  private static func defaultCache(_ environment: [String: String]) -> String {
+  /// XDG_CACHE_HOME or the home folder of the environment, else that of the user's account: never a folder of all users
+  /// like /tmp, where another one could have made it first.
+  private static func defaultCache(_ environment: [String: String]) throws(Failure) -> String {
     if geteuid() == 0 { return "/var/cache/millrace" }
     if let cache = environment["XDG_CACHE_HOME"], cache.hasPrefix("/") {
       return cache + "/millrace"
     }
-    let home = environment["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
-    return (home ?? "/tmp/millrace-\(getuid())") + "/.cache/millrace"
+    let given = environment["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
+    guard let home = given ?? Account.home(of: getuid()) else {
+      throw .usage(
+        "--cache-dir: this user (uid \(getuid())) has no home folder and HOME is not set; "
+          + "name a folder for the cache, or none")
+    }
+    return home + "/.cache/millrace"
   }
 }

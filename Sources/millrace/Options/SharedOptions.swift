@@ -45,6 +45,7 @@ struct SharedOptions: ParsableArguments {
   var metadataTTL: String?
   @Option(help: "How long a read may wait.") var ioTimeout: String?
   @Flag(help: "Let other users see the mount.") var allowOther = false
+  @Flag(help: "file:///DIR: follow links that lead out of DIR.") var followLinks = false
   @Option(help: "Owner shown.") var uid: String?
   @Option(help: "Group shown.") var gid: String?
   @Option(help: "Mode of files, octal.") var fileMode: String?
@@ -53,6 +54,10 @@ struct SharedOptions: ParsableArguments {
   @Flag(help: "Never let the kernel read cache files by itself.") var noPassthrough = false
   @Option(help: "Threads that answer the kernel.") var threads: String?
   @Flag(help: "Mount over what is there.") var nonempty = false
+  @Flag(help: "Allow core dumps and debuggers of the daemon: they hold keys and data.")
+  var coreDumps = false
+  @Flag(help: "Follow redirects and manifests of a public site to private addresses.")
+  var allowPrivate = false
   @Option(help: "trace, debug, info, notice, warning, error.") var logLevel: String?
   @Option(help: "Where the log goes.") var logFile: String?
 }

@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import ObjectStore
 import Posix
 
 /// Where log lines go: standard error or a file of bounded size.
@@ -21,8 +22,7 @@ final class LogSink: Sendable {
 
   init(file path: String) throws(Failure) {
     self.path = path
-    let descriptor = LogSink.append(path)
-    guard descriptor >= 0 else { throw Failure("log file \(path): \(systemMessage())") }
+    let descriptor = try LogSink.append(path)
     state = Lock(State(descriptor: descriptor, written: Int(lseek(descriptor, 0, SEEK_END))))
   }
 
@@ -42,16 +42,34 @@ final class LogSink: Sendable {
 
   private func rotate(_ path: String, _ state: inout State) {
     rename(path, path + ".1")
-    let next = LogSink.append(path)
     state.written = 0
-    guard next >= 0 else { return }
+    guard let next = try? LogSink.append(path) else { return }
     dup2(next, state.descriptor)
     _ = fcntl(state.descriptor, F_SETFD, FD_CLOEXEC)
     close(next)
   }
 
-  private static func append(_ path: String) -> CInt {
-    open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+  /// In a folder of all users another one could have put a link there, or a file of his own.
+  private static func append(_ path: String) throws(Failure) -> CInt {
+    let flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
+    let file = open(path, flags, 0o600)
+    guard file >= 0 else {
+      throw Failure(
+        "log file \(path): "
+          + (errno == ELOOP ? "it is a link; name the file itself" : systemMessage()))
+    }
+    var status = stat()
+    guard fstat(file, &status) == 0 else {
+      close(file)
+      throw Failure("log file \(path): \(systemMessage())")
+    }
+    let kind = status.st_mode & S_IFMT
+    if kind == S_IFCHR { return file }
+    if kind == S_IFREG, status.st_uid == geteuid(), status.st_nlink == 1 { return file }
+    close(file)
+    throw Failure(
+      "log file \(path): it is no ordinary file, belongs to another user, or has a second name; choose another with --log-file"
+    )
   }
 }
 
@@ -76,7 +94,8 @@ struct LineLogHandler: LogHandler {
     let all = metadata.merging(event.metadata ?? [:]) { $1 }
     for (key, value) in all.sorted(by: { $0.key < $1.key }) { line += " \(key)=\(value)" }
     if let error = event.error { line += " error=\(oneLine("\(error)"))" }
-    sink.write(line + "\n")
+    // Values are names of stores and files, and what servers said: none may begin a line or steer a terminal.
+    sink.write(printable(SecretMask.masked(line)) + "\n")
   }
 
   private static func timestamp() -> String {

@@ -8,6 +8,8 @@ struct MountInfo {
     var source: String
     /// Who mounted it, for FUSE.
     var user: UInt32?
+    /// The minor number of its device, which names a FUSE connection.
+    var minor: UInt32? = nil
     var isOurs: Bool { type == "fuse.millrace" }
   }
 
@@ -28,8 +30,11 @@ struct MountInfo {
       return Entry(
         path: MountInfo.unescape(fields[4]),
         type: String(decoding: fields[dash + 1], as: UTF8.self),
-        source: MountInfo.unescape(fields[dash + 2]), user: user.flatMap { UInt32($0.dropFirst(8)) }
-      )
+        source: MountInfo.unescape(fields[dash + 2]),
+        user: user.flatMap { UInt32($0.dropFirst(8)) },
+        minor: fields[2].split(separator: UInt8(ascii: ":")).last.flatMap {
+          UInt32(String(decoding: $0, as: UTF8.self))
+        })
     }
   }
 

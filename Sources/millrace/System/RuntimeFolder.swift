@@ -1,3 +1,4 @@
+import Control
 import Glibc
 import Posix
 
@@ -8,15 +9,22 @@ struct RuntimeFolder {
   /// This user's own, made if it is missing.
   static func own(_ environment: [String: String]) throws(Failure) -> RuntimeFolder {
     let path = location(user: geteuid(), environment)
-    if mkdir(path, 0o700) != 0, errno != EEXIST {
-      throw Failure("runtime folder \(path): \(systemMessage())")
+    let advice = "remove it, or set XDG_RUNTIME_DIR to a folder of your own"
+    let folder: PrivateFolder
+    do throws(PrivateFolder.Problem) { folder = try PrivateFolder.open(path) } catch {
+      throw Failure("runtime folder \(path) cannot be used: \(error); \(advice)")
     }
-    var status = stat()
-    guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR,
-      status.st_uid == geteuid(), status.st_mode & 0o077 == 0 || chmod(path, 0o700) == 0
-    else {
-      throw Failure(
-        "runtime folder \(path) is not this user's own; remove it, or set XDG_RUNTIME_DIR")
+    guard let status = folder.status(of: "."), status.st_mode & 0o077 != 0 else {
+      return RuntimeFolder(path: path)
+    }
+    guard fchmod(folder.raw, 0o700) == 0 else {
+      throw Failure("runtime folder \(path): \(systemMessage()); \(advice)")
+    }
+    // It was open to others: what they put there goes.
+    for name in folder.names(in: ".") {
+      guard let found = folder.status(of: name) else { continue }
+      let isOwn = found.st_uid == geteuid() && found.st_nlink == 1
+      if !isOwn || found.st_mode & S_IFMT == S_IFLNK { folder.remove(name) }
     }
     return RuntimeFolder(path: path)
   }
@@ -34,11 +42,16 @@ struct RuntimeFolder {
   private static func location(user: UInt32, _ environment: [String: String]) -> String {
     if user == 0, access("/run", W_OK) == 0 { return "/run/millrace" }
     if user != 0, let base = environment["XDG_RUNTIME_DIR"], base.hasPrefix("/"),
-      FileStatus(of: base)?.isFolder == true
+      isOwn(base, user)
     {
       return base + "/millrace"
     }
+    if user != 0, isOwn("/run/user/\(user)", user) { return "/run/user/\(user)/millrace" }
     return "/tmp/millrace-\(user)"
+  }
+
+  private static func isOwn(_ path: String, _ user: UInt32) -> Bool {
+    FileStatus(of: path).map { $0.isFolder && $0.owner == user } ?? false
   }
 
   func file(_ mountPoint: String, _ ending: String) -> String {
@@ -64,28 +77,55 @@ struct DaemonRecord: Equatable {
   var mountPoint: String
   /// The file's folder.
   var folder: String
+  /// The file's owner, who vouches for what it says.
+  var owner: UInt32
 
-  var socket: String { RuntimeFolder(path: folder).socket(mountPoint, pid: pid) }
+  /// Only the record's owner or root may answer there.
+  var socket: ControlSocket {
+    ControlSocket(path: RuntimeFolder(path: folder).socket(mountPoint, pid: pid), owner: owner)
+  }
   var isAlive: Bool { DaemonRecord.startTime(of: pid) == startTime }
 
   static func find(mountPoint: String, user: UInt32?, _ environment: [String: String])
     -> DaemonRecord?
   {
-    for folder in RuntimeFolder.candidates(user: user, environment) {
-      // Only root and the owner may have written it: a pid is going to be signalled.
+    find(
+      mountPoint: mountPoint, user: user, in: RuntimeFolder.candidates(user: user, environment))
+  }
+
+  static func find(mountPoint: String, user: UInt32?, in folders: [RuntimeFolder]) -> DaemonRecord?
+  {
+    for folder in folders {
       let file = folder.file(mountPoint, "mount")
-      guard let status = FileStatus(of: file), [0, geteuid(), user].contains(status.owner),
-        let text = readSmallFile(file)
-      else { continue }
+      guard let (text, owner) = read(file), [0, geteuid(), user].contains(owner) else { continue }
       let lines = text.split(separator: "\n", maxSplits: 2, omittingEmptySubsequences: false)
       guard lines.count == 3, let pid = Int32(lines[0]), pid > 1, lines[2] == mountPoint else {
         continue
       }
       let record = DaemonRecord(
-        pid: pid, startTime: String(lines[1]), mountPoint: mountPoint, folder: folder.path)
+        pid: pid, startTime: String(lines[1]), mountPoint: mountPoint, folder: folder.path,
+        owner: owner)
       if record.isAlive { return record }
     }
     return nil
+  }
+
+  /// Bytes of a record: a path has 4096 at most.
+  private static let sizeLimit = 8 << 10
+
+  /// The text and the owner of a record: a regular file of its owner's alone, and no link to one.
+  private static func read(_ path: String) -> (text: String, owner: UInt32)? {
+    // Nor does a pipe of that name hold up the command.
+    let file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    var status = stat()
+    guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
+      status.st_mode & 0o022 == 0, status.st_nlink == 1, status.st_size <= sizeLimit
+    else { return nil }
+    var bytes = [UInt8](repeating: 0, count: sizeLimit)
+    let count = Glibc.read(file, &bytes, bytes.count)
+    return count < 0 ? nil : (String(decoding: bytes[..<count], as: UTF8.self), status.st_uid)
   }
 
   /// Removes the file, if it is this process's and not its successor's.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import Posix
 import Prefetch
 
 struct PinCommand: ParsableCommand {
@@ -17,7 +18,7 @@ struct PinCommand: ParsableCommand {
   func run() throws {
     let run = try JobRun(.pin, paths)
     let report = try run().report
-    print("Pinned \(counted(report.filesDone, "file")), \(report.filesChanged) of them newly")
+    Output.line("Pinned \(counted(report.filesDone, "file")), \(report.filesChanged) of them newly")
     try run.end(report)
   }
 }
@@ -35,7 +36,7 @@ struct UnpinCommand: ParsableCommand {
   func run() throws {
     let run = try JobRun(.unpin, paths)
     let report = try run().report
-    print("Unpinned \(counted(report.filesChanged, "file")) of \(report.filesDone)")
+    Output.line("Unpinned \(counted(report.filesChanged, "file")) of \(report.filesDone)")
     try run.end(report)
   }
 }
@@ -51,7 +52,7 @@ struct EvictCommand: ParsableCommand {
   func run() throws {
     let run = try JobRun(.evict, paths)
     let report = try run().report
-    print(
+    Output.line(
       "Evicted \(counted(report.filesChanged, "file")) of \(report.filesDone), "
         + "\(ByteSize.show(report.bytesFreed)) freed")
     try run.end(report)
@@ -68,14 +69,15 @@ struct DuCommand: ParsableCommand {
   func run() throws {
     let run = try JobRun(.du, paths)
     let (report, answer) = try run()
-    print(json ? String(decoding: answer, as: UTF8.self) : Self.table(report))
+    if json { Output.json(answer) } else { Output.lines(Self.table(report)) }
     try run.end(report)
   }
 
-  static func table(_ report: JobReport) -> String {
+  static func table(_ report: JobReport) -> [String] {
     func row(_ name: String, _ bytes: UInt64, _ files: Int?) -> String {
       let share =
-        report.bytes == 0 ? 0 : Int((Double(bytes) / Double(report.bytes) * 100).rounded())
+        report.bytes == 0
+        ? 0 : Int(saturating: (Double(bytes) / Double(report.bytes) * 100).rounded())
       let cells = [
         name, ByteSize.show(bytes), "\(share) %", files.map { counted($0, "file") } ?? "",
       ]
@@ -89,6 +91,6 @@ struct DuCommand: ParsableCommand {
       row("in memory", report.bytesInMemory, nil),
       row("on disk", report.bytesOnDisk, report.filesOnDisk),
       row("pinned", report.bytesPinned, report.filesPinned),
-    ].joined(separator: "\n")
+    ]
   }
 }

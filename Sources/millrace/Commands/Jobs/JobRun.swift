@@ -53,7 +53,6 @@ struct JobRun {
 
   /// Failures on standard error, the first of them each on a line. Throws what the command ends with.
   func end(_ report: JobReport) throws {
-    fflush(nil)
     for failure in report.failureList {
       Millrace.complain("\(mount.mountPoint)/\(failure.path): \(failure.reason)")
     }

@@ -47,12 +47,12 @@ struct WarmCommand: ParsableCommand {
     if let bar { run.progress = { bar.show($0) } }
     let (report, answer) = try run()
     bar?.clear()
-    print(json ? String(decoding: answer, as: UTF8.self) : Self.summary(report))
+    if json { Output.json(answer) } else { Output.lines(Self.summary(report)) }
     try run.end(report)
   }
 
-  static func summary(_ report: JobReport) -> String {
-    let rate = UInt64(Double(report.bytesFetched) / max(report.seconds, 0.001))
+  static func summary(_ report: JobReport) -> [String] {
+    let rate = UInt64(saturating: Double(report.bytesFetched) / max(report.seconds, 0.001))
     var lines = [
       "Warmed \(counted(report.filesDone, "file")), \(ByteSize.show(report.bytesDone)): "
         + "\(counted(report.filesFetched, "file")), \(ByteSize.show(report.bytesFetched)) fetched in "
@@ -67,7 +67,7 @@ struct WarmCommand: ParsableCommand {
         "\(counted(report.filesLeft, "file")) did not fit; they are fetched as the order is read")
     }
     if report.failures > 0 { lines.append("\(counted(report.failures, "failure")):") }
-    return lines.joined(separator: "\n")
+    return lines
   }
 }
 

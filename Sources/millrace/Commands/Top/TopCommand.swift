@@ -30,8 +30,7 @@ struct TopCommand: ParsableCommand {
       if Terminal.waitForQuit(seconds: interval, readsKeys: isLive) || Interrupt.came { return }
       let now = try look(mount)
       let lines = TopScreen.lines(now, since: last, size: terminal?.size)
-      terminal?.show(lines) ?? print(lines.joined(separator: "\n"))
-      fflush(nil)
+      if let terminal { terminal.show(lines) } else { Output.lines(lines) }
       if !isLive { return }
       last = now
     }
@@ -72,11 +71,13 @@ final class Terminal {
 
   func show(_ lines: [String]) {
     let size = size
-    let shown = lines.prefix(size.rows - 1).map { String($0.prefix(size.columns)) + "\u{1B}[K\r\n" }
+    let shown = lines.prefix(size.rows - 1).map {
+      String(printable($0).prefix(size.columns)) + "\u{1B}[K\r\n"
+    }
     write("\u{1B}[H" + shown.joined() + "\u{1B}[J")
   }
 
-  private func write(_ text: String) { _ = Glibc.write(STDOUT_FILENO, text, text.utf8.count) }
+  private func write(_ text: String) { Output.screen(text) }
 
   /// True: q was pressed. A signal ends the wait as well.
   static func waitForQuit(seconds: Double, readsKeys: Bool) -> Bool {

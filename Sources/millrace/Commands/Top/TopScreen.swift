@@ -1,5 +1,6 @@
 import Control
 import Metrics
+import Posix
 import ReadEngine
 
 /// What `millrace top` shows: the difference of two reports. Pure.
@@ -58,7 +59,8 @@ enum TopScreen {
     func more(_ name: String) -> UInt64 { (now.counters[name] ?? 0) &- (last.counters[name] ?? 0) }
     let gets = Double(more("store.getRequests")) / seconds
     let ahead = more("prefetch.filledBytes") + more("prefetch.orderedBytes")
-    return "store \(rate(more("store.bytesFetched"), seconds)), \(Int(gets.rounded())) GET/s, "
+    return
+      "store \(rate(more("store.bytesFetched"), seconds)), \(Int(saturating: gets.rounded())) GET/s, "
       + "\(now.gauges["store.inFlight"] ?? 0) at once; ahead of readers \(rate(ahead, seconds))"
   }
 
@@ -87,7 +89,8 @@ enum TopScreen {
     let timed = recent.reads > 0 ? recent : all
     return row(
       [
-        all.pid == 0 ? "-" : "\(all.pid)", "\(Int((Double(recent.opens) / seconds).rounded()))",
+        all.pid == 0 ? "-" : "\(all.pid)",
+        "\(Int(saturating: (Double(recent.opens) / seconds).rounded()))",
         rate(recent.bytes, seconds), hit, percent(recent.waited / seconds),
       ] + waits + [duration(timed.latency(0.5)), duration(timed.latency(0.99)), all.name])
   }
@@ -101,10 +104,10 @@ enum TopScreen {
     return line + "  " + (cells.last ?? "")
   }
 
-  static func percent(_ share: Double) -> String { "\(Int((share * 100).rounded()))%" }
+  static func percent(_ share: Double) -> String { "\(Int(saturating: (share * 100).rounded()))%" }
 
   private static func rate(_ bytes: UInt64, _ seconds: Double) -> String {
-    ByteSize.show(UInt64(Double(bytes) / seconds)) + "/s"
+    ByteSize.show(UInt64(saturating: Double(bytes) / seconds)) + "/s"
   }
 
   /// "<16 us", "<33 ms": a read took less than so long.
