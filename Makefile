@@ -3,7 +3,7 @@ SWIFT ?= swift
 PREFIX ?= /usr/local
 RELEASE = -c release --static-swift-stdlib
 
-.PHONY: help setup venv build test lint demo bench bench-training faults fuzz allocations profile install clean
+.PHONY: help setup venv build test test-long lint demo bench bench-training bench-progress faults fuzz allocations profile install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ build: setup ## the program, in .build/release/millrace
 test: setup venv ## all tests, with real mounts and real servers
 	$(SWIFT) build --build-tests
 	@SWIFT=$(SWIFT) .ci/test
+
+test-long: setup venv ## the tests that make test leaves out: full-size faults, large data sets
+	$(SWIFT) build --build-tests
+	@SWIFT=$(SWIFT) .ci/test long
 
 lint: ## layout of the source and the house's rules
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests
@@ -48,20 +52,28 @@ bench-training: ## training loops on this mount beside others; ARGS=--help says 
 	$(SWIFT) build $(RELEASE) --product MillraceLink
 	@exec .build/release/MillraceBench training $(ARGS)
 
+bench-progress: ## orders in caches and memory of many sizes: fetched beside the least, speed beside none; ARGS=--help
+	@.ci/setup bench
+	$(SWIFT) build $(RELEASE) --product millrace
+	$(SWIFT) build $(RELEASE) --product MillraceBench
+	$(SWIFT) build $(RELEASE) --product MillraceLink
+	@exec .build/release/MillraceBench progress $(ARGS)
+
 faults: setup venv ## a store in trouble at full size: 2,000 files, 1 GiB, 16 readers, eight faults at once
 	$(SWIFT) build --build-tests
-	MILLRACE_FAULTS=full $(SWIFT) test --skip-build --filter MountTests.Trouble
+	MILLRACE_TESTS=long $(SWIFT) test --skip-build --filter aMixOfFaultsAtFullSize
 
 FUZZ_SECONDS ?= 30
 fuzz: setup ## libFuzzer over every parser of what strangers write, FUZZ_SECONDS each
-	MILLRACE_FUZZ_BUILD=1 $(SWIFT) build --sanitize fuzzer -c release -Xswiftc -enable-testing \
-	  --scratch-path .build/fuzz --product MillraceFuzz
+	MILLRACE_ONLY=fuzz $(SWIFT) build --sanitize fuzzer --sanitize address -c release \
+	  -Xswiftc -enable-testing --scratch-path .build/fuzz --product MillraceFuzz
 	@.ci/fuzz $(FUZZ_SECONDS)
 
 allocations: setup ## the test that counts allocations on the path of a hit, of an optimized build
-	$(SWIFT) build -c release --build-tests -Xswiftc -enable-testing --scratch-path .build/profile
-	$(SWIFT) test -c release --skip-build -Xswiftc -enable-testing --scratch-path .build/profile \
-	  --filter AllocationTests
+	MILLRACE_ONLY=allocations $(SWIFT) build -c release --build-tests -Xswiftc -enable-testing \
+	  --scratch-path .build/profile
+	MILLRACE_ONLY=allocations $(SWIFT) test -c release --skip-build -Xswiftc -enable-testing \
+	  --scratch-path .build/profile --filter AllocationTests
 
 profile: allocations venv ## what a read costs the daemon: allocations, instructions, symbols (root, perf, valgrind)
 	$(SWIFT) build $(RELEASE) --product millrace

@@ -8,13 +8,14 @@ import ObjectStore
 /// Everything that reads what a stranger wrote, each as one function of bytes: what the fuzzer runs and what
 /// the corpus is run through. None may crash, hang, or take memory out of proportion.
 enum Parsers {
-  static let all: [(name: String, run: @Sendable ([UInt8]) -> Void)] = [
-    ("list-objects", { _ = try? S3Listing($0).page.isEmpty }),
-    ("list-versions", listVersions), ("s3-error", s3Error), ("index", index),
-    ("manifest", { _ = try? HTTPManifest(parsing: $0) }), ("head", head),
-    ("aws-files", { _ = try? ProfileFile(text($0)) }), ("netrc", { _ = try? Netrc(text($0)) }),
-    ("keys-json", keysJSON), ("hub", hub), ("headers", headers),
-  ]
+  static let all: [(name: String, run: @Sendable ([UInt8]) -> Void)] =
+    [
+      ("list-objects", { _ = try? S3Listing($0).page.isEmpty }),
+      ("list-versions", listVersions), ("s3-error", s3Error), ("index", index),
+      ("manifest", { _ = try? HTTPManifest(parsing: $0) }), ("head", head),
+      ("aws-files", { _ = try? ProfileFile(text($0)) }), ("netrc", { _ = try? Netrc(text($0)) }),
+      ("keys-json", keysJSON), ("hub", hub), ("headers", headers),
+    ] + ofFiles + ofRequests
 
   private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 

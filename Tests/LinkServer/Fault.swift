@@ -38,6 +38,8 @@ public enum Fault: Sendable, Equatable {
   case hugeHead(Int)
   /// No byte while the client holds on.
   case silence
+  /// A bucket of objects whose sizes are as stated, whatever they are; a GET of a range gives synthetic bytes.
+  case stated([String: String])
 }
 
 /// A request, for those who decide what goes wrong with it.

@@ -35,6 +35,7 @@ struct FaultyAnswer {
       let line = "X-Long: \(String(repeating: "x", count: 1000))\r\n"
       let lines = String(repeating: line, count: max(1, count / 1000))
       return conversation.send("HTTP/1.1 200 OK\r\n\(lines)Content-Length: 0\r\n\r\n")
+    case .stated(let sizes): return stated(sizes)
     case .stall, .reset, .truncated, .otherETag, .wrongLength, .wrongRange, .flippedBit:
       return object(fault)
     }
@@ -88,6 +89,45 @@ struct FaultyAnswer {
       repeating: "<CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes>", count: 1000)
     while conversation.send(more) {}
     return false
+  }
+
+  /// Names directly in the bucket.
+  private func stated(_ sizes: [String: String]) -> Bool {
+    if key.isEmpty {
+      let prefix = request["prefix"] ?? ""
+      let all = sizes.sorted { $0.key < $1.key }.filter { $0.key.hasPrefix(prefix) }.map {
+        "<Contents><Key>\($0)</Key><LastModified>2026-11-23T11:15:00.000Z</LastModified>"
+          + "<ETag>&quot;stated&quot;</ETag><Size>\($1)</Size></Contents>"
+      }
+      return listing("<IsTruncated>false</IsTruncated>" + all.joined())
+    }
+    guard let size = sizes[String(decoding: key, as: UTF8.self)] else {
+      return error(404, "NoSuchKey")
+    }
+    let tag = "ETag: \"stated\"\r\nLast-Modified: Mon, 23 Nov 2026 11:15:00 GMT\r\n"
+    guard request.method == "GET" else {
+      return conversation.send("HTTP/1.1 200 OK\r\n\(tag)Content-Length: \(size)\r\n\r\n")
+    }
+    guard let whole = Int(size), whole > 0,
+      let range = Answerer.range(request.headers["range"] ?? "bytes=0-", size: whole)
+    else { return error(416, "InvalidRange") }
+    let isPart = request.headers["range"] != nil
+    let place = "Content-Range: bytes \(range.lowerBound)-\(range.upperBound - 1)/\(whole)\r\n"
+    let head =
+      "HTTP/1.1 \(isPart ? "206 Partial Content" : "200 OK")\r\n\(tag)\(isPart ? place : "")"
+      + "Content-Length: \(range.count)\r\n\r\n"
+    guard conversation.send(head) else { return false }
+    var position = range.lowerBound
+    while position < range.upperBound {
+      let end = min(range.upperBound, position + 1 << 20)
+      server.tally.sent(end - position)
+      let isSent = SyntheticBytes.shared.bytes(position..<end).withUnsafeBytes {
+        conversation.send($0)
+      }
+      guard isSent else { return false }
+      position = end
+    }
+    return true
   }
 
   private func object(_ fault: Fault) -> Bool? {

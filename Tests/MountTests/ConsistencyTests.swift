@@ -17,7 +17,7 @@ extension MountTests {
       let s3 = try #require(served.s3)
       for round in 0..<2 {
         let new = try served.scratch.file("new", seededBytes(Self.size, seed: UInt64(2 + round)))
-        let sums = try [s3.get("data", key: "in/file.bin"), readFile(new)].map { bytes in
+        let sums = try [s3.get(served.bucket, key: "in/file.bin"), readFile(new)].map { bytes in
           try sha256(served.scratch.file("sum", bytes))
         }
         let mount = try served.mount(
@@ -30,7 +30,7 @@ extension MountTests {
           Readers.tool("watch", file, sums[0], sums[1], go, done),
           streams: ChildProcess.Streams(output: said, errors: said))
         try #require(waitFor(within: .seconds(60)) { fileExists(go) ? true : nil } == true)
-        try s3.putFile(new, to: "data", key: "in/file.bin".utf8)
+        try s3.putFile(new, to: served.bucket, key: "in/file.bin".utf8)
         try writeFile(done, [])
         #expect(reader.wait(within: .seconds(120)) == .exited(0))
         let seen = try readText(said).filter { !$0.isWhitespace }
@@ -55,8 +55,8 @@ extension MountTests {
       let mount = try served.mount(options: ["--metadata-ttl", "1s"])
       #expect(try namesIn(mount.path + "/a").count == 2)
       #expect(!fileExists(mount.path + "/a/new.txt"))
-      try s3.put("new".utf8, to: "data", key: "in/a/new.txt")
-      try s3.delete("data", key: "in/a/old.txt")
+      try s3.put("new".utf8, to: served.bucket, key: "in/a/new.txt")
+      try s3.delete(served.bucket, key: "in/a/old.txt")
       let seen = waitFor(within: .seconds(20), every: 200_000) { () -> Bool? in
         (try? readText(mount.path + "/a/new.txt")) == "new"
           && !fileExists(mount.path + "/a/old.txt") ? true : nil

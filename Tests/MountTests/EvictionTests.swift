@@ -16,7 +16,7 @@ extension MountTests {
         [
           "--fill", "off", "--cache-size", "\(Self.files / 2 * Self.footprint)",
           "--memory-limit", "16M",
-        ] + options, files: Self.files)
+        ] + options, files: Self.files, link: .loopback)
     }
 
     /// Reads an epoch; returns the bytes that the store gave for it, as a share of the data, and the share of
@@ -69,6 +69,41 @@ extension MountTests {
       }
       #expect(shares[2].store <= 0.55, "\(shares)")
       try rig.mount.unmount()
+    }
+
+    /// What is read of a file in pieces is read next, wherever an order has the file once more.
+    @Test func anOrderOfLargeFilesThatAreStreamedTakesNothingFromTheirReaders() throws {
+      let (readers, shards, size) = (4, 10, 23 << 20)
+      let scratch = try TemporaryFolder("shards")
+      for index in 0..<shards {
+        try scratch.file(
+          "buckets/data/\(index)", [UInt8](repeating: UInt8(index), count: size))
+      }
+      let server = try LinkServer(folder: scratch.path("buckets"), link: .s3)
+      defer { server.stop() }
+      // Room on disk for the four that are open, and none besides.
+      let mount = try MountedMillrace(
+        "s3://data", cache: scratch.folder("cache"),
+        options: [
+          "--endpoint-url", "http://127.0.0.1:\(server.port)", "--no-sign-request", "--fill", "off",
+          "--cache-size", "98M", "--memory-limit", "16M",
+        ])
+      // This epoch and the next one.
+      let epoch = Array(0..<shards)
+      let text = (epoch + epoch.reversed()).map { "\($0)\n" }.joined()
+      try writeFile(mount.path + "/.millrace/order", Array(text.utf8))
+      let children = try (0..<readers).map { reader in
+        try ChildProcess([
+          "sh", "-ec",
+          epoch.filter { $0 % readers == reader }.map {
+            "cmp \(mount.path)/\($0) \(scratch.path("buckets/data"))/\($0)"
+          }.joined(separator: "\n"),
+        ])
+      }
+      for child in children { #expect(child.wait(within: .seconds(120)) == .exited(0)) }
+      #expect(try mount.stats().number("timeouts") == 0)
+      #expect(server.bytesSent <= shards * size * 5 / 4, "\(server.bytesSent)")
+      try mount.unmount()
     }
   }
 }

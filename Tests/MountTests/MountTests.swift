@@ -3,9 +3,9 @@ import Testing
 
 /// The whole way, by the built program: real servers, real mounts, real readers.
 ///
-/// One mount test at a time: each starts servers and several readers, and two cores are what a
+/// A few mount tests at a time (see `Lanes`): each starts servers and several readers, and two cores are what a
 /// small machine has. Every other suite of this folder is inside this one for that reason alone.
-@Suite(.serialized, .enabled(if: requireOrSkip(.fuse, .servers, .program("nginx"))))
+@Suite(.lanes, .enabled(if: requireOrSkip(.fuse, .servers, .program("nginx"))))
 struct MountTests {}
 
 /// A server that holds a tree of files, and how to mount it.
@@ -20,6 +20,8 @@ struct Served {
   let owned: [any Sendable]
   let scratch: TemporaryFolder
   let s3: S3Endpoint?
+  /// The bucket that its objects are in; below `in/`.
+  var bucket = "data"
 
   func mount(
     cache: String? = nil, options: [String] = [], environment more: [String: String] = [:]
@@ -44,8 +46,8 @@ enum Backend: String, CaseIterable, Sendable, CustomTestStringConvertible {
     let tree = try make(scratch)
     switch self {
     case .seaweedfs:
-      let server = try SeaweedFS.start()
-      return try s3(server.endpoint, server, tree, scratch, rate)
+      let server = try SeaweedFS.shared()
+      return try s3(server.endpoint, server, tree, scratch, rate, bucket: server.freshBucket())
     case .rclone:
       let server = try RcloneS3.start()
       return try s3(server.endpoint, server, tree, scratch, rate)
@@ -66,13 +68,14 @@ enum Backend: String, CaseIterable, Sendable, CustomTestStringConvertible {
 
   private func s3(
     _ endpoint: S3Endpoint, _ server: any Sendable, _ tree: String, _ scratch: TemporaryFolder,
-    _ rate: Int
+    _ rate: Int, bucket: String = "data"
   ) throws -> Served {
-    try endpoint.putTree(tree, to: "data", prefix: "in/")
+    try endpoint.putTree(tree, to: bucket, prefix: "in/")
     let proxy = try LoggingProxy.start(before: endpoint.url, rate: rate)
     let through = endpoint.reached(at: proxy.url)
     return Served(
-      source: "s3://data/in", environment: through.environment, tree: tree,
-      requests: { proxy.requests }, owned: [server, proxy], scratch: scratch, s3: through)
+      source: "s3://\(bucket)/in", environment: through.environment, tree: tree,
+      requests: { proxy.requests }, owned: [server, proxy], scratch: scratch, s3: through,
+      bucket: bucket)
   }
 }

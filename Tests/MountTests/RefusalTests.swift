@@ -29,7 +29,7 @@ extension MountTests {
 
     @Test func aBucketThatDoesNotExistIsNamed() throws {
       for endpoint in [
-        try SeaweedFS.start().endpointKeptAlive, try MotoServer.start().endpointKeptAlive,
+        try SeaweedFS.shared().endpointKeptAlive, try MotoServer.start().endpointKeptAlive,
       ] {
         try expectRefusal(
           "s3://no-such-bucket", environment: endpoint.0.environment,
@@ -38,7 +38,7 @@ extension MountTests {
     }
 
     @Test func wrongKeysAreRefusedAndNeverShown() throws {
-      let weed = try SeaweedFS.start()
+      let weed = try SeaweedFS.shared()
       let rclone = try RcloneS3.start()
       for endpoint in [weed.endpoint, rclone.endpoint] {
         try expectRefusal(
@@ -57,7 +57,7 @@ extension MountTests {
     }
 
     @Test func anUnsignedRequestToAPrivateBucketIsDenied() throws {
-      let weed = try SeaweedFS.start()
+      let weed = try SeaweedFS.shared()
       try expectRefusal(
         "s3://data",
         environment: ["AWS_ENDPOINT_URL": weed.endpoint.url, "AWS_REGION": "us-east-1"],

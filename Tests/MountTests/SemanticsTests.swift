@@ -138,7 +138,12 @@ extension MountTests {
         mkfifo(scratch.path("tree/pipe"), 0o600)
         return scratch.path("tree")
       }
-      let mount = try served.mount()
+      let plain = try served.mount()
+      let shown = try namesIn(plain.path).map { String(decoding: $0, as: UTF8.self) }
+      #expect(shown.sorted() == ["empty", "link", "real"])
+      #expect(!fileExists(plain.path + "/out/file"))
+      try plain.unmount()
+      let mount = try served.mount(options: ["--follow-links"])
       let names = try namesIn(mount.path).map { String(decoding: $0, as: UTF8.self) }
       #expect(names.sorted() == ["empty", "link", "out", "real"])
       #expect(try readText(mount.path + "/link") == "real")
@@ -146,6 +151,10 @@ extension MountTests {
       #expect(try namesIn(mount.path + "/empty").isEmpty)
       #expect(!fileExists(mount.path + "/pipe") && !fileExists(mount.path + "/dead"))
       try mount.unmount()
+      // Nor is what was kept of it shown without the option.
+      let again = try served.mount()
+      #expect(!fileExists(again.path + "/out/file") && fileExists(again.path + "/real"))
+      try again.unmount()
     }
 
     @Test func aFolderIsWhatHasNamesOrIsMarked() throws {

@@ -11,29 +11,31 @@ extension MountTests {
     }
 
     @Test func aMountOfASnapshotShowsTheDataSetAsItWas() throws {
-      let weed = try SeaweedFS.start()
+      let weed = try SeaweedFS.shared()
+      let bucket = try weed.freshBucket()
       let s3 = weed.endpoint
       let scratch = try TemporaryFolder("snapshot")
       let cache = try scratch.folder("cache")
       for name in ["a/one", "a/two", "b/three", "gone"] {
-        try s3.put("first \(name)".utf8, to: "data", key: "in/\(name)")
+        try s3.put("first \(name)".utf8, to: bucket, key: "in/\(name)")
       }
       let made = try millrace(
-        s3, "snapshot", "create", "v1", "s3://data/in", "--cache-dir", cache)
+        s3, "snapshot", "create", "v1", "s3://\(bucket)/in", "--cache-dir", cache)
       #expect(made.status == .exited(0), "\(made.errors)")
-      #expect(made.output.hasPrefix("Snapshot v1 of s3://data/in: 4 objects, "))
+      #expect(made.output.hasPrefix("Snapshot v1 of s3://\(bucket)/in: 4 objects, "))
       let again = try millrace(
-        s3, "snapshot", "create", "v1", "s3://data/in", "--cache-dir", cache)
+        s3, "snapshot", "create", "v1", "s3://\(bucket)/in", "--cache-dir", cache)
       #expect(again.status == .exited(1))
-      #expect(again.errors.contains("there is a snapshot v1 of s3://data/in already"))
+      #expect(again.errors.contains("there is a snapshot v1 of s3://\(bucket)/in already"))
 
       let before = try MountedMillrace(
-        "s3://data/in", cache: cache, options: ["--snapshot", "v1"], environment: s3.environment)
+        "s3://\(bucket)/in", cache: cache, options: ["--snapshot", "v1"],
+        environment: s3.environment)
       #expect(try readText(before.path + "/a/one") == "first a/one")
-      try s3.put("second, and longer".utf8, to: "data", key: "in/a/one")
-      try s3.put("second, and longer".utf8, to: "data", key: "in/a/two")
-      try s3.put("new".utf8, to: "data", key: "in/a/new")
-      try s3.delete("data", key: "in/gone")
+      try s3.put("second, and longer".utf8, to: bucket, key: "in/a/one")
+      try s3.put("second, and longer".utf8, to: bucket, key: "in/a/two")
+      try s3.put("new".utf8, to: bucket, key: "in/a/new")
+      try s3.delete(bucket, key: "in/gone")
       #expect(try namesIn(before.path + "/a") == [Array("one".utf8), Array("two".utf8)])
       // What was read is in the cache, in the version of the snapshot.
       #expect(try readText(before.path + "/a/one") == "first a/one")
@@ -49,7 +51,7 @@ extension MountTests {
       #expect(try readText(before.path + "/b/three") == "first b/three")
       #expect(try before.stats().number("changedObjects") == 2)
       let told = before.logText.split(separator: "\n").filter { $0.contains("since snapshot v1") }
-      #expect(told.count == 2 && told.contains { $0.contains("s3://data/in/a/two") })
+      #expect(told.count == 2 && told.contains { $0.contains("s3://\(bucket)/in/a/two") })
       let update = try millrace(s3, "update", before.path)
       #expect(update.status == .exited(1) && update.errors.contains("snapshot v1"))
       try before.unmount()
@@ -59,7 +61,8 @@ extension MountTests {
       #expect(
         diff.output == "+ a/new\n~ a/one\n~ a/two\n- gone\n1 added, 2 changed, 1 removed\n")
       #expect(
-        try millrace(s3, "snapshot", "create", "v2", "s3://data/in", "--cache-dir", cache).status
+        try millrace(s3, "snapshot", "create", "v2", "s3://\(bucket)/in", "--cache-dir", cache)
+          .status
           == .exited(0))
       let between = try millrace(s3, "snapshot", "diff", "v1", "v2", "--cache-dir", cache)
       #expect(between.output == diff.output)
@@ -72,31 +75,35 @@ extension MountTests {
           == "Removed snapshot v1\n")
 
       let missing = try millrace(
-        s3, "mount", "s3://data/in", scratch.folder("m"), "--snapshot", "v1", "--cache-dir", cache)
+        s3, "mount", "s3://\(bucket)/in", scratch.folder("m"), "--snapshot", "v1", "--cache-dir",
+        cache)
       #expect(missing.status == .exited(2))
       #expect(
         missing.errors.contains("no such snapshot") && missing.errors.contains("there are v2"))
       let other = try millrace(
-        s3, "mount", "s3://data", scratch.folder("n"), "--snapshot", "v2", "--cache-dir", cache)
-      #expect(other.errors.contains("is of s3://data/in"))
+        s3, "mount", "s3://\(bucket)", scratch.folder("n"), "--snapshot", "v2", "--cache-dir", cache
+      )
+      #expect(other.errors.contains("is of s3://\(bucket)/in"))
       // A damaged one is refused.
       let file = cache + "/snapshots/v2.jsonl"
       var bytes = try readFile(file)
       bytes[bytes.count - 5] ^= 1
       try writeFile(file, bytes)
       let damaged = try millrace(
-        s3, "mount", "s3://data/in", scratch.folder("o"), "--snapshot", "v2", "--cache-dir", cache)
+        s3, "mount", "s3://\(bucket)/in", scratch.folder("o"), "--snapshot", "v2", "--cache-dir",
+        cache)
       #expect(damaged.status == .exited(2) && damaged.errors.contains("damaged"))
     }
 
     @Test func aManifestIsTheTreeAndNothingIsListed() throws {
-      let weed = try SeaweedFS.start()
+      let weed = try SeaweedFS.shared()
+      let bucket = try weed.freshBucket()
       let scratch = try TemporaryFolder("manifest")
       try scratch.file("site/x y.bin", text: "from the site")
       let site = try Nginx.start(root: scratch.path("site"))
       let s3 = weed.endpoint
-      try s3.put("hello".utf8, to: "data", key: "in/real")
-      try s3.put("elsewhere".utf8, to: "data", key: "other/place")
+      try s3.put("hello".utf8, to: bucket, key: "in/real")
+      try s3.put("elsewhere".utf8, to: bucket, key: "other/place")
       let lines = """
         {"path":"real","size":5}
         {"path":"moved/here","size":9,"key":"other/place"}
@@ -116,7 +123,8 @@ extension MountTests {
         let file = try scratch.file("manifest.\(name)", text: text)
         let proxy = try LoggingProxy.start(before: s3.url)
         let mount = try MountedMillrace(
-          "s3://data/in", cache: scratch.folder("cache-\(name)"), options: ["--manifest", file],
+          "s3://\(bucket)/in", cache: scratch.folder("cache-\(name)"),
+          options: ["--manifest", file],
           environment: s3.reached(at: proxy.url).environment)
         let found = try CommandResult.check([
           "find", mount.path, "-type", "f", "-printf", "%P %s\\n",
@@ -182,21 +190,22 @@ extension MountTests {
     }
 
     @Test func updateTellsWhatChangedAndWarmsThatAlone() throws {
-      let weed = try SeaweedFS.start()
+      let weed = try SeaweedFS.shared()
+      let bucket = try weed.freshBucket()
       let s3 = weed.endpoint
       let scratch = try TemporaryFolder("update")
       for name in ["a/one", "a/two", "b/three"] {
-        try s3.put("first".utf8, to: "data", key: name)
+        try s3.put("first".utf8, to: bucket, key: name)
       }
       let mount = try MountedMillrace(
-        "s3://data", cache: scratch.folder("cache"), options: ["--metadata-ttl", "forever"],
+        "s3://\(bucket)", cache: scratch.folder("cache"), options: ["--metadata-ttl", "forever"],
         environment: s3.environment)
       #expect(try CommandResult.check(["find", mount.path]).output.count > 10)
       #expect(try readText(mount.path + "/a/one") == "first")
       #expect(try readText(mount.path + "/a/two") == "first")
-      try s3.put("second, longer".utf8, to: "data", key: "a/one")
-      try s3.put("new".utf8, to: "data", key: "c/new")
-      try s3.delete("data", key: "b/three")
+      try s3.put("second, longer".utf8, to: bucket, key: "a/one")
+      try s3.put("new".utf8, to: bucket, key: "c/new")
+      try s3.delete(bucket, key: "b/three")
       #expect(try readText(mount.path + "/a/one") == "first")
       let update = try millrace(s3, "update", mount.path, "--warm")
       #expect(update.status == .exited(0), "\(update.errors)")
@@ -207,7 +216,7 @@ extension MountTests {
       #expect(!fileExists(mount.path + "/b/three"))
       #expect(try mount.stats().number("filesOpenedFromDisk") >= 1)
 
-      try s3.put("third".utf8, to: "data", key: "a/two")
+      try s3.put("third".utf8, to: bucket, key: "a/two")
       #expect(try readText(mount.path + "/a/two") == "first")
       let refresh = try millrace(s3, "refresh", mount.path + "/a")
       #expect(refresh.output == "Forgot the listings of 1 folder under \(mount.path)/a\n")
@@ -221,21 +230,22 @@ extension MountTests {
     }
 
     @Test func theTreeSurvivesARemount() throws {
-      let weed = try SeaweedFS.start()
+      let weed = try SeaweedFS.shared()
+      let bucket = try weed.freshBucket()
       let scratch = try TemporaryFolder("remount")
       let cache = try scratch.folder("cache")
       for number in 0..<20 {
-        try weed.endpoint.put("x".utf8, to: "data", key: "d\(number % 4)/f\(number)")
+        try weed.endpoint.put("x".utf8, to: bucket, key: "d\(number % 4)/f\(number)")
       }
       let proxy = try LoggingProxy.start(before: weed.endpoint.url)
       let environment = weed.endpoint.reached(at: proxy.url).environment
       let first = try MountedMillrace(
-        "s3://data", cache: cache, options: ["--metadata-ttl", "1h"], environment: environment)
+        "s3://\(bucket)", cache: cache, options: ["--metadata-ttl", "1h"], environment: environment)
       let listed = try CommandResult.check(["ls", "-liR", first.path]).output
       try first.unmount()
       let before = proxy.requests.count
       let second = try MountedMillrace(
-        "s3://data", cache: cache, at: first.path, options: ["--metadata-ttl", "1h"],
+        "s3://\(bucket)", cache: cache, at: first.path, options: ["--metadata-ttl", "1h"],
         environment: environment)
       // Times of folders are those of the mount; all else is the same, inode numbers included.
       let again = try CommandResult.check(["ls", "-liR", second.path]).output

@@ -75,13 +75,14 @@ import Testing
 
   @Test(.enabled(if: requireOrSkip(.servers)))
   func tenThousandObjectsArePut() throws {
-    let weed = try SeaweedFS.start()
+    let weed = try SeaweedFS.shared()
+    let bucket = try weed.freshBucket()
     let folder = try TemporaryFolder("many")
     for index in 0..<10_000 { try folder.file("s\(index % 10)/\(index)", text: "\(index)") }
     let start = Instant.now
-    try weed.endpoint.putTree(folder.path, to: "data")
+    try weed.endpoint.putTree(folder.path, to: bucket)
     print("10,000 objects put in \((Instant.now - start).seconds) s")
-    #expect(try weed.endpoint.get("data", key: "s7/9997") == Array("9997".utf8))
+    #expect(try weed.endpoint.get(bucket, key: "s7/9997") == Array("9997".utf8))
   }
 
   @Test(.enabled(if: requireOrSkip(.program("nginx"), .program("openssl"))))

@@ -6,7 +6,7 @@ import Testing
 extension MountTests {
   /// A versioned bucket as it was, archived objects, encrypted objects, buckets that others pay for: what only
   /// a store that follows AWS closely has, filled by boto3.
-  @Suite(.serialized) struct Versions {
+  @Suite struct Versions {
     /// Fills a bucket by a few lines of boto3; `s3` is the client, `BUCKET` the name.
     private func fill(_ server: MotoServer, _ lines: String) throws -> String {
       let script = """

@@ -27,6 +27,9 @@ public struct MountStats: Sendable {
     return nil
   }
 
+  /// Requests that went out once more on a busy machine: hedged or retried.
+  public var sentTwice: Int { (self["store.hedges"] ?? 0) + (self["store.retries"] ?? 0) }
+
   /// As the subscript, but throws with the whole document where the name is missing.
   public func number(_ name: String) throws -> Int {
     guard let value = self[name] else { throw SupportError("stats have no \(name): \(json)") }

@@ -29,6 +29,14 @@ public func requireOrSkip(
   return isCI
 }
 
+/// For `@Test(.enabled(if: isLongRun(seconds: 60)))`: true where `make test-long` runs, which runs what
+/// `make test` has no time for. Elsewhere it says what is left out. `seconds`: on two cores.
+public func isLongRun(seconds: Int, file: String = #fileID, line: Int = #line) -> Bool {
+  if environmentVariable("MILLRACE_TESTS") == "long" { return true }
+  printError("LEFT OUT: \(file):\(line): takes \(seconds) s; make test-long runs it")
+  return false
+}
+
 private func missing(_ requirement: Requirement) -> String? {
   switch requirement {
   case .fuse:

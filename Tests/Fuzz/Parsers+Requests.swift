@@ -1,0 +1,1 @@
+../FuzzTests/Parsers+Requests.swift

@@ -1,0 +1,1 @@
+../../Sources/millrace/Options/SourceAddress.swift
