@@ -42,6 +42,16 @@ public enum ControlClient {
     return (try parse(json), json)
   }
 
+  /// POST /v1/order: a path a line. An order of nothing ends the one of its name.
+  public static func order(
+    _ text: [UInt8], name: String, socket: ControlSocket
+  ) throws(Failure) -> OrderReceipt {
+    try parse(
+      try ask(
+        "POST", "order?name=\(QueryText.encode(Array(name.utf8)))", body: text, socket: socket,
+        timeout: 120))
+  }
+
   // MARK: Jobs
 
   /// Begins a job.
@@ -76,7 +86,10 @@ public enum ControlClient {
 
   private static func parse<Report: Decodable>(_ json: [UInt8]) throws(Failure) -> Report {
     do { return try JSONDecoder().decode(Report.self, from: Data(json)) } catch {
-      throw Failure(description: "the daemon answers in another version's words: \(error)")
+      throw Failure(
+        description:
+          "cannot decode the daemon's response (do the versions of client and daemon differ?): \(error)"
+      )
     }
   }
 
@@ -120,13 +133,13 @@ public enum ControlClient {
     guard let owner = place.owner else { return }
     var user: uid_t = 0
     guard millrace_peer_user(descriptor, &user) == 0 else {
-      throw failure("who answers at \(place.path)")
+      throw failure("checking the peer of \(place.path)")
     }
     guard user == owner || user == 0 else {
       throw Failure(
         description:
-          "\(place.path) is answered by user \(user) and not by the mount's daemon (user \(owner)); "
-          + "nothing was asked there: see who put it there")
+          "\(place.path) belongs to a process of user \(user) and not to the mount's daemon (user \(owner)); "
+          + "no request was sent; find the process that created it")
     }
   }
 
@@ -139,7 +152,7 @@ public enum ControlClient {
         Glibc.send(descriptor, $0.baseAddress! + sent, request.count - sent, Int32(MSG_NOSIGNAL))
       }
       if count < 0, errno == EINTR { continue }
-      guard count > 0 else { throw failure("asking \(path)") }
+      guard count > 0 else { throw failure("sending to \(path)") }
       sent += count
     }
   }
@@ -153,21 +166,21 @@ public enum ControlClient {
       let count = recv(descriptor, &piece, piece.count, 0)
       // With a limit of time, recv(2) is not begun again after a signal: who asked decides what it means.
       if count < 0, errno == EINTR { continue }
-      if count < 0 { throw failure("waiting for the answer of \(path)") }
+      if count < 0 { throw failure("waiting for the response of \(path)") }
       if count == 0 { break }
       guard answer.append(piece[..<count]) else {
         throw Failure(
           description:
-            "the answer of \(path) has more than \(limit >> 20) MiB: no daemon sends that")
+            "the response of \(path) exceeds \(limit >> 20) MiB")
       }
     }
     guard let head = answer.head else {
-      throw Failure(description: "the control socket \(path) gave no answer")
+      throw Failure(description: "the control socket \(path) closed without a response")
     }
     if head.hasPrefix("HTTP/1.1 20") { return answer.body }
     let refusal = try? JSONDecoder().decode(Refusal.self, from: Data(answer.body))
     let status = head.prefix { !$0.isNewline }
-    throw Failure(description: refusal?.error ?? "the control socket answers \(status)")
+    throw Failure(description: refusal?.error ?? "the control socket responded \(status)")
   }
 
   private struct Refusal: Decodable { var error: String }

@@ -38,7 +38,7 @@ public final class ControlServer: Sendable {
             handler: ClosureHTTPHandler { request in
               guard gate.enter() else {
                 return Routes.refuse(
-                  .serviceUnavailable, "\(ControlGate.limit) requests are being answered; ask again"
+                  .serviceUnavailable, "\(ControlGate.limit) requests are in flight; retry"
                 )
               }
               defer { gate.leave() }

@@ -25,7 +25,7 @@ enum JobText {
     if type?.lowercased().hasPrefix("application/json") == true {
       let json: Body
       do { json = try JSONDecoder().decode(Body.self, from: Data(body)) } catch {
-        throw Failure(description: "the body is no JSON of a job: \(error)")
+        throw Failure(description: "request body is not a valid job: \(error)")
       }
       request.paths += (json.paths ?? []).map { Array($0.utf8) }
       jobs = json.jobs ?? jobs
@@ -36,13 +36,13 @@ enum JobText {
     }
     if let jobs {
       guard (1...JobRequest.mostWidth).contains(jobs) else {
-        throw Failure(description: "jobs: 1 to \(JobRequest.mostWidth)")
+        throw Failure(description: "jobs: expected 1 to \(JobRequest.mostWidth)")
       }
       request.width = jobs
     }
     request.paths = request.paths.map(trimmed)
     if request.paths.isEmpty {
-      throw Failure(description: "no path: name some with ?path=, or a line each in the body")
+      throw Failure(description: "no path: give paths with ?path=, or one a line in the body")
     }
     return request
   }

@@ -49,16 +49,17 @@ struct Routes: Sendable {
     switch (request.method, names[1], name) {
     case (.GET, "stats", nil): return try Self.answer(actions.stats())
     case (.POST, "refresh", nil):
-      return try Self.answer(RefreshReport(folders: actions.refresh(query.path)))
+      return try Self.answer(RefreshReport(directories: actions.refresh(query.path)))
     case (.POST, "update", nil):
       let found = await withCheckedContinuation { done in
         actions.update(query.path) { done.resume(returning: $0) }
       }
       return try Self.answer(found)
-    case (.POST, "order", _): return try await takeOrder(request, name ?? "")
+    case (.POST, "order", _):
+      return try await takeOrder(request, name ?? query["name"] ?? "")
     case (.DELETE, "order", _):
       return actions.prefetcher.removeOrder(name ?? "")
-        ? try Self.answer(Done()) : Self.refuse(.notFound, "there is no order of that name")
+        ? try Self.answer(Done()) : Self.refuse(.notFound, "no order has this name")
     case (.GET, "jobs", nil): return try Self.answer(actions.prefetcher.jobs)
     case (.GET, "jobs", let id?):
       guard let wait = Self.wait(query) else { return Self.noWait }
@@ -123,23 +124,31 @@ struct Routes: Sendable {
   }
 
   private static var noWait: HTTPResponse {
-    refuse(.badRequest, "wait: seconds, 0 to \(Int(longestWait))")
+    refuse(.badRequest, "wait: expected seconds from 0 to \(Int(longestWait))")
   }
 
   private func takeOrder(_ request: HTTPRequest, _ name: String) async throws -> HTTPResponse {
     guard name.utf8.count <= Prefetcher.orderNameLimit else {
       return Self.refuse(
-        .badRequest, "an order's name has \(Prefetcher.orderNameLimit) bytes at most")
+        .badRequest, "an order's name has at most \(Prefetcher.orderNameLimit) bytes")
     }
     let body = bodies.begin()
     if let refusal = try await Self.read(request, into: body, "an order") { return refusal }
-    do throws(Prefetcher.OrderFailure) {
-      try actions.prefetcher.take(order: body.bytes, name: name)
-    } catch {
-      return Self.refuse(
-        error == .tooLarge ? .payloadTooLarge : .tooManyRequests, error.description)
+    let taken = await withCheckedContinuation { done in
+      actions.prefetcher.take(order: body.bytes, name: name) { done.resume(returning: $0) }
     }
-    return try Self.answer(Done())
+    switch taken {
+    case .success(let receipt): return try Self.answer(OrderAnswer(receipt))
+    case .failure(let error): return Self.refuse(Self.code(of: error), error.description)
+    }
+  }
+
+  private static func code(of failure: Prefetcher.OrderFailure) -> HTTPStatusCode {
+    switch failure {
+    case .tooLarge: .payloadTooLarge
+    case .nothingFound: .badRequest
+    case .tooMany, .noMemory: .tooManyRequests
+    }
   }
 
   /// Why the body cannot be taken. It is read to its end nevertheless: what stays would be taken for the next request.
@@ -149,11 +158,11 @@ struct Routes: Sendable {
     for try await part in request.bodySequence { body.append(part) }
     switch body.excess {
     case nil: return nil
-    case .own: return refuse(.payloadTooLarge, "\(what) has \(bodyLimit >> 20) MiB at most")
+    case .own: return refuse(.payloadTooLarge, "\(what) has at most \(bodyLimit >> 20) MiB")
     case .others:
       return refuse(
         .tooManyRequests,
-        "the bodies of other requests take \(bodyLimit >> 20) MiB: send it again when they are done"
+        "the bodies of other requests use all of \(bodyLimit >> 20) MiB; retry when they are done"
       )
     }
   }
@@ -161,10 +170,26 @@ struct Routes: Sendable {
   // MARK: Answers
 
   private struct Done: Codable { var done = true }
+
+  private struct OrderAnswer: Codable {
+    var done = true
+    var files: Int
+    var pathsChecked: Int
+    var pathsNotFound: Int
+    var firstNotFound: String?
+
+    init(_ receipt: OrderReceipt) {
+      files = receipt.files
+      pathsChecked = receipt.pathsChecked
+      pathsNotFound = receipt.pathsNotFound
+      firstNotFound = receipt.firstNotFound
+    }
+  }
+
   private struct Refusal: Codable { var error: String }
 
   private static func noJob(_ id: String) -> HTTPResponse {
-    refuse(.notFound, "there is no job \(id); the last 64 are kept")
+    refuse(.notFound, "there is no job \(id); the last 64 jobs are kept")
   }
 
   private static func unknown(_ request: HTTPRequest) -> HTTPResponse {
@@ -188,6 +213,6 @@ struct Routes: Sendable {
 
 /// What `millrace refresh` is told.
 public struct RefreshReport: Sendable, Codable {
-  /// Folders whose listing was forgotten.
-  public var folders: Int
+  /// Directories whose listing was dropped.
+  public var directories: Int
 }

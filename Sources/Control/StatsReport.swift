@@ -13,10 +13,15 @@ public struct StatsReport: Sendable, Codable {
     public var memory: Int
     public var metadata: Int
     public var cache: UInt64
-    public init(memory: Int, metadata: Int, cache: UInt64) {
+    /// What the cache can really occupy: its limit, or what is cached and what `--cache-min-free` leaves of the free
+    /// space. Nil without a cache on disk.
+    public var cacheReachable: UInt64?
+    public init(memory: Int, metadata: Int, cache: UInt64, cacheReachable: UInt64? = nil) {
+      self.cacheReachable = cacheReachable
       self.memory = memory
       self.metadata = metadata
       self.cache = cache
+      self.cacheReachable = cacheReachable
     }
   }
 
@@ -27,19 +32,21 @@ public struct StatsReport: Sendable, Codable {
   public var socket: String
   public var version: String
   public var uptimeSeconds: Double
-  public var cacheFolder: String?
+  public var cacheDirectory: String?
   public var limits: Limits
+  /// Whether the store responds.
+  public var store: StoreStatus
   /// Resident memory now and at its peak.
   public var residentBytes: UInt64
   public var peakResidentBytes: UInt64
-  /// "reads.bytesFromDisk": every counter of `Metrics` by room and name.
+  /// "reads.bytesFromDisk": every counter of `Metrics` by module and name.
   public var counters: [String: UInt64] = [:]
   public var gauges: [String: Int64] = [:]
   public var peaks: [String: Int64] = [:]
   public var engine: EngineUsage
   public var fileSystem: FileSystemStatistics
-  /// What was fetched ahead unasked, and what may be.
-  public var fill: FillReport
+  /// Background prefetch and its budget.
+  public var prefetch: FillReport
   /// Orders in force.
   public var orders: [OrderReport]
   /// Processes that asked for something.
@@ -50,9 +57,10 @@ public struct StatsReport: Sendable, Codable {
   public init(
     source: String, mountPoint: String, pid: Int32, socket: String, version: String,
     uptimeSeconds: Double,
-    cacheFolder: String?, limits: Limits, residentBytes: UInt64, peakResidentBytes: UInt64,
+    cacheDirectory: String?, limits: Limits, store: StoreStatus = StoreStatus(),
+    residentBytes: UInt64, peakResidentBytes: UInt64,
     metrics: Metrics, engine: EngineUsage, fileSystem: FileSystemStatistics,
-    fill: FillReport, orders: [OrderReport], callers: [CallerReport], session: [String: String]
+    prefetch: FillReport, orders: [OrderReport], callers: [CallerReport], session: [String: String]
   ) {
     self.source = source
     self.mountPoint = mountPoint
@@ -60,13 +68,14 @@ public struct StatsReport: Sendable, Codable {
     self.socket = socket
     self.version = version
     self.uptimeSeconds = uptimeSeconds
-    self.cacheFolder = cacheFolder
+    self.cacheDirectory = cacheDirectory
     self.limits = limits
+    self.store = store
     self.residentBytes = residentBytes
     self.peakResidentBytes = peakResidentBytes
     self.engine = engine
     self.fileSystem = fileSystem
-    self.fill = fill
+    self.prefetch = prefetch
     self.orders = orders
     self.callers = callers
     self.session = session

@@ -5,12 +5,14 @@ public final class CallerAccount: Sendable {
   /// 0: processes that cannot be seen from here, or ended long ago.
   public let pid: Int32
   public let name: String
+  /// The process that started it, 0 where unknown: workers of one loader have one parent.
+  public let parent: Int32
   /// Nanoseconds of the monotonic clock.
   public let since: Int64
 
   public let opens = Counter()
   /// Sizes of files that the kernel reads by itself.
-  public let bytesPassed = Counter()
+  public let passthroughBytes = Counter()
   public let bytesFromMemory = Counter()
   public let bytesFromDisk = Counter()
   public let bytesFromStore = Counter()
@@ -19,6 +21,8 @@ public final class CallerAccount: Sendable {
   public let reads = Counter()
   private let waits = WaitCause.allCases.map { _ in Counter() }
   private let latencies = (0..<CallerAccount.buckets).map { _ in Counter() }
+  /// Of the waits for `limit`, those for metadata, nanoseconds: they are no reads.
+  private let limitedMetadata = Counter()
   private let stall = Lock(Stall())
 
   /// Reads that wait at this moment, and the time in which there was one.
@@ -31,9 +35,10 @@ public final class CallerAccount: Sendable {
   /// Bucket n: less than 2^n microseconds; the last has the rest, from half a minute on.
   private static let buckets = 26
 
-  public init(pid: Int32, name: String, since: Int64) {
+  public init(pid: Int32, name: String, parent: Int32 = 0, since: Int64) {
     self.pid = pid
     self.name = name
+    self.parent = parent
     self.since = since
   }
 
@@ -79,6 +84,14 @@ public final class CallerAccount: Sendable {
     latencies[min(bits, Self.buckets - 1)].add()
   }
 
+  /// A request for metadata is answered; of its wait so much was due to our own rate limits.
+  public func waitedForMetadata(_ nanoseconds: Int64, limited: Int64) {
+    let limited = min(max(0, limited), nanoseconds)
+    waited(nanoseconds - limited, for: .listing)
+    waited(limited, for: .limit)
+    if limited > 0 { limitedMetadata.add(UInt64(limited)) }
+  }
+
   public func waited(_ nanoseconds: Int64, for cause: WaitCause) {
     if nanoseconds > 0 { waits[cause.index].add(UInt64(nanoseconds)) }
   }
@@ -91,15 +104,19 @@ public final class CallerAccount: Sendable {
   }
 
   private var all: [Counter] {
-    [opens, bytesPassed, bytesFromMemory, bytesFromDisk, bytesFromStore, hits, reads] + waits
-      + latencies
+    [
+      opens, passthroughBytes, bytesFromMemory, bytesFromDisk, bytesFromStore, hits, reads,
+      limitedMetadata,
+    ]
+      + waits + latencies
   }
 
   /// `now`: as `since`.
   public func report(at now: Int64) -> CallerReport {
     var report = CallerReport(pid: pid, name: name, seconds: Double(max(0, now - since)) / 1e9)
+    report.parent = parent
     report.opens = opens.count
-    report.bytesPassed = bytesPassed.count
+    report.passthroughBytes = passthroughBytes.count
     report.bytesFromMemory = bytesFromMemory.count
     report.bytesFromDisk = bytesFromDisk.count
     report.bytesFromStore = bytesFromStore.count
@@ -108,6 +125,7 @@ public final class CallerAccount: Sendable {
     for cause in WaitCause.allCases {
       report.waitSeconds[cause.rawValue] = Double(waits[cause.index].count) / 1e9
     }
+    report.metadataLimitSeconds = Double(limitedMetadata.count) / 1e9
     report.latencyBuckets = latencies.map(\.count)
     // Answered at once: in a few microseconds.
     report.latencyBuckets[3] += report.hits
@@ -121,12 +139,15 @@ public final class CallerAccount: Sendable {
 
 /// What a program waits for.
 public enum WaitCause: String, Sendable, CaseIterable, Codable {
-  /// A folder's listing, or one name's.
+  /// A directory's listing, or a look-up of one name.
   case listing
-  /// A turn: others' requests are under way.
-  case queue
-  case firstByte
-  /// The rest of the bytes, once the first had come.
+  /// Queued: other requests are in flight.
+  case queue = "queued"
+  /// Our own rate limit: `--max-bandwidth`, `--max-requests-per-second`.
+  case limit
+  /// Time to first byte.
+  case firstByte = "ttfb"
+  /// The rest of the bytes, after the first byte.
   case bandwidth
   case disk
 
@@ -154,10 +175,12 @@ public struct ReadWait: Sendable {
 public struct CallerReport: Sendable, Codable {
   public var pid: Int32
   public var name: String
+  /// Its parent process when it was seen first; 0: unknown.
+  public var parent: Int32 = 0
   /// Since it was seen first.
   public var seconds: Double
   public var opens: UInt64 = 0
-  public var bytesPassed: UInt64 = 0
+  public var passthroughBytes: UInt64 = 0
   public var bytesFromMemory: UInt64 = 0
   public var bytesFromDisk: UInt64 = 0
   public var bytesFromStore: UInt64 = 0
@@ -168,10 +191,12 @@ public struct CallerReport: Sendable, Codable {
   public var stalledSeconds = 0.0
   /// By cause, summed over its requests: several may wait at once.
   public var waitSeconds: [String: Double] = [:]
+  /// Of `waitSeconds["limit"]`, what requests for metadata waited.
+  public var metadataLimitSeconds = 0.0
   /// Of its time since it was seen first: all that it waited ("all"), and that by cause.
   public var waitShare: [String: Double] = [:]
   /// Of its bytes: "memory", "disk", "kernel" (read from the cache file without asking), "store".
-  public var foundShare: [String: Double] = [:]
+  public var bytesShare: [String: Double] = [:]
   /// Within which half, 90 and 99 of 100 reads ended ("p50", "p90", "p99"), rounded up to a power of two.
   public var latencyMicroseconds: [String: UInt64] = [:]
   /// Reads by how long they took: bucket n has those of less than 2^n microseconds.
@@ -183,30 +208,38 @@ public struct CallerReport: Sendable, Codable {
     self.seconds = seconds
   }
 
-  public var bytes: UInt64 { bytesPassed + bytesFromMemory + bytesFromDisk + bytesFromStore }
+  public var bytes: UInt64 { passthroughBytes + bytesFromMemory + bytesFromDisk + bytesFromStore }
 
-  /// Seconds in which it waited for this mount: for reads, and for names.
-  public var waited: Double { stalledSeconds + (waitSeconds[WaitCause.listing.rawValue] ?? 0) }
+  /// Seconds in which it waited for this mount: for reads, and for metadata.
+  public var waited: Double {
+    stalledSeconds + (waitSeconds[WaitCause.listing.rawValue] ?? 0) + metadataLimitSeconds
+  }
 
   /// Seconds of `waited` that a cause has: where several reads waited at once, they share the time.
   public func waited(for cause: WaitCause) -> Double {
-    let seconds = waitSeconds[cause.rawValue] ?? 0
-    if cause == .listing { return seconds }
-    let all = WaitCause.allCases.reduce(0) { sum, other in
-      other == .listing ? sum : sum + (waitSeconds[other.rawValue] ?? 0)
+    if cause == .listing { return waitSeconds[cause.rawValue] ?? 0 }
+    let ofReads = WaitCause.allCases.reduce(0.0) {
+      $0 + ($1 == .listing ? 0 : waitOfReads(for: $1))
     }
-    return all > 0 ? stalledSeconds * seconds / all : 0
+    let share = ofReads > 0 ? stalledSeconds * waitOfReads(for: cause) / ofReads : 0
+    return share + (cause == .limit ? metadataLimitSeconds : 0)
+  }
+
+  private func waitOfReads(for cause: WaitCause) -> Double {
+    max(0, (waitSeconds[cause.rawValue] ?? 0) - (cause == .limit ? metadataLimitSeconds : 0))
   }
 
   /// What follows from the rest, for those who read the JSON.
   mutating func derive() {
     let time = max(seconds, 1e-9)
-    waitShare = ["all": waited / time]
-    for cause in WaitCause.allCases { waitShare[cause.rawValue] = waited(for: cause) / time }
-    let all = Double(max(bytes, 1))
-    foundShare = [
-      "memory": Double(bytesFromMemory) / all, "disk": Double(bytesFromDisk) / all,
-      "kernel": Double(bytesPassed) / all, "store": Double(bytesFromStore) / all,
+    // Threads that wait for listings and for reads at the same time wait once.
+    let span = max(time, waited)
+    waitShare = ["all": waited / span]
+    for cause in WaitCause.allCases { waitShare[cause.rawValue] = waited(for: cause) / span }
+    let total = Double(max(bytes, 1))
+    bytesShare = [
+      "memory": Double(bytesFromMemory) / total, "disk": Double(bytesFromDisk) / total,
+      "kernel": Double(passthroughBytes) / total, "store": Double(bytesFromStore) / total,
     ]
     latencyMicroseconds = [:]
     for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
@@ -226,18 +259,38 @@ public struct CallerReport: Sendable, Codable {
     return nil
   }
 
+  /// Adds what another process did in the same time.
+  public mutating func add(_ other: CallerReport) {
+    seconds = max(seconds, other.seconds)
+    metadataLimitSeconds += other.metadataLimitSeconds
+    opens &+= other.opens
+    passthroughBytes &+= other.passthroughBytes
+    bytesFromMemory &+= other.bytesFromMemory
+    bytesFromDisk &+= other.bytesFromDisk
+    bytesFromStore &+= other.bytesFromStore
+    reads &+= other.reads
+    hits &+= other.hits
+    stalledSeconds += other.stalledSeconds
+    waitSeconds.merge(other.waitSeconds) { $0 + $1 }
+    let missing = other.latencyBuckets.count - latencyBuckets.count
+    if missing > 0 { latencyBuckets += [UInt64](repeating: 0, count: missing) }
+    for (bucket, count) in other.latencyBuckets.enumerated() { latencyBuckets[bucket] &+= count }
+    derive()
+  }
+
   /// What was added since an earlier report of the same process.
   public func since(_ earlier: CallerReport) -> CallerReport {
     var difference = self
     difference.seconds = seconds - earlier.seconds
     difference.opens = opens &- earlier.opens
-    difference.bytesPassed = bytesPassed &- earlier.bytesPassed
+    difference.passthroughBytes = passthroughBytes &- earlier.passthroughBytes
     difference.bytesFromMemory = bytesFromMemory &- earlier.bytesFromMemory
     difference.bytesFromDisk = bytesFromDisk &- earlier.bytesFromDisk
     difference.bytesFromStore = bytesFromStore &- earlier.bytesFromStore
     difference.reads = reads &- earlier.reads
     difference.hits = hits &- earlier.hits
     difference.stalledSeconds = stalledSeconds - earlier.stalledSeconds
+    difference.metadataLimitSeconds = metadataLimitSeconds - earlier.metadataLimitSeconds
     for (cause, time) in earlier.waitSeconds { difference.waitSeconds[cause, default: 0] -= time }
     difference.latencyBuckets = zip(latencyBuckets, earlier.latencyBuckets).map { $0 &- $1 }
     difference.derive()

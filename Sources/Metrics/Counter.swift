@@ -1,7 +1,7 @@
 /// Counters that every room adds to and `millrace stats` reads. Adding is one relaxed atomic.
 public import Synchronization
 
-/// A number that only grows; past 2^64 it begins again.
+/// A number that only grows, until it is reset; past 2^64 it begins again.
 public final class Counter: Sendable {
   @usableFromInline let value = Atomic<UInt64>(0)
 
@@ -10,6 +10,8 @@ public final class Counter: Sendable {
   @inlinable public func add(_ amount: UInt64 = 1) { value.wrappingAdd(amount, ordering: .relaxed) }
   @inlinable public func add(_ amount: Int) { add(UInt64(amount)) }
   @inlinable public var count: UInt64 { value.load(ordering: .relaxed) }
+
+  func reset() { value.store(0, ordering: .relaxed) }
 }
 
 /// A number that goes up and down, and remembers its peak.

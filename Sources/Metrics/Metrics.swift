@@ -3,7 +3,7 @@
 /// A name here is the name in `millrace stats --json`; add a counter here and it shows there.
 public final class Metrics: Sendable {
   /// What the kernel asked for.
-  public let front = FrontMetrics()
+  public let fuse = FrontMetrics()
   /// Where the bytes handed to readers came from.
   public let reads = ReadMetrics()
   /// What was asked of the store.
@@ -11,7 +11,7 @@ public final class Metrics: Sendable {
   /// The disk and memory tiers.
   public let cache = CacheMetrics()
   /// Names and attributes.
-  public let names = NameMetrics()
+  public let metadata = NameMetrics()
 
   /// What was fetched for those who will read.
   public let prefetch = PrefetchMetrics()
@@ -21,20 +21,20 @@ public final class Metrics: Sendable {
 
 public final class PrefetchMetrics: Sendable {
   /// Folders and trees that were recognised as a data set being walked.
-  public let fillTargets = Counter()
+  public let prefetchedDirectories = Counter()
   /// What was fetched of them before anybody asked.
-  public let filledFiles = Counter()
-  public let filledBytes = Counter()
+  public let backgroundFiles = Counter()
+  public let backgroundBytes = Counter()
   /// Orders taken, and what was fetched by them.
   public let orders = Counter()
   public let orderedFiles = Counter()
   public let orderedBytes = Counter()
   /// Of files in an order: opened before they had been fetched.
-  public let orderedLate = Counter()
+  public let orderLateOpens = Counter()
   /// Memory of the orders in force, bytes.
   public let orderMemory = Gauge()
   /// Paths of orders that nothing is known of.
-  public let orderUnknown = Counter()
+  public let orderPathsNotFound = Counter()
   /// What warm-ups fetched.
   public let warmedFiles = Counter()
   public let warmedBytes = Counter()
@@ -49,13 +49,13 @@ public final class FrontMetrics: Sendable {
   /// The sizes of the files so opened, added up: what of them is read is not seen either.
   public let passthroughBytes = Counter()
   /// Cache files kept open, with their backing ids, that no program has open now.
-  public let keptFiles = Gauge()
+  public let cachedOpenFiles = Gauge()
   public let reads = Counter()
-  public let folderReads = Counter()
+  public let readdirs = Counter()
   public let forgets = Counter()
   public let errors = Counter()
   /// Requests dropped without an answer: each is a defect that the deinit of a request caught.
-  public let unanswered = Counter()
+  public let droppedRequests = Counter()
 }
 
 public final class ReadMetrics: Sendable {
@@ -91,10 +91,23 @@ public final class StoreMetrics: Sendable {
   public let throttles = Counter()
   /// Requests that may be under way at once; 0 until one has been answered.
   public let concurrencyLimit = Gauge()
+  /// Requests that waited for a rate limit of ours (`--max-bandwidth`, `--max-requests-per-second`).
+  public let rateLimitedRequests = Counter()
+  /// The time in which those limits held back all requests.
+  public let limitClock = LimitClock()
+  public let health = StoreHealth()
   /// Objects whose content was held against a checksum that the store has of it.
   public let objectsVerified = Counter()
-  /// Objects whose content did not fit the checksum that the store has of it; each was asked for again.
+  /// Objects whose content did not match the checksum that the store has of it; each was fetched again.
   public let checksumMismatches = Counter()
+
+  /// Sets the counters to zero: the requests that a mount sends to check the store are no reader's.
+  public func reset() {
+    for counter in [
+      getRequests, listRequests, headRequests, retries, errors, bytesFetched, connectionsOpened,
+      hedges, hedgesWon, throttles, objectsVerified, checksumMismatches,
+    ] { counter.reset() }
+  }
 }
 
 public final class CacheMetrics: Sendable {
@@ -105,26 +118,26 @@ public final class CacheMetrics: Sendable {
   public let evictedFiles = Counter()
   public let evictedBytes = Counter()
   /// Files that were read and not kept, because what the disk holds is worth more.
-  public let filesReadPast = Counter()
+  public let cacheBypassedFiles = Counter()
   /// Pieces whose CRC32C did not hold when read from disk; each was fetched again.
-  public let corruptPieces = Counter()
+  public let corruptBlocks = Counter()
   /// Trouble with the cache folder (full, read-only, broken): a miss each, never a read error.
   public let diskErrors = Counter()
 }
 
 public final class NameMetrics: Sendable {
   public let nodes = Gauge()
-  public let listedFolders = Gauge()
+  public let listedDirectories = Gauge()
   public let bytes = Gauge()
   /// Names in the store that no path can reach (docs/semantics.md), each counted once a listing.
   public let hiddenNames = Counter()
   /// Folders that were listed before anybody asked.
-  public let listedAhead = Counter()
+  public let prefetchedListings = Counter()
   /// Folders whose listing an earlier mount had kept.
-  public let listingsFromDisk = Counter()
+  public let restoredListings = Counter()
   /// Times that more names had to be dropped by the kernel than could wait, and all of a folder, or of the
   /// mount, were dropped instead.
   public let invalidationOverflows = Counter()
   /// Objects of a snapshot or manifest that the store no longer has as they were.
-  public let changedObjects = Counter()
+  public let staleObjects = Counter()
 }
