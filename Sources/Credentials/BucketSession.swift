@@ -71,15 +71,15 @@ struct SessionSource: CredentialsSource {
       throw StoreError(
         reply.status == 404 ? .noSuchStore : .accessDenied, store: name,
         detail: "no session with the bucket: HTTP \(reply.status)\(code)",
-        advice: "the keys need s3express:CreateSession on the bucket")
+        advice: "the credentials need s3express:CreateSession on the bucket")
     }
     guard let id = STSClient.element("AccessKeyId", in: text),
       let secret = STSClient.element("SecretAccessKey", in: text),
       let token = STSClient.element("SessionToken", in: text)
-    else { throw refused("the answer to CreateSession has no keys in it") }
+    else { throw refused("the response to CreateSession has no credentials") }
     return try Credentials(
       accessKeyID: id, secretAccessKey: secret, sessionToken: token,
-      source: "a session by \(keys.source)",
+      source: "a session from \(keys.source)",
       expires: STSClient.element("Expiration", in: text).flatMap(AWSTime.parse)
     ).checked()
   }
@@ -88,10 +88,10 @@ struct SessionSource: CredentialsSource {
     while true {
       switch try base.current() {
       case .keys(let keys): return keys
-      case .unsigned: throw refused("a session needs keys")
+      case .unsigned: throw refused("a session needs credentials")
       case .renewing(let what):
         guard Instant.now < deadline else {
-          throw StoreError(.timedOut, store: name, detail: "waiting for keys: \(what)")
+          throw StoreError(.timedOut, store: name, detail: "waiting for credentials: \(what)")
         }
         usleep(20_000)
       }

@@ -64,7 +64,7 @@ struct ContainerSource: CredentialsSource {
     let reply = try KeysClient(name: name).send(
       KeysClient.Request(http: request, timeout: .seconds(2), tries: 3), deadline: deadline)
     guard reply.status == 200 else {
-      throw refused("the container's key service refuses (\(reply.words))")
+      throw refused("the container's credentials endpoint refused the request (\(reply.words))")
     }
     return try ServiceKeys.read(reply.body, source: name)
   }

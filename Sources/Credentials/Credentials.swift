@@ -37,7 +37,7 @@ public struct Credentials: Sendable, Equatable {
 extension Credentials: CustomStringConvertible, CustomDebugStringConvertible {
   public var description: String {
     let until = expires.map { ", until \(AWSTime.text($0))" } ?? ""
-    return "keys \(accessKeyID.prefix(4))… from \(source)\(until)"
+    return "credentials \(accessKeyID.prefix(4))… from \(source)\(until)"
   }
   public var debugDescription: String { description }
 }

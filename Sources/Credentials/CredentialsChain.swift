@@ -71,7 +71,7 @@ struct CredentialsChain {
     }
     if let command = section.text("credential_process") {
       guard let words = ProfileFile.words(command), !words.isEmpty else {
-        throw wrong("credential_process of profile '\(name)' has a quote without its end")
+        throw wrong("credential_process of profile '\(name)' has an unclosed quote")
       }
       if let file = files.foreignFile {
         throw wrong(
@@ -102,7 +102,7 @@ struct CredentialsChain {
       return nil
     }
     guard let role = setting("AWS_ROLE_ARN", "role_arn") else {
-      throw wrong("there is a web identity token file, but no role: set AWS_ROLE_ARN or role_arn")
+      throw wrong("a web identity token file is set, but no role: set AWS_ROLE_ARN or role_arn")
     }
     return WebIdentitySource(
       roleARN: role, tokenFile: file,
@@ -119,8 +119,8 @@ struct CredentialsChain {
   ) throws(StoreError) -> any CredentialsSource {
     if section.text("mfa_serial") != nil {
       throw wrong(
-        "profile '\(name)' wants a code of a second factor (mfa_serial), which a mount cannot ask for",
-        advice: "get keys once: eval \"$(aws configure export-credentials --format env)\"")
+        "profile '\(name)' needs an MFA code (mfa_serial), which a mount cannot prompt for",
+        advice: "export credentials: eval \"$(aws configure export-credentials --format env)\"")
     }
     let base: any CredentialsSource
     switch (section.text("source_profile"), section.text("credential_source")) {
@@ -128,7 +128,8 @@ struct CredentialsChain {
       throw wrong(
         "profile '\(name)' has a role_arn, but neither source_profile nor credential_source")
     case (_?, _?):
-      throw wrong("profile '\(name)' has both source_profile and credential_source: one is enough")
+      throw wrong(
+        "profile '\(name)' has both source_profile and credential_source; give one of them")
     case (let source?, nil): base = try sourceProfile(source, of: name, visited)
     case (nil, let place?): base = try credentialSource(place, of: name)
     }
@@ -150,20 +151,20 @@ struct CredentialsChain {
       // Its own keys are what its role is assumed with.
       guard hasKeys(section), let keys = try ofProfile(source, section, usesEnvironment: false)
       else {
-        throw wrong("profile '\(name)' names itself as source_profile, but has no keys")
+        throw wrong("profile '\(name)' names itself as source_profile, but has no credentials")
       }
       return keys
     }
     guard !visited.contains(source) else {
       throw wrong(
-        "the source_profile chain goes round in a circle: "
+        "the source_profile chain is a loop: "
           + (visited + [source]).joined(separator: " -> "))
     }
     if isRole(section), !hasKeys(section) {
       return try role(source, section, visited: visited + [source])
     }
     guard let found = try ofProfile(source, section, usesEnvironment: false) else {
-      throw wrong("the source_profile '\(source)' of profile '\(name)' has no keys")
+      throw wrong("the source_profile '\(source)' of profile '\(name)' has no credentials")
     }
     return found
   }
@@ -174,13 +175,13 @@ struct CredentialsChain {
     switch place.lowercased() {
     case "environment":
       guard let keys = try environmentKeys() else {
-        throw wrong("profile '\(name)' takes its keys from the environment, where there are none")
+        throw wrong("profile '\(name)' takes its credentials from the environment, which has none")
       }
       return FixedSource(credentials: keys)
     case "ec2instancemetadata":
       guard let instance = InstanceSource(environment: environment) else {
         throw wrong(
-          "profile '\(name)' needs instance metadata, which AWS_EC2_METADATA_DISABLED switches off")
+          "profile '\(name)' needs instance metadata, which AWS_EC2_METADATA_DISABLED disables")
       }
       return instance
     case "ecscontainer":
@@ -246,6 +247,6 @@ struct CredentialsChain {
   private func wrong(_ detail: String, advice: String = "") -> StoreError {
     StoreError(
       .badCredentials, store: store, detail: detail,
-      advice: advice.isEmpty ? "look into \(files.configPath)" : advice)
+      advice: advice.isEmpty ? "check \(files.configPath)" : advice)
   }
 }

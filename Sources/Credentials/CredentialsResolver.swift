@@ -114,7 +114,7 @@ public struct CredentialsResolver: Sendable {
   ) throws(StoreError) -> (Credentials, any CredentialsProvider, (any CredentialsSource))? {
     if options.noSignRequest { return nil }
     let nothing = StoreError(
-      .badCredentials, store: chain.store, detail: "no AWS keys found in \(chain.places)",
+      .badCredentials, store: chain.store, detail: "no AWS credentials found in \(chain.places)",
       advice: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a --profile, or give "
         + "--no-sign-request for a public bucket")
     guard let source = try chain.source() else { throw nothing }
@@ -153,7 +153,7 @@ public struct CredentialsResolver: Sendable {
         throw StoreError(
           .invalidSource, store: store,
           detail: "the profile names services '\(name)', but [services \(name)] does not exist",
-          advice: "look into \(files.configPath)")
+          advice: "check \(files.configPath)")
       }
       if let url = services.nested("s3")?["endpoint_url"], !url.isEmpty { return url }
     }

@@ -45,7 +45,7 @@ struct FileSource: CredentialsSource {
     let files = try AWSFiles(environment: environment, store: name)
     let section = isShared ? files.credentials.sections[profile] : files.config.profile(profile)
     guard let keys = try Self.keys(in: section, source: name) else {
-      throw refused("the profile has no keys any more")
+      throw refused("the profile no longer has credentials")
     }
     return keys
   }
@@ -76,8 +76,9 @@ extension Credentials {
     else {
       throw StoreError(
         .badCredentials, store: source,
-        detail: "the keys from \(source) hold a space, a line break or another character that keys "
-          + "never have", advice: "copy them again")
+        detail:
+          "the credentials from \(source) contain a space, a line break or another character that credentials "
+          + "never contain", advice: "copy them again")
     }
     return self
   }

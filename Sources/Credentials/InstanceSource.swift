@@ -38,12 +38,12 @@ struct InstanceSource: CredentialsSource {
       let role = String(decoding: roles.body, as: UTF8.self)
         .split(whereSeparator: \.isNewline).first.map(String.init)
     else {
-      throw refused("the instance has no role (\(roles.words))")
+      throw refused("the instance has no IAM role (\(roles.words))")
     }
     let safe = PercentEncoding.encode(role.utf8)
     let keys = try get(place + safe, token, deadline)
     guard keys.status == 200 else {
-      throw refused("no keys of the role \(role) (\(keys.words))")
+      throw refused("no credentials for the role \(role) (\(keys.words))")
     }
     return try ServiceKeys.read(keys.body, source: name)
   }
@@ -68,10 +68,10 @@ struct InstanceSource: CredentialsSource {
     case 200:
       let token = String(decoding: reply.body, as: UTF8.self)
       guard !token.isEmpty, token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-        throw refused("the metadata service gives no token")
+        throw refused("the metadata service returned no token")
       }
       return token
-    case 403: throw refused("the metadata service refuses (\(reply.words))")
+    case 403: throw refused("the metadata service refused the request (\(reply.words))")
     default: return nil
     }
   }

@@ -77,14 +77,15 @@ private final class KeysExchange: Exchange {
       if head.status >= 500 || head.status == 429 {
         return .retry(
           cause: StoreError(
-            .serverFailure, store: name, detail: "the service answers \(reply.words)"),
+            .serverFailure, store: name, detail: "the service responded \(reply.words)"),
           isThrottle: head.status == 429 || head.status == 503)
       }
       state.withLock { $0.reply = reply }
       return .succeeded
     case .rejected(let head):
       return .failed(
-        StoreError(.serverFailure, store: name, detail: "the service answers HTTP \(head.status)"))
+        StoreError(.serverFailure, store: name, detail: "the service responded HTTP \(head.status)")
+      )
     case .transferFailed(let failure, _):
       let kind: StoreError.Kind =
         switch failure.kind {

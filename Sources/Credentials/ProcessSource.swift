@@ -19,7 +19,7 @@ struct ProcessSource: CredentialsSource {
     }
     guard outcome.status == 0 else {
       let said = outcome.errors.split(whereSeparator: \.isNewline).first.map { ": \($0)" } ?? ""
-      throw refused("\(words[0]) ended with \(outcome.status)\(said.prefix(300))")
+      throw refused("\(words[0]) exited with \(outcome.status)\(said.prefix(300))")
     }
     guard (try? JSONValue(outcome.output))?.integer("Version") == 1 else {
       throw refused("\(words[0]) printed no JSON with \"Version\": 1")
@@ -59,12 +59,12 @@ enum ProgramRun {
       // Its group: a shell script's children hold the pipes too.
       kill(-pid, SIGKILL)
       _ = reap(pid)
-      throw Failed(reason: "it did not end in time")
+      throw Failed(reason: "it did not exit in time")
     }
     guard let status = waitFor(pid, until: deadline) else {
       kill(-pid, SIGKILL)
       _ = reap(pid)
-      throw Failed(reason: "it did not end in time")
+      throw Failed(reason: "it did not exit in time")
     }
     let signal = status & 0x7F
     return Outcome(

@@ -134,7 +134,7 @@ public final class RenewingCredentials: CredentialsProvider {
           RenewalSchedule.renewal(expires: $0, now: now, random: &random)
         }
       }
-      log.debug("new \(keys)")
+      log.debug("renewed \(keys)")
     case .failure(let error):
       let wait = state.withLock { state -> Double in
         state.failure = error
@@ -143,7 +143,7 @@ public final class RenewingCredentials: CredentialsProvider {
         let wait = RenewalSchedule.wait(failures: state.failures, left: left, random: &random)
         return wait
       }
-      log.warning("keys cannot be renewed, trying again: \(error)")
+      log.warning("credentials cannot be renewed, retrying: \(error)")
       // Stopping is not waited for by anybody: it ends this too.
       _ = state.wait(until: .now + .nanoseconds(Int64(wait * 1e9))) { $0.isStopping ? true : nil }
     }

@@ -38,11 +38,11 @@ struct SSOSource: CredentialsSource {
         headers: [("x-amz-sso_bearer_token", token)],
         bypassesProxy: base.hasPrefix("http://127.")), deadline)
     guard reply.status == 200 else {
-      throw refused("the service refuses (\(reply.words))", advice: loginAdvice)
+      throw refused("the service refused the request (\(reply.words))", advice: loginAdvice)
     }
     guard let keys = (try? JSONValue(reply.body))?["roleCredentials"],
       let id = keys.text("accessKeyId"), let secret = keys.text("secretAccessKey")
-    else { throw refused("the service's answer has no keys in it") }
+    else { throw refused("the service's response has no credentials") }
     return try Credentials(
       accessKeyID: id, secretAccessKey: secret, sessionToken: keys.text("sessionToken"),
       source: name, expires: keys.integer("expiration").map { $0 / 1000 }
@@ -53,7 +53,7 @@ struct SSOSource: CredentialsSource {
     guard let bytes = readFile(cacheFile), let cached = try? JSONValue(bytes),
       let token = cached.text("accessToken"),
       let expires = cached.text("expiresAt").flatMap(AWSTime.parse)
-    else { throw refused("nobody has signed on", advice: loginAdvice) }
+    else { throw refused("there is no SSO session", advice: loginAdvice) }
     let now = Int64(time(nil))
     if expires > now + 60 { return token }
     // The application's registration ends too.
@@ -62,7 +62,7 @@ struct SSOSource: CredentialsSource {
       let secret = cached.text("clientSecret"), registered > now
     else {
       if expires > now { return token }
-      throw refused("the sign-on has expired", advice: loginAdvice)
+      throw refused("the SSO session has expired", advice: loginAdvice)
     }
     return try renewed(cached, refresh, client, secret, deadline)
   }
@@ -84,7 +84,7 @@ struct SSOSource: CredentialsSource {
       let token = answer.text("accessToken"), let lifetime = answer.integer("expiresIn"),
       case .object(var members) = cached
     else {
-      throw refused("the sign-on cannot be renewed (HTTP \(reply.status))", advice: loginAdvice)
+      throw refused("the SSO session cannot be renewed (HTTP \(reply.status))", advice: loginAdvice)
     }
     members["accessToken"] = .text(token)
     members["expiresAt"] = .text(AWSTime.stamp(Int64(time(nil)) + min(max(lifetime, 0), 1 << 31)))

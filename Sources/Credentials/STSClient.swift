@@ -44,7 +44,7 @@ struct STSClient {
     ]
     guard let (host, path) = Self.split(endpoint) else {
       throw StoreError(
-        .badCredentials, store: source, detail: "'\(endpoint)' is no address of an STS service")
+        .badCredentials, store: source, detail: "'\(endpoint)' is not an STS endpoint")
     }
     if let keys {
       let input = SigningInput(
@@ -64,7 +64,7 @@ struct STSClient {
       let message = Self.element("Message", in: text).map { ": \($0.prefix(300))" } ?? ""
       throw StoreError(
         .badCredentials, store: source,
-        detail: "\(action) is refused: HTTP \(reply.status)\(code)\(message)")
+        detail: "\(action) was refused: HTTP \(reply.status)\(code)\(message)")
     }
     guard let id = Self.element("AccessKeyId", in: text),
       let secret = Self.element("SecretAccessKey", in: text),
@@ -72,7 +72,7 @@ struct STSClient {
       let expires = Self.element("Expiration", in: text).flatMap(AWSTime.parse)
     else {
       throw StoreError(
-        .badCredentials, store: source, detail: "\(action): the answer has no keys in it")
+        .badCredentials, store: source, detail: "\(action): the response has no credentials")
     }
     return try Credentials(
       accessKeyID: id, secretAccessKey: secret, sessionToken: token, source: source,

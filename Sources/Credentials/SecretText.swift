@@ -22,7 +22,7 @@ public enum SecretText {
     var token = bytes[..<count].drop(while: space)
     while let last = token.last, space(last) { token.removeLast() }
     guard !token.isEmpty, token.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else {
-      throw refused(token.isEmpty ? "it is empty" : "it holds a line break or other characters")
+      throw refused(token.isEmpty ? "it is empty" : "it contains a line break or other characters")
     }
     return String(decoding: token, as: UTF8.self)
   }

@@ -16,22 +16,24 @@ enum ServiceKeys {
     let document: JSONValue
     do throws(JSONValue.Malformed) { document = try JSONValue(body) } catch {
       throw StoreError(
-        .badCredentials, store: source, detail: "what it gives is no JSON (byte \(error.offset))")
+        .badCredentials, store: source,
+        detail: "invalid JSON in the credentials response at byte \(error.offset)")
     }
     if let code = document.text("Code"), code != "Success" {
       let message = document.text("Message").map { ": \($0)" } ?? ""
-      throw StoreError(.badCredentials, store: source, detail: "it answers \(code)\(message)")
+      throw StoreError(.badCredentials, store: source, detail: "it responded \(code)\(message)")
     }
     guard let id = document.text(names.id), let secret = document.text(names.secret) else {
       throw StoreError(
         .badCredentials, store: source,
-        detail: "what it gives has no \(names.id) and \(names.secret)")
+        detail: "the credentials response has no \(names.id) and \(names.secret)")
     }
     var expires: Int64?
     if let text = document.text("Expiration") {
       guard let time = AWSTime.parse(text) else {
         throw StoreError(
-          .badCredentials, store: source, detail: "its Expiration '\(text.prefix(40))' is no time")
+          .badCredentials, store: source,
+          detail: "its Expiration '\(text.prefix(40))' is not a time")
       }
       expires = time
     }

@@ -15,6 +15,9 @@ public protocol FetchSink: AnyObject, Sendable {
   /// A reader waits for its bytes now: what is only fetched ahead may take its time. From any thread.
   var isAwaited: Bool { get }
 
+  /// A request for its bytes was held back for so long by a rate limit that the user set: no fault of the store's.
+  func waitedForLimit(_ time: Duration)
+
   /// The end, exactly once, and nothing after it. Success means that every byte was delivered.
   func finish(_ result: Result<Void, StoreError>)
 }
@@ -41,5 +44,6 @@ private final class ErrorMappingSink: FetchSink {
   func receive(_ bytes: UnsafeRawBufferPointer) { sink.receive(bytes) }
   func beginVerified() { sink.beginVerified() }
   var isAwaited: Bool { sink.isAwaited }
+  func waitedForLimit(_ time: Duration) { sink.waitedForLimit(time) }
   func finish(_ result: Result<Void, StoreError>) { sink.finish(result.mapError(change)) }
 }

@@ -19,17 +19,17 @@ public struct ListingBudget: Sendable {
   /// Counts a page whose keys all begin with `prefix` bytes of the folder's own path. Returns what is wrong with it.
   public mutating func exceeded(by page: ListPage, prefix: Int = 0) -> String? {
     if page.isCutOff {
-      return "one page of the listing takes more than \(ListPage.bytesMax >> 20) MiB"
+      return "one page of the listing needs more than \(ListPage.bytesMax >> 20) MiB"
     }
     names += page.items.count
     bytes += max(0, page.byteCount - page.items.count * prefix)
     bytes += page.items.count * Self.bytesPerName
     emptyInARow = page.isEmpty ? emptyInARow + 1 : 0
     if emptyInARow > Self.emptyInARowMax {
-      return "the listing does not end: \(emptyInARow) pages in a row without a name"
+      return "the listing does not end: \(emptyInARow) pages in a row without entries"
     }
     if bytes > bytesMax {
-      return "the listing is too large: \(names) names take more than \(bytesMax >> 20) MiB"
+      return "the listing is too large: \(names) names need more than \(bytesMax >> 20) MiB"
     }
     return nil
   }

@@ -45,22 +45,26 @@ public final class SpoolAllowance: Sendable {
 
   /// Nil: there is no room.
   public func reserve(_ bytes: UInt64) -> Reservation? {
-    let handler = state.withLock { $0.makeRoom }
-    guard handler.map({ $0(bytes) }) ?? hasFree(bytes) else { return nil }
-    state.withLock { state in
-      state.use.reserved += bytes
+    // It counts before space is looked for, or two that look at once would be given the same space.
+    let handler = state.withLock { state -> Callback<UInt64, Bool>?? in
+      let (reserved, overflow) = state.use.reserved.addingReportingOverflow(bytes)
+      if overflow { return .none }
+      state.use.reserved = reserved
       state.use.unwritten += bytes
+      return .some(state.makeRoom)
     }
-    return Reservation(self, bytes)
+    guard let handler else { return nil }
+    let reservation = Reservation(self, bytes)
+    return handler.map { $0(0) } ?? hasFree() ? reservation : nil
   }
 
-  private func hasFree(_ bytes: UInt64) -> Bool {
+  /// The disk has space for what is reserved and not written.
+  private func hasFree() -> Bool {
     var status = statvfs()
     guard statvfs(folder, &status) == 0 else { return true }
     let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
-    let wanted = bytes.addingReportingOverflow(use.unwritten)
-    let most = wanted.overflow ? nil : wanted.partialValue.addingReportingOverflow(floor)
-    return most.map { !$0.overflow && $0.partialValue <= free } ?? false
+    let wanted = use.unwritten.addingReportingOverflow(floor)
+    return !wanted.overflow && wanted.partialValue <= free
   }
 
   /// Space for one file. It is given back when the last reference is gone.

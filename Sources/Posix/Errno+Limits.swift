@@ -9,7 +9,7 @@ extension Errno {
     case .tooManyOpenFiles: "raise the limit of open files (ulimit -n, LimitNOFILE)"
     case .tooManyOpenFilesInSystem: "raise the machine's limit of open files (fs.file-max)"
     case .noMemory: "raise the memory limit of the process or its cgroup"
-    default: "look at the limits of the process and its cgroup"
+    default: "check the limits of the process and its cgroup"
     }
   }
 }

@@ -16,10 +16,10 @@ public final class PrivateFolder: Sendable {
       switch self {
       case .system(let path, let reason): "\(path): \(reason)"
       case .untrusted(let path, .foreignOwner(let owner)):
-        "\(path) belongs to uid \(owner), who could replace what is kept in it"
+        "\(path) belongs to uid \(owner), which could replace its content"
       case .untrusted(let path, .writableByOthers):
-        "\(path) may be written by other users, who could replace what is kept in it; "
-          + "take the right away: chmod go-w \(path)"
+        "\(path) is writable by other users, which could replace its content; "
+          + "run: chmod go-w \(path)"
       }
     }
   }

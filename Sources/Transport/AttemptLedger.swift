@@ -33,9 +33,11 @@ struct AttemptLedger: Sendable {
   }
 
   /// An attempt ended. `madeProgress`: it streamed bytes that were taken; a long object over a bad
-  /// line gets as many attempts as bring it forward.
+  /// network gets as many attempts as bring it forward. `waitsForStore`: no request succeeds, and only the deadline
+  /// ends the attempts.
   mutating func ended(
-    _ verdict: Verdict, madeProgress: Bool, origin: String, now: Instant,
+    _ verdict: Verdict, madeProgress: Bool, waitsForStore: Bool = false, origin: String,
+    now: Instant,
     random: inout some RandomNumberGenerator
   ) -> Next {
     attempt += 1
@@ -46,7 +48,8 @@ struct AttemptLedger: Sendable {
     case .retry(let cause, let isThrottle, let after):
       lastCause = cause
       if madeProgress { failures = 0 }
-      failures += 1
+      // Some are left for when the store is back.
+      failures = waitsForStore ? min(failures + 1, policy.maxAttempts * 3 / 4) : failures + 1
       guard failures < policy.maxAttempts else { return .finish(.failure(cause)) }
       let wait = policy.backoff(failures: failures, isThrottle: isThrottle, random: &random)
       guard let start = fitted(wait, after: after, now: now) else {
@@ -73,7 +76,7 @@ struct AttemptLedger: Sendable {
         .failure(
           StoreError(
             .badReply, store: origin,
-            detail: "sent from one address to the next more than \(Self.maxRepeats) times",
+            detail: "redirect loop: more than \(Self.maxRepeats) redirects",
             advice: "check endpoint and region")))
     }
     return .repeatNow

@@ -20,6 +20,9 @@ public protocol Exchange: AnyObject, Sendable {
   /// the deadline.
   var hindrance: StoreError? { get }
 
+  /// So long the next request was held back by a rate limit that the user set; called just before it is made.
+  func waitedForLimit(_ time: Duration)
+
   /// The request of this attempt (0, 1, ...). A thrown error ends the exchange.
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest
 
@@ -44,6 +47,7 @@ extension Exchange {
   public var isAwaited: Bool { true }
   public var hindrance: StoreError? { nil }
   public var expectedBytes: Int { 0 }
+  public func waitedForLimit(_ time: Duration) {}
 }
 
 public enum BodyDisposition: Sendable {

@@ -26,6 +26,8 @@ final class ExchangeTask: FetchTicket, @unchecked Sendable {
   var ledger: AttemptLedger
   /// When the phase wants to be looked at; the deadline counts besides.
   var alarm = Instant.distantFuture
+  /// The loop's `limitTime` when it began to wait for its turn.
+  var limitTimeAtQueue = Duration.zero
   /// Where the last request went, for messages.
   var origin = ""
   /// When its last attempt began, and how much that asked for.

@@ -59,14 +59,14 @@ extension HTTPRequest {
   /// libcurl sends what it is given: a line end in a value would begin another header.
   func checkCharacters() throws(TransferFailure) {
     guard url.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f }) else {
-      throw TransferFailure(.other, detail: "the address has a blank or control character in it")
+      throw TransferFailure(.other, detail: "the URL contains a space or control character")
     }
     for (name, value) in headers {
       guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != 0x3a }) else {
-        throw TransferFailure(.other, detail: "\"\(name)\" cannot be the name of a header")
+        throw TransferFailure(.other, detail: "\"\(name)\" is not a valid header name")
       }
       guard value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f || $0 == 0x09 }) else {
-        throw TransferFailure(.other, detail: "header \(name) has a control character in it")
+        throw TransferFailure(.other, detail: "header \(name) contains a control character")
       }
     }
   }

@@ -51,9 +51,13 @@ final class Transfer {
   private var connectTo: UnsafeMutablePointer<curl_slist>?
   private var origin = ""
   private let errorText: UnsafeMutablePointer<CChar>
+  private let requestLog: (@Sendable (String) -> Void)?
+  /// The request as the log shows it; made only where there is one.
+  private var label = ""
 
   init(_ configuration: TransportConfiguration, share: UnsafeMutableRawPointer?) {
     budget = configuration.bodyBudget
+    requestLog = configuration.requestLog
     errorText = .allocate(capacity: Int(CURL_ERROR_SIZE))
     errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
     certificate = configuration.clientCertificate.map {
@@ -101,6 +105,7 @@ final class Transfer {
     self.exchange = exchange
     origin = request.origin
     startedAt = .now
+    if requestLog != nil { label = RequestLine.label(request) }
     easy.set(CURLOPT_URL, request.url)
     easy.set(CURLOPT_UNIX_SOCKET_PATH, request.unixSocketPath)
     // nil: no_proxy of the environment says.
@@ -123,6 +128,12 @@ final class Transfer {
 
   /// Forgets the attempt; the handle keeps only what every request has.
   func recycle() {
+    if let requestLog {
+      requestLog(
+        RequestLine.ended(
+          label, status: status, received: received, after: Instant.now - startedAt,
+          firstByte: answeredAt.map { $0 - startedAt }, error: String(cString: errorText)))
+    }
     task = nil
     exchange = nil
     parser = HeadParser()
@@ -177,9 +188,11 @@ final class Transfer {
 
   /// The outcome of an attempt that ran when the exchange's deadline came.
   var outcomeAtDeadline: AttemptOutcome {
-    if requestStarted == nil { return outcome(.connectTimedOut, "no connection in the time given") }
-    if received == 0 { return outcome(.firstByteTimedOut, "no answer in the time given") }
-    return outcome(.stalled, "the answer did not come to its end in the time given")
+    if requestStarted == nil {
+      return outcome(.connectTimedOut, "not connected before the deadline")
+    }
+    if received == 0 { return outcome(.firstByteTimedOut, "no response before the deadline") }
+    return outcome(.stalled, "response not complete before the deadline")
   }
 
   /// When the request went out; nil while the connection is being made.
@@ -281,21 +294,21 @@ final class Transfer {
     let failure: TransferFailure
     switch abort {
     case .bodyTooLarge(let limit):
-      failure = TransferFailure(.bodyTooLarge, detail: "an answer of more than \(limit) bytes")
+      failure = TransferFailure(.bodyTooLarge, detail: "a response of more than \(limit) bytes")
     case .bodiesTooLarge:
       failure = TransferFailure(
         .bodiesTooLarge,
-        detail: "the answers that are being read take all of their \(budget.limit >> 20) MiB")
+        detail: "the responses being received use all of their \(budget.limit >> 20) MiB")
     case .headTooLarge:
       failure = TransferFailure(
         .malformed, detail: "more than \(HeadParser.maxBytes) bytes of headers")
     case .malformedHead:
-      failure = TransferFailure(.malformed, detail: "an answer that is not HTTP")
+      failure = TransferFailure(.malformed, detail: "a response that is not HTTP")
     case .forbiddenAddress(let address):
       failure = TransferFailure(
         .malformed,
         detail:
-          "the server sends us to \(address), an address of a network that it is not in itself; "
+          "the server redirects to \(address), an address in a network that the server is not in; "
           + "--allow-private permits private networks and this machine")
     case .rejected, .lost, nil:
       failure = TransferFailure(

@@ -25,6 +25,8 @@ extension TransferLoop {
       let slow = HedgePolicy.slow(waits.usual(task.size)),
       now >= transfer.startedAt + slow, exchange.isAwaited,
       running < concurrency.limit,
+      // A hedged request is not worth a debt of the limits that the user set.
+      limits.earliest(isAwaited: true, now: now) <= now,
       hedging.take(now: now)
     else { return }
     // What cannot be sent now is no harm: the first request is still under way.

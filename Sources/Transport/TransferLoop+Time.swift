@@ -8,7 +8,7 @@ extension TransferLoop {
   }
 
   func nextWakeUp() -> Instant {
-    var instant = min(nextAlarm, nextAdmission)
+    var instant = min(nextAlarm, nextAdmission, outage.nextLook)
     if let first = awaitingBudget.first {
       instant = min(instant, budget.available(first.ledger.lastCost))
     }
@@ -46,6 +46,7 @@ extension TransferLoop {
     case .heldUp:
       task.phase = .queued
       setAlarm(.distantFuture, of: task)
+      task.limitTimeAtQueue = limitTime(now)
       ready.append(task)
     case .queued, .awaitingBudget, .ended:
       setAlarm(.distantFuture, of: task)
@@ -63,11 +64,11 @@ extension TransferLoop {
       // It counts as the wait that it was: where all have become slow, the limit follows.
       waits.answered(task.size, after: .now - transfer.startedAt)
       let limit = watch.firstByteTimeout.seconds
-      endAttempt(task, transfer, transfer.outcome(.firstByteTimedOut, "no answer for \(limit) s"))
+      endAttempt(task, transfer, transfer.outcome(.firstByteTimedOut, "no response for \(limit) s"))
     case .stalled:
       let limit = watch.stallTimeout.seconds
       endAttempt(
-        task, transfer, transfer.outcome(.stalled, "the answer stood still for \(limit) s"))
+        task, transfer, transfer.outcome(.stalled, "no data received for \(limit) s"))
     }
   }
 
@@ -90,10 +91,19 @@ extension TransferLoop {
     } else if let cause = task.ledger.causeAtDeadline {
       return end(task, .failure(cause))
     } else {
-      let limit = configuration.maxConcurrentTransfers
-      let failure = TransferFailure(.other, detail: "waited for one of \(limit) transfers to end")
+      let failure = TransferFailure(.other, detail: queueDetail(of: task))
       outcome = .transferFailed(failure, wasStreaming: false)
     }
     end(task, lastWord(of: task, on: outcome).mapError(AttemptLedger.timedOut))
+  }
+
+  /// What kept a request from being sent up to its deadline.
+  private func queueDetail(of task: ExchangeTask) -> String {
+    let held = limitTime(.now) - task.limitTimeAtQueue
+    if held > .milliseconds(500) {
+      return "held back by --max-bandwidth or --max-requests-per-second for "
+        + "\(Int(held.seconds)) s: raise it"
+    }
+    return "queued behind \(configuration.maxConcurrentTransfers) requests in flight"
   }
 }

@@ -35,6 +35,12 @@ final class TransferLoop: @unchecked Sendable {
   var waits = FirstByteTimes()
   var concurrency: ConcurrencyLimit
   var limits: StoreLimits
+  /// The time in which `limits` held something back, and since when they do so now.
+  var limited = Duration.zero
+  var limitedSince: Instant?
+  /// They hold back what readers wait for as well.
+  var limitsHoldAll = false
+  var outage: OutageWatch
   /// When the limits let the next request go.
   var nextAdmission = Instant.distantFuture
   /// Tasks with two requests under way.
@@ -69,6 +75,7 @@ final class TransferLoop: @unchecked Sendable {
     limits = StoreLimits(
       requestsPerSecond: configuration.maxRequestsPerSecond,
       bytesPerSecond: configuration.maxBytesPerSecond, now: .now)
+    outage = OutageWatch(interval: configuration.namesOutageAfter)
     random = SeededGenerator(seed: seed)
     // A proxy has its own idea of where a name leads.
     let proxies: [String] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
@@ -96,6 +103,7 @@ final class TransferLoop: @unchecked Sendable {
       endLosers()
       while let (transfer, code) = multi.nextCompleted() { complete(transfer, code) }
       ringAlarms()
+      nameOutage()
       closeIdleConnections()
     }
   }
@@ -115,6 +123,7 @@ final class TransferLoop: @unchecked Sendable {
       task.index = live.count
       live.append(task)
       setAlarm(.distantFuture, of: task)
+      task.limitTimeAtQueue = limitTime(.now)
       ready.append(task)
     }
     for task in batch.refused { refuse(task) }
@@ -127,17 +136,19 @@ final class TransferLoop: @unchecked Sendable {
 
   func endAll() {
     while let task = live.last { cancel(task) }
+    setHoldsAll(false, .now)
+    metrics.health.answers(ObjectIdentifier(self))
     pool = []
   }
 
   func cancel(_ task: ExchangeTask) {
-    let error = StoreError(.cancelled, store: task.origin, detail: "the request was given up")
+    let error = StoreError(.cancelled, store: task.origin, detail: "the request was cancelled")
     end(task, .failure(error))
   }
 
   func refuse(_ task: ExchangeTask) {
     let limit = configuration.maxLiveExchanges
-    let failure = TransferFailure(.other, detail: "more than \(limit) requests wait already")
+    let failure = TransferFailure(.other, detail: "more than \(limit) requests are queued")
     let cause = lastWord(of: task, on: .transferFailed(failure, wasStreaming: false))
     task.phase = .ended
     metrics.errors.add()
@@ -181,41 +192,12 @@ final class TransferLoop: @unchecked Sendable {
     case .succeeded: return .success(())
     case .failed(let error), .retry(let error, _, _): return .failure(error)
     case .again, nil:
-      let error = StoreError(.timedOut, store: task.origin, detail: "no answer in the time given")
+      let error = StoreError(.timedOut, store: task.origin, detail: "no response in time")
       return .failure(error)
     }
   }
 
   // MARK: Attempts
-
-  func admit() {
-    nextAdmission = .distantFuture
-    while running < concurrency.limit, let task = ready.first {
-      guard case .queued = task.phase, let exchange = task.exchange else {
-        ready.removeFirst()
-        continue
-      }
-      let start = limits.earliest(isAwaited: exchange.isAwaited, now: .now)
-      if start <= .now {
-        ready.removeFirst()
-        beginAttempt(task)
-      } else if limits.earliest(isAwaited: true, now: .now) <= .now, let index = firstAwaited() {
-        // What is only fetched ahead must wait; what somebody waits for need not, and stands behind it.
-        let awaited = ready.remove(at: index)
-        beginAttempt(awaited)
-      } else {
-        nextAdmission = start
-        return
-      }
-    }
-  }
-
-  private func firstAwaited() -> Int? {
-    ready.firstIndex { task in
-      guard case .queued = task.phase else { return false }
-      return task.exchange?.isAwaited == true
-    }
-  }
 
   /// How long an attempt of the task's may be silent.
   func watch(_ task: ExchangeTask, now: Instant) -> ProgressWatch {
@@ -234,8 +216,10 @@ final class TransferLoop: @unchecked Sendable {
     guard let exchange = task.exchange else { return }
     let now = Instant.now
     guard now < task.deadline else { return expire(task) }
+    tellLimitWait(of: task, now)
     if let hindrance = exchange.hindrance { return holdUp(task, hindrance, now: now) }
     task.winner = nil
+    task.sentAt = now
     let transfer: Transfer
     switch send(task, exchange) {
     case .sent(let sent): transfer = sent
@@ -246,7 +230,6 @@ final class TransferLoop: @unchecked Sendable {
       return attemptEnded(
         task, .transferFailed(failure, wasStreaming: false), madeProgress: false)
     }
-    task.sentAt = now
     let watch = watch(task, now: now)
     task.phase = .running(transfer, watch)
     setAlarm(nextLook(at: task, transfer, watch, now: now), of: task)
@@ -325,12 +308,17 @@ final class TransferLoop: @unchecked Sendable {
     task.phase = .queued
     let verdict = exchange.attemptEnded(outcome)
     if case .retry(_, isThrottle: true, _) = verdict { throttled(task) }
+    // By what was known before this failure: one object that fails is no outage.
+    let waits = waitsForStore
+    watchOutage(task, verdict)
     let next = task.ledger.ended(
-      verdict, madeProgress: madeProgress, origin: task.origin, now: .now, random: &random)
+      verdict, madeProgress: madeProgress, waitsForStore: waits, origin: task.origin,
+      now: .now, random: &random)
     switch next {
     case .finish(let result): end(task, result)
     case .repeatNow:
       setAlarm(.distantFuture, of: task)
+      task.limitTimeAtQueue = limitTime(.now)
       ready.prepend(task)
     case .retry(let instant, _):
       metrics.retries.add()
@@ -345,6 +333,7 @@ final class TransferLoop: @unchecked Sendable {
     if let answered = transfer.answeredAt, let task = transfer.task {
       waits.answered(task.size, after: answered - transfer.startedAt)
       if let status = transfer.status, status < 400 {
+        outageEnds()
         concurrency.succeeded(running: running)
         metrics.concurrencyLimit.set(Int64(concurrency.limit))
       }
@@ -380,6 +369,7 @@ final class TransferLoop: @unchecked Sendable {
       guard budget.take(task.ledger.lastCost, now: .now) else { return }
       awaitingBudget.removeFirst()
       task.phase = .queued
+      task.limitTimeAtQueue = limitTime(.now)
       ready.prepend(task)
     }
   }

@@ -130,6 +130,10 @@ public struct TransportConfiguration: Sendable {
   /// Attempts in a row that brought no byte. With 10 a store that is gone for 20 s would be given up
   /// in one of three cases, before any deadline: 16 span 85 s in the mean.
   public var maxAttempts: Int = 16
+  /// While no request succeeds at all, the deadline alone ends the attempts.
+  public var waitsWhileAway = false
+  /// A store that is away for so long is named in the log, and again each time after so long.
+  public var namesOutageAfter: Duration = .seconds(60)
   /// Silences are given up sooner than `firstByteTimeout` and `stallTimeout` where answers are mostly
   /// quick (`FirstByteTimes`).
   public var adaptsTimeouts = true
@@ -151,6 +155,8 @@ public struct TransportConfiguration: Sendable {
   public var clientCertificate: String? = nil
   public var clientKey: String? = nil
   public var userAgent: String = "millrace"
+  /// A line for each attempt that ended, without secrets; nil: none is wanted.
+  public var requestLog: (@Sendable (String) -> Void)?
   /// Asks a slow request a second time, within a budget of 2 %.
   public var hedges = true
   /// The addresses of a host's name, over which its connections are spread; nil leaves that to

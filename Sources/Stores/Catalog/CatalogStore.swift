@@ -120,7 +120,7 @@ public final class CatalogStore: ObjectStore {
       made.shutdown()
       throw StoreError(
         .unsupported, store: displayName,
-        detail: "the manifest's objects lie on more than \(Self.siteLimit) sites",
+        detail: "the manifest's objects are on more than \(Self.siteLimit) sites",
         advice: "mount it in parts")
     }
     if kept !== made { made.shutdown() }

@@ -44,14 +44,14 @@ public enum ManifestReader {
       throw refusal(name, "line \(error.line): \(error.reason)")
     }
     do throws(Catalog.Duplicate) { return try Catalog(builder) } catch {
-      throw refusal(name, "the path \"\(error.key)\" is there twice")
+      throw refusal(name, "the path \"\(error.key)\" occurs twice")
     }
   }
 
   static func refusal(_ name: String, _ detail: String) -> StoreError {
     StoreError(
       .invalidSource, store: "manifest \(name)", detail: detail,
-      advice: "see docs/command-line.md for what a manifest looks like")
+      advice: "see docs/command-line.md for the format of a manifest")
   }
 
   static func load(_ path: String) throws(StoreError) -> [UInt8] {
@@ -127,7 +127,7 @@ public enum ManifestReader {
         guard names.contains("path"), names.contains("size") else {
           throw HTTPManifest.Malformed(
             line: reader.line,
-            reason: "the first line names the columns: path,size[,etag][,modified][,key][,url]")
+            reason: "the first line must name the columns: path,size[,etag][,modified][,key][,url]")
         }
         columns = names
         continue
@@ -184,7 +184,7 @@ public enum ManifestReader {
           + "\"//\", no \".\" or \"..\")")
     }
     guard let size else {
-      throw bad("no size: a tree that asks for no listing has to know it")
+      throw bad("the size is missing")
     }
     if !builder.add(
       key: rules.prefix.bytes + path, size: size, modified: modified, etag: etag, target: target)

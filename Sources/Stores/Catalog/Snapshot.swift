@@ -95,7 +95,7 @@ public struct Snapshot: Sendable, Equatable {
       millrace_crc32c(0, $0.baseAddress! + end + 1, $0.count - end - 1)
     }
     guard actual == checksum else {
-      throw failure(name, "the file \(path) is damaged", advice: damaged)
+      throw failure(name, "the file \(path) is corrupt", advice: damaged)
     }
     var builder = CatalogBuilder()
     do throws(HTTPManifest.Malformed) {
@@ -111,7 +111,7 @@ public struct Snapshot: Sendable, Equatable {
       }
       return (snapshot, catalog)
     } catch {
-      throw failure(name, "the file \(path) does not add up", advice: damaged)
+      throw failure(name, "the file \(path) is corrupt (checksum mismatch)", advice: damaged)
     }
   }
 

@@ -106,8 +106,8 @@ public final class TreeLister: Sendable {
   ) {
     state.failure = StoreError(
       .unsupported, store: store.displayName, key: folder,
-      detail: "the tree is deeper than \(depthLimit) folders",
-      advice: "look for a symbolic link that leads back")
+      detail: "the tree is deeper than \(depthLimit) directories",
+      advice: "check for a symbolic link loop")
   }
 
   private static func take(_ object: ObjectAttributes, _ state: inout State) {

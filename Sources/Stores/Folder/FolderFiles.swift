@@ -23,17 +23,18 @@ struct FolderFiles: Sendable {
     do throws(Errno) { root = try FolderRoot(base, followsLinks: followsLinks) } catch {
       switch error {
       case .notDirectory:
-        throw StoreError(.invalidSource, store: displayName, detail: "not a folder")
+        throw StoreError(.invalidSource, store: displayName, detail: "not a directory")
       case .noFunction:
         throw StoreError(
           .unsupported, store: displayName,
           detail:
-            "this kernel (before 5.6) or container has no openat2, which keeps links in the folder",
+            "this kernel (before 5.6) or container has no openat2, which confines links to the directory",
           advice:
-            "give --follow-links if all who may write to the folder may see what this user sees")
+            "use --follow-links if every user who can write to the directory may read what this user can read"
+        )
       default:
         throw StoreError(
-          .noSuchStore, store: displayName, detail: "cannot open the folder: \(error)",
+          .noSuchStore, store: displayName, detail: "cannot open the directory: \(error)",
           advice: "check the path")
       }
     }
@@ -42,7 +43,7 @@ struct FolderFiles: Sendable {
   private func checkBase() throws(StoreError) {
     if root.status != nil { return }
     throw StoreError(
-      .noSuchStore, store: displayName, detail: "the folder was removed or replaced",
+      .noSuchStore, store: displayName, detail: "the directory was removed or replaced",
       advice: "mount it again")
   }
 
@@ -174,15 +175,15 @@ struct FolderFiles: Sendable {
   }
 
   func changed(_ key: ObjectKey) -> StoreError {
-    StoreError(.changed, store: displayName, key: key, detail: "the file was changed")
+    StoreError(.changed, store: displayName, key: key, detail: "the file changed")
   }
 
   func failure(_ key: ObjectKey, _ code: CInt) -> StoreError {
     let (kind, advice): (StoreError.Kind, String) =
       switch code {
       case ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG: (.notFound, "")
-      case EXDEV: (.notFound, "a link leads out of the folder; see --follow-links")
-      case EACCES, EPERM: (.accessDenied, "check that the mounting user may read it")
+      case EXDEV: (.notFound, "a link leads out of the directory; see --follow-links")
+      case EACCES, EPERM: (.accessDenied, "check that the mounting user can read it")
       // NFS: the server replaced the file.
       case ESTALE: (.changed, "")
       default: (.serverFailure, "")
@@ -202,7 +203,7 @@ struct FolderFiles: Sendable {
     for segment in segments
     where segment.isEmpty || segment == [46] || segment == [46, 46] || segment.contains(0) {
       throw StoreError(
-        .notFound, store: displayName, key: key, detail: "no file of a folder can have this name")
+        .notFound, store: displayName, key: key, detail: "not a valid file name")
     }
   }
 

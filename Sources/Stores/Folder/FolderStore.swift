@@ -16,7 +16,7 @@ public final class FolderStore: ObjectStore {
   public let traits = StoreTraits(preferredRange: 4 << 20, maxConcurrentFetches: 8)
 
   private let files: FolderFiles
-  private let workers = WorkerPool(named: "folder", threads: 4)
+  private let workers = WorkerPool(named: "directory", threads: 4)
   private let isStopping = Atomic(false)
   private let metrics: StoreMetrics
   private let lastRights: Lock<AccessRights?>
@@ -30,7 +30,7 @@ public final class FolderStore: ObjectStore {
     guard folder.utf8.first == UInt8(ascii: "/"), !folder.utf8.contains(0) else {
       throw StoreError(
         .invalidSource, store: "file://\(folder)", detail: "not an absolute path",
-        advice: "a folder is given as file:///PATH")
+        advice: "a directory is given as file:///PATH")
     }
     var base = folder
     while base.utf8.last == UInt8(ascii: "/") { base.removeLast() }
@@ -118,7 +118,7 @@ public final class FolderStore: ObjectStore {
       completion(result)
     }
     if !taken {
-      let detail = "shutting down, or too many requests wait"
+      let detail = "shutting down, or too many requests are queued"
       completion(.failure(StoreError(.cancelled, store: displayName, key: key, detail: detail)))
     }
   }
@@ -129,7 +129,7 @@ public final class FolderStore: ObjectStore {
     }
     if Instant.now >= deadline {
       throw StoreError(
-        .timedOut, store: displayName, key: key, detail: "the file system did not answer in time")
+        .timedOut, store: displayName, key: key, detail: "the file system did not respond in time")
     }
   }
 

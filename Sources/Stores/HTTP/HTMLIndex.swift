@@ -1,27 +1,35 @@
 /// The links of an index page that lead to something directly in the folder it shows.
 ///
 /// Everything else on the page (parent, column headers, style sheets, other sites) is passed over,
-/// so pages of Apache, nginx, lighttpd, Python and rclone need no code of their own.
+/// so pages of Apache, nginx, lighttpd, Python and rclone need no code of their own. Sizes are taken from nginx's rows
+/// alone (`NginxRow`): the others round them, or have none.
 enum HTMLIndex {
   static func parse(
     _ body: [UInt8], folder: HTTPURL
   ) throws(HTTPIndex.Unusable) -> HTTPIndex {
     guard let here = HTTPPercent.decode(folder.path.utf8), here.last == UInt8(ascii: "/") else {
-      throw HTTPIndex.Unusable(reason: "the address of the page is not a folder's")
+      throw HTTPIndex.Unusable(reason: "the URL of the page is not a directory's")
     }
     var entries: [HTTPIndex.Entry] = []
     var hasParentLink = false
     var scanner = LinkScanner(bytes: body)
     while let link = scanner.next() {
       if link == Array("../".utf8) || link == Array("..".utf8) { hasParentLink = true }
-      guard let entry = entry(of: link, in: folder, here) else { continue }
+      guard var entry = entry(of: link, in: folder, here) else { continue }
+      if !entry.isFolder, let row = NginxRow(after: scanner.rest) {
+        (entry.size, entry.modified) = (row.size, row.modified)
+      }
       guard entries.count < HTTPIndex.entriesMax else { throw HTTPIndex.tooMany }
       entries.append(entry)
     }
     guard !entries.isEmpty || hasParentLink || callsItselfIndex(body) else {
       throw HTTPIndex.Unusable(reason: "the page links to no files", isNoIndex: true)
     }
-    return HTTPIndex(entries: HTTPIndex.unique(entries), isExact: false)
+    var index = HTTPIndex(entries: HTTPIndex.unique(entries))
+    index.timesAreMinutes = index.entries.contains { !$0.isFolder && $0.size != nil }
+    // One rounded size shows that the server rounds, and that files need the other way to their version anyway.
+    if index.entries.contains(where: { !$0.isFolder && $0.size == nil }) { index.dropSizes() }
+    return index
   }
 
   private static func entry(
@@ -61,6 +69,9 @@ struct LinkScanner {
   private var position = 0
 
   init(bytes: [UInt8]) { self.bytes = bytes }
+
+  /// What follows the link that was found last: from the end of its tag on.
+  var rest: ArraySlice<UInt8> { bytes[min(position, bytes.count)...] }
 
   mutating func next() -> [UInt8]? {
     while let open = bytes[position...].firstIndex(of: UInt8(ascii: "<")) {

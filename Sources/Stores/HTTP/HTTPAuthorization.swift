@@ -57,7 +57,7 @@ public final class HTTPAuthorization: Sendable {
     if let token = options.bearerToken, isFor(host, port, options.bearerTokenHost) {
       guard token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
         throw StoreError(
-          .invalidSource, store: host, detail: "the bearer token holds a blank or a line break")
+          .invalidSource, store: host, detail: "the bearer token contains a space or a line break")
       }
       return try HTTPAuthorization(.fixed("Bearer " + token))
     }

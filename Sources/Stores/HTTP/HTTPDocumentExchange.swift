@@ -80,7 +80,7 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
       return .failed(
         site.failure(.unsupported, key, failure.detail, advice: HTTPStore.manifestAdvice))
     }
-    guard let head else { return .failed(site.failure(.badReply, key, "an empty reply")) }
+    guard let head else { return .failed(site.failure(.badReply, key, "an empty response")) }
     switch redirects.follow(head) {
     case .follow, .isFolder: return .again
     case .refused(let reason): return .failed(site.failure(.unsupported, key, reason))
@@ -88,15 +88,17 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
     }
     // nginx with its index off answers so for every folder.
     if head.status == 403, isListing {
-      let advice = "if the server only has no index here, \(HTTPStore.indexAdvice)"
-      return .failed(site.failure(.accessDenied, key, "the server answered 403", advice: advice))
+      let advice = "if the server has no index here, \(HTTPStore.indexAdvice)"
+      return .failed(site.failure(.accessDenied, key, "the server responded 403", advice: advice))
     }
     guard case .response(_, let body) = outcome, head.status == 200 else {
       return site.verdict(on: head, key, shown: shown)
     }
     if let coding = head["content-encoding"], coding.lowercased() != "identity" {
       return .failed(
-        site.failure(.badReply, key, "the server compressed the reply (\(coding)) unasked"))
+        site.failure(
+          .badReply, key,
+          "the server compressed the response (\(coding)) although it was not accepted"))
     }
     document = Document(
       url: redirects.current, contentType: head["content-type"] ?? "", body: body,
@@ -109,7 +111,7 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
     case .failure(let error): completion(.failure(error))
     case .success:
       guard let document else {
-        completion(.failure(site.failure(.badReply, key, "an empty reply")))
+        completion(.failure(site.failure(.badReply, key, "an empty response")))
         return
       }
       self.document = nil

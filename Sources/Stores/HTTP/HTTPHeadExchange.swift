@@ -67,10 +67,10 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
     if case .transferFailed(let failure, _) = outcome, head == nil || head?.status == 200 {
       return site.verdict(on: failure, key)
     }
-    guard let head else { return .failed(site.failure(.badReply, key, "an empty reply")) }
+    guard let head else { return .failed(site.failure(.badReply, key, "an empty response")) }
     switch redirects?.follow(head) ?? .notRedirected {
     case .follow: return .again
-    case .isFolder: return .failed(site.failure(.notFound, key, "it is a folder"))
+    case .isFolder: return .failed(site.failure(.notFound, key, "it is a directory"))
     case .refused(let reason): return .failed(site.failure(.unsupported, key, reason))
     case .notRedirected: break
     }
@@ -80,7 +80,7 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
         return known(size: total, head)
       }
       return askWhole("a range of unknown length")
-    case 416: return askWhole("that the file has no first byte")
+    case 416: return askWhole("a range error for the first byte of a file")
     case 200:
       if let length = head["content-length"] {
         guard let size = ObjectSize.parse(length) else {
@@ -91,7 +91,7 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
         return known(size: size, head)
       }
       guard case .response = outcome else {
-        let detail = "the server does not say how large the file is"
+        let detail = "the server does not report the size of the file"
         return .failed(
           site.failure(.unsupported, key, detail, advice: HTTPStore.manifestAdvice))
       }
@@ -102,7 +102,9 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
 
   private func askWhole(_ said: String) -> Verdict {
     guard !asksWhole else {
-      return .failed(site.failure(.badReply, key, "the server answered \(said), asked for all"))
+      return .failed(
+        site.failure(.badReply, key, "the server responded \(said) to a request for the whole file")
+      )
     }
     asksWhole = true
     return .again
@@ -126,7 +128,7 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
       if let attributes {
         completion(.success(attributes))
       } else {
-        completion(.failure(site.failure(.badReply, key, "an empty reply")))
+        completion(.failure(site.failure(.badReply, key, "an empty response")))
       }
     }
   }

@@ -6,14 +6,15 @@ struct HTTPIndex: Equatable {
     /// One path segment: not empty, no "/", no NUL, neither "." nor "..".
     var name: [UInt8]
     var isFolder: Bool
-    /// Bytes; `nil` where the index rounds it.
+    /// Bytes; `nil` where the index rounds it or has none.
     var size: UInt64?
+    /// Seconds since 1970; of an HTML index a whole minute.
     var modified: Int64?
   }
 
   var entries: [Entry]
-  /// Sizes are exact.
-  var isExact: Bool
+  /// Sizes are exact, and times are whole minutes.
+  var timesAreMinutes = false
 
   /// Entries in one folder; a body of `bodyBytesMax` hardly holds more.
   static let entriesMax = 1_000_000
@@ -39,7 +40,7 @@ struct HTTPIndex: Equatable {
     if type.contains("html") || (type.isEmpty && first == UInt8(ascii: "<")) {
       return try HTMLIndex.parse(body, folder: folder)
     }
-    throw Unusable(reason: "the reply is \(type.isEmpty ? "of no type" : type)", isNoIndex: true)
+    throw Unusable(reason: "the response is \(type.isEmpty ? "of no type" : type)", isNoIndex: true)
   }
 
   /// nginx: name, type (file, directory, other), mtime, size. Caddy: name, is_dir, mod_time, size.
@@ -56,11 +57,11 @@ struct HTTPIndex: Equatable {
       throw Unusable(reason: "broken JSON at byte \(error.offset): \(error.reason)")
     }
     if isFull { throw tooMany }
-    return HTTPIndex(entries: unique(entries), isExact: true)
+    return HTTPIndex(entries: unique(entries))
   }
 
   static var tooMany: Unusable {
-    Unusable(reason: "more than \(entriesMax) entries in one folder")
+    Unusable(reason: "more than \(entriesMax) entries in one directory")
   }
 
   /// `nil`: nothing that a mount can show (a socket, a name with "/" in it).
@@ -103,6 +104,12 @@ struct HTTPIndex: Equatable {
       kept.append(entry)
     }
     return kept
+  }
+
+  /// Sizes and times are to be asked for.
+  mutating func dropSizes() {
+    timesAreMinutes = false
+    for at in entries.indices { (entries[at].size, entries[at].modified) = (nil, nil) }
   }
 
   /// The page of a folder's listing.

@@ -12,6 +12,8 @@ struct HTTPRangeDelivery {
   let range: Range<UInt64>
   /// The version's time is the server's Last-Modified (a manifest's may be another clock's).
   let comparesTime: Bool
+  /// The version's time may be a whole minute where the server's has seconds.
+  let timesAreMinutes: Bool
 
   private(set) var delivered: UInt64 = 0
   /// The server sent the whole file: what comes before the range is dropped.
@@ -21,11 +23,13 @@ struct HTTPRangeDelivery {
 
   /// `learnt`: the ETag of an earlier reply, where the version does not say one.
   init(
-    version: ObjectVersion, range: Range<UInt64>, comparesTime: Bool, learnt: String? = nil
+    version: ObjectVersion, range: Range<UInt64>, comparesTime: Bool,
+    timesAreMinutes: Bool = false, learnt: String? = nil
   ) {
     self.version = version
     self.range = range
     self.comparesTime = comparesTime
+    self.timesAreMinutes = timesAreMinutes
     etag = version.etag.hasPrefix("\"") ? version.etag : learnt
   }
 
@@ -58,13 +62,13 @@ struct HTTPRangeDelivery {
     }
     if head.status == 206 {
       guard let sent = head["content-range"].flatMap(HTTPContentRange.init) else {
-        throw .badReply("a partial reply without a Content-Range that can be read")
+        throw .badReply("a partial response without a valid Content-Range")
       }
       try checkSize(sent.total)
       guard sent.range.lowerBound == position, sent.range.upperBound <= range.upperBound else {
         throw .badReply(
           "bytes \(sent.range.lowerBound)-\(sent.range.upperBound - 1) came where "
-            + "\(position)-\(range.upperBound - 1) were asked for")
+            + "\(position)-\(range.upperBound - 1) were requested")
       }
       toSkip = 0
     } else {
@@ -92,25 +96,25 @@ struct HTTPRangeDelivery {
 
   private func checkSize(_ size: UInt64?) throws(Refusal) {
     if let size, size != version.size {
-      throw .changed("the file was changed: \(size) bytes, \(version.size) when it was looked up")
+      throw .changed("the file changed: \(size) bytes, \(version.size) when it was looked up")
     }
   }
 
   private mutating func checkValidators(_ head: HTTPResponseHead) throws(Refusal) {
     if let etag {
       guard let sent = head["etag"] else {
-        throw .badReply("a reply without an ETag, where others had \(etag)")
+        throw .badReply("a response without an ETag; earlier ones had \(etag)")
       }
       let bare = sent.hasPrefix("W/") ? String(sent.dropFirst(2)) : sent
-      guard bare == etag else { throw .changed("the file was changed: ETag \(sent), was \(etag)") }
+      guard bare == etag else { throw .changed("the file changed: ETag \(sent), was \(etag)") }
       return
     }
     if comparesTime, version.modified != 0,
       let modified = head["last-modified"].flatMap(HTTPTime.parseRFC1123),
-      modified != version.modified
+      !HTTPTime.isSame(modified, asListed: version.modified, inMinutes: timesAreMinutes)
     {
       throw .changed(
-        "the file was changed: modified at \(modified), at \(version.modified) when it was "
+        "the file changed: modified at \(modified), at \(version.modified) when it was "
           + "looked up (seconds since 1970)")
     }
     etag = etag ?? Self.strongETag(head)

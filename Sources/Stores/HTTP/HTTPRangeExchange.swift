@@ -39,6 +39,7 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
 
   var mayBeHedged: Bool { true }
   var isAwaited: Bool { sink.isAwaited }
+  func waitedForLimit(_ time: Duration) { sink.waitedForLimit(time) }
   var expectedBytes: Int { Int(clamping: delivery.remaining) }
 
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
@@ -80,7 +81,7 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
   private func keepETag() throws(HTTPRangeDelivery.Refusal) {
     guard delivery.version.etag.isEmpty, let etag = delivery.etag else { return }
     let kept = learnt.keep(etag)
-    if kept != etag { throw .changed("the file was changed: ETag \(etag), was \(kept)") }
+    if kept != etag { throw .changed("the file changed: ETag \(etag), was \(kept)") }
   }
 
   func receive(body: UnsafeRawBufferPointer) -> Bool {
@@ -115,8 +116,8 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
     site.metrics.checksumMismatches.add()
     mismatches += 1
     let cause = site.failure(
-      .badReply, key, "the content does not fit the sha256 that the site has of it",
-      advice: "the file is damaged on the way or where it lies")
+      .badReply, key, "SHA-256 mismatch: the content differs from the site's checksum",
+      advice: "the file is corrupt at the origin or was corrupted in transit")
     guard mismatches < 2 else { return .failed(cause) }
     delivery.restart()
     return .retry(cause: cause)
@@ -139,12 +140,12 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
       return site.verdict(on: failure, key)
     }
     if isDelivering {
-      return .retry(cause: site.failure(.badReply, key, "the reply ended before the range did"))
+      return .retry(cause: site.failure(.badReply, key, "truncated response"))
     }
-    guard let head else { return .failed(site.failure(.badReply, key, "an empty reply")) }
+    guard let head else { return .failed(site.failure(.badReply, key, "an empty response")) }
     switch redirects?.follow(head) ?? .notRedirected {
     case .follow: return .again
-    case .isFolder: return .failed(site.failure(.notFound, key, "it is a folder now"))
+    case .isFolder: return .failed(site.failure(.notFound, key, "it is a directory now"))
     case .refused(let reason): return .failed(site.failure(.unsupported, key, reason))
     case .notRedirected: break
     }
@@ -156,7 +157,7 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
       return .again
     }
     if head.status == 416 {
-      return .failed(site.failure(.changed, key, "the file was changed: it is shorter now"))
+      return .failed(site.failure(.changed, key, "the file changed: it is shorter now"))
     }
     return site.verdict(on: head, key, shown: shown)
   }

@@ -47,7 +47,7 @@ struct HTTPSite: Sendable {
     }
     let isFolder = key.bytes.last == UInt8(ascii: "/")
     guard key == .root || Self.isPath(key.bytes.dropLast(isFolder ? 1 : 0)) else {
-      throw failure(.notFound, key, "no file of a web server can have this name")
+      throw failure(.notFound, key, "not a valid name of a file on a web server")
     }
     var url = base
     url.target += HTTPPercent.encodePath(key.bytes)
@@ -87,7 +87,7 @@ struct HTTPSite: Sendable {
   /// What an answer that is neither success nor redirect means.
   /// `shown`: the Authorization that was sent.
   func verdict(on head: HTTPResponseHead, _ key: ObjectKey?, shown: String?) -> Verdict {
-    let said = "the server answered \(head.status)"
+    let said = "the server responded \(head.status)"
     switch head.status {
     case 404, 410: return .failed(failure(.notFound, key, said))
     case 401:
@@ -96,7 +96,7 @@ struct HTTPSite: Sendable {
         isHub
         ? Self.gateAdvice
         : shown == nil
-          ? "give user and password in a netrc file (--netrc, --netrc-file), or --bearer-token-file"
+          ? "give user name and password in a netrc file (--netrc, --netrc-file), or --bearer-token-file"
           : "check the user and password, or the token"
       return .failed(failure(.accessDenied, key, said, advice: advice))
     case 403, 407, 451:
@@ -104,7 +104,7 @@ struct HTTPSite: Sendable {
         failure(
           .accessDenied, key, said,
           advice: isHub ? Self.gateAdvice : "check the server's access rules for this path"))
-    case 412: return .failed(failure(.changed, key, "the file was changed (\(said))"))
+    case 412: return .failed(failure(.changed, key, "the file changed (\(said))"))
     case 429, 503:
       let seconds = head["retry-after"].flatMap { Int64($0) }
       let after = seconds.map { Duration.seconds(min(max($0, 0), Self.retryAfterSecondsMax)) }
@@ -167,12 +167,12 @@ struct HTTPRedirects {
   mutating func follow(_ head: HTTPResponseHead) -> Step {
     guard [301, 302, 303, 307, 308].contains(head.status) else { return .notRedirected }
     guard let location = head["location"] else {
-      return .refused("the server answered \(head.status) without a Location")
+      return .refused("the server responded \(head.status) without a Location")
     }
     guard hops < Self.hopsMax else { return .refused("more than \(Self.hopsMax) redirects") }
     let next: HTTPURL
     do throws(HTTPURL.Malformed) { next = try current.resolve(location) } catch {
-      return .refused("the server redirects to an address that cannot be used: \(error.reason)")
+      return .refused("the server redirects to an invalid URL: \(error.reason)")
     }
     if current.isSecure && !next.isSecure {
       return .refused("the server redirects from https to http (host \(next.host))")

@@ -81,7 +81,8 @@ final class HTTPSpool: Sendable {
     if let reason = thread.ensure(), reason != .canceled {
       Self.fail(
         waiter, .unreachable,
-        "the server gives files only as a whole, and no download can be started: \(reason)", name)
+        "the server does not support range requests, and no download can be started: \(reason)",
+        name)
       return ticket
     }
     let isTaken = state.signal(all: true) { state in
@@ -119,7 +120,7 @@ final class HTTPSpool: Sendable {
       let why = String(cString: strerror(errno))
       return fail(
         waiter, .unsupported,
-        "the server gives files only as a whole, and there can be none in \(allowance.folder): "
+        "the server does not support range requests, and downloads cannot be stored in \(allowance.folder): "
           + why, name)
     }
     let mustBegin = state.withLock { state in
@@ -167,7 +168,7 @@ final class HTTPSpool: Sendable {
         StoreError(
           .unsupported, store: name, key: version.key,
           detail:
-            "the server gives files only as a whole, and its \(version.size) bytes do not fit on "
+            "the server does not support range requests, and its \(version.size) bytes do not fit on "
             + "the disk of \(allowance.folder)",
           advice: "raise --cache-size, or free space there")))
   }
@@ -214,6 +215,7 @@ final class HTTPSpool: Sendable {
     }
 
     var isAwaited: Bool { true }
+    func waitedForLimit(_ time: Duration) {}
 
     func beginVerified() {
       state.withLock { state in
@@ -229,7 +231,7 @@ final class HTTPSpool: Sendable {
       }
       let (file, position) = (entry.file, entry.received)
       guard UInt64(bytes.count) <= version.size - position else {
-        return fail("the server sends more than the \(version.size) bytes it announced")
+        return fail("the server sent more than the \(version.size) bytes of its Content-Length")
       }
       var written = 0
       while written < bytes.count {
@@ -244,7 +246,7 @@ final class HTTPSpool: Sendable {
       file.space.wrote(UInt64(written))
       state.signal(all: true) { $0.entries[version]?.received += UInt64(written) }
       if written < bytes.count {
-        fail("the download cannot be kept: \(String(cString: strerror(code)))")
+        fail("the download cannot be stored: \(String(cString: strerror(code)))")
       }
     }
 
@@ -316,7 +318,7 @@ final class HTTPSpool: Sendable {
         }
         let turn: Turn
         if waiter.ticket.isCancelled {
-          turn = .fail(waiter, error(.cancelled, "the request was given up"))
+          turn = .fail(waiter, error(.cancelled, "the request was cancelled"))
         } else if entry.readable >= waiter.request.range.upperBound {
           turn = .give(waiter, entry.file)
         } else if let failure = entry.failure {
@@ -328,7 +330,8 @@ final class HTTPSpool: Sendable {
             waiter,
             error(
               .timedOut,
-              "the server gives files only as a whole, and this part has not come in time"))
+              "the server does not support range requests, and this part was not received before the deadline"
+            ))
         } else {
           continue
         }
@@ -353,7 +356,7 @@ final class HTTPSpool: Sendable {
         state.pending.remove(at: index)
         let kind: StoreError.Kind = waiter.ticket.isCancelled ? .cancelled : .timedOut
         let detail =
-          "the server gives files only as a whole, and \(state.entries.count) others are being downloaded"
+          "the server does not support range requests, and \(state.entries.count) others are being downloaded"
         return .fail(waiter, StoreError(kind, store: name, key: version.key, detail: detail))
       }
       if state.entries[version] != nil || (!state.isShort && hasRoom(&state)) {

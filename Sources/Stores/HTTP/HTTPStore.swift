@@ -3,11 +3,12 @@
 /// Names come from what the server shows of a folder: nginx's `autoindex_format json` (or Caddy's
 /// JSON), an HTML index, or from a manifest that replaces both. Keys are relative to the address.
 ///
-/// **Identity.** JSON gives size and time, so a version is size and Last-Modified; an HTML index gives
-/// neither, `head` is asked, and a strong ETag then is the version. A manifest's etag or hash is the
-/// version, else its size and time. Whatever the version has of the server's (size, Last-Modified,
-/// ETag) is compared with every reply, and a difference is `.changed`. What cannot be seen: a file
-/// rewritten within one second to the same length, at a server that is listed by JSON.
+/// **Identity.** JSON gives size and time, so a version is size and Last-Modified; so does nginx's HTML
+/// index, with the time in minutes. Other HTML indexes give neither: `head` is asked, and a strong ETag
+/// then is the version. A manifest's etag or hash is the version, else its size and time. Whatever the
+/// version has of the server's (size, Last-Modified, ETag) is compared with every reply, and a difference
+/// is `.changed`. What cannot be seen: a file rewritten to the same length within one second, at a server
+/// that is listed by JSON, or within one minute, at one that is listed by nginx's HTML.
 public import Metrics
 public import ObjectStore
 public import Posix
@@ -18,22 +19,22 @@ public final class HTTPStore: ObjectStore {
   public let displayName: String
   public let identity: String
 
-  private let site: HTTPSite
+  let site: HTTPSite
   private let manifest: HTTPManifest?
   /// Of a hub's repository.
   private let tree: HubTree?
-  private let transport: Transport
+  let transport: Transport
   /// Where listings are parsed: the transport's thread has bytes to move.
-  private let worker = WorkerPool(named: "http", threads: 1)
+  let worker = WorkerPool(named: "http", threads: 1)
   private let ignoresRanges = Atomic(false)
   /// Made when a server is seen to ignore ranges.
   private let madeSpool = Lock<HTTPSpool?>(nil)
   private let allowance: SpoolAllowance
-  private let listsExactly = Atomic(false)
+  let listedTimes = Lock(ListedTimes.unknown)
 
   static let manifestAdvice = "give a list of the files with --manifest"
   static let indexAdvice =
-    "turn the server's index on (nginx: autoindex on; autoindex_format json), or "
+    "enable the server's index (nginx: autoindex on; autoindex_format json), or "
     + manifestAdvice
 
   /// `url` as the user wrote it, perhaps with user and password. With a manifest at an address this
@@ -55,18 +56,17 @@ public final class HTTPStore: ObjectStore {
     displayName = site.displayName
     identity = site.base.text
     manifest = try Self.loadManifest(options, site, transport)
-    listsExactly.store(manifest?.isExact ?? (tree != nil), ordering: .relaxed)
   }
 
   /// A password or token crosses the network in the clear: no TLS, and another machine.
   public var sendsSecretsInClear: Bool { site.sendsSecretsInClear }
 
-  /// Ranges are taken to work until a server was seen that ignores them; a listing is taken to need
-  /// `head` until one was seen that does not.
+  /// Ranges are taken to work until a server was seen that ignores them. `head` is needed for files whose size a
+  /// listing does not have.
   public var traits: StoreTraits {
     StoreTraits(
       supportsRanges: !ignoresRanges.load(ordering: .relaxed),
-      listingHasAttributes: listsExactly.load(ordering: .relaxed))
+      listingHasAttributes: manifest?.isExact ?? true)
   }
 
   public func list(
@@ -91,7 +91,12 @@ public final class HTTPStore: ObjectStore {
       switch result {
       case .failure(let error): completion(missing(request.folder, error))
       case .success(let document):
-        work(request.folder, completion) { [self] in page(of: request.folder, document) }
+        let isTaken = worker.submit { [self] in
+          page(of: request.folder, document, deadline: request.deadline, completion)
+        }
+        if !isTaken {
+          completion(.failure(site.failure(.cancelled, request.folder, "shutting down")))
+        }
       }
     }
     transport.start(exchange, deadline: request.deadline)
@@ -138,9 +143,8 @@ public final class HTTPStore: ObjectStore {
             var page = try tree.page(document.body.bytes, of: request.folder)
             page.next = HubTree.next(document.link)
             if let next = page.next, next == request.cursor {
-              throw HubTree.Malformed(reason: "it goes round in a circle")
+              throw HubTree.Malformed(reason: "the redirects are a loop")
             }
-            listsExactly.store(true, ordering: .relaxed)
             return .success(page)
           } catch {
             let detail = "the hub's listing cannot be read: \(error.reason)"
@@ -162,7 +166,7 @@ public final class HTTPStore: ObjectStore {
       if promised?.size != nil || promised == nil {
         let answer = promised.map { Result<_, StoreError>.success($0) }
         work(key, completion) { [site] in
-          answer ?? .failure(site.failure(.notFound, key, "the manifest does not have it"))
+          answer ?? .failure(site.failure(.notFound, key, "it is not in the manifest"))
         }
         return
       }
@@ -171,8 +175,8 @@ public final class HTTPStore: ObjectStore {
       return find(key, cursor: nil, deadline: deadline, completion: completion)
     }
     let exchange = HTTPHeadExchange(site: site, key: key, onRangesIgnored: rangesIgnored) {
-      [promised] result in
-      completion(result.map { Self.merge($0, promised) })
+      [promised, self] result in
+      completion(result.map { asListed(Self.merge($0, promised)) })
     }
     transport.start(exchange, deadline: deadline)
   }
@@ -193,7 +197,8 @@ public final class HTTPStore: ObjectStore {
     let learnt = tree == nil ? request.learnt : LearntETag()
     let delivery = HTTPRangeDelivery(
       version: request.version, range: request.range,
-      comparesTime: manifest == nil && tree == nil && !site.keysAreTargets, learnt: learnt.value)
+      comparesTime: manifest == nil && tree == nil && !site.keysAreTargets,
+      timesAreMinutes: listedTimes.withLock { $0 != .exact }, learnt: learnt.value)
     let exchange = HTTPRangeExchange(
       site: site, delivery: delivery, learnt: learnt, sink: sink, onRangesIgnored: rangesIgnored)
     return transport.start(exchange, deadline: request.deadline)
@@ -217,31 +222,12 @@ public final class HTTPStore: ObjectStore {
         return .success(ListPage())
       }
       error.kind = .noSuchStore
-      error.advice = "check the path in the address"
+      error.advice = "check the path in the URL"
     }
     return .failure(error)
   }
 
-  private func page(
-    of folder: ObjectKey, _ document: HTTPDocumentExchange.Document
-  ) -> Result<ListPage, StoreError> {
-    do throws(HTTPIndex.Unusable) {
-      let index = try HTTPIndex.parse(
-        document.body.bytes, contentType: document.contentType, folder: document.url)
-      listsExactly.store(index.isExact, ordering: .relaxed)
-      return .success(index.page(of: folder))
-    } catch {
-      if error.isNoIndex {
-        let detail = "the server shows no listing of this folder: \(error.reason)"
-        return .failure(
-          site.failure(.unsupported, folder, detail, advice: Self.indexAdvice))
-      }
-      let detail = "the server's listing cannot be read: \(error.reason)"
-      return .failure(site.failure(.badReply, folder, detail, advice: Self.manifestAdvice))
-    }
-  }
-
-  private func work<Value>(
+  func work<Value>(
     _ key: ObjectKey, _ completion: @escaping @Sendable (Result<Value, StoreError>) -> Void,
     _ body: @escaping @Sendable () -> Result<Value, StoreError>
   ) {
@@ -266,7 +252,7 @@ public final class HTTPStore: ObjectStore {
     }
   }
 
-  private var rangesIgnored: @Sendable () -> Void {
+  var rangesIgnored: @Sendable () -> Void {
     { [weak self] in self?.ignoresRanges.store(true, ordering: .relaxed) }
   }
 

@@ -46,10 +46,10 @@ extension HTTPStore {
     func invalid(_ reason: String) -> StoreError {
       StoreError(
         .invalidSource, store: shown, detail: reason,
-        advice: "an address looks like https://HOST[:PORT]/PATH/")
+        advice: "a URL is https://HOST[:PORT]/PATH/")
     }
     if text.utf8.contains(UInt8(ascii: "?")) || text.utf8.contains(UInt8(ascii: "#")) {
-      throw invalid("an address with a query or a fragment cannot be mounted")
+      throw invalid("a URL with a query or a fragment cannot be mounted")
     }
     let parsed: (url: HTTPURL, userInfo: [UInt8]?)
     do throws(HTTPURL.Malformed) { parsed = try HTTPURL.parse(text) } catch {
@@ -164,7 +164,7 @@ extension HTTPStore {
       return (named, HubTree(listing: url("\(address.api)/tree/\(sha)/"), modified: modified))
     } catch {
       throw StoreError(
-        .badReply, store: address.text, detail: "the hub's answer cannot be read: \(error.reason)",
+        .badReply, store: address.text, detail: "invalid response from the hub: \(error.reason)",
         advice: "check HF_ENDPOINT")
     }
   }

@@ -36,6 +36,25 @@ enum HTTPTime {
     return clock(time.prefix { $0 != "." }).map { midnight + $0 - offset }
   }
 
+  /// "21-Oct-2015" and "07:28", as nginx's HTML index has them.
+  static func parseIndexMinute(_ date: String, _ time: String) -> Int64? {
+    let parts = date.split(separator: "-", omittingEmptySubsequences: false)
+    guard parts.count == 3, let day = number(parts[0]),
+      let month = months.firstIndex(of: String(parts[1])), let year = number(parts[2]),
+      time.utf8.count == 5, let clock = clock(Substring(time))
+    else { return nil }
+    return seconds(year: year, month: Int64(month + 1), day: day).map { $0 + clock }
+  }
+
+  /// The whole minute that a time lies in.
+  static func minute(of time: Int64) -> Int64 { time - ((time % 60) + 60) % 60 }
+
+  /// Whether a Last-Modified is the time that a version has. `inMinutes`: a version of a whole minute may have come from
+  /// a listing that knows no seconds.
+  static func isSame(_ modified: Int64, asListed listed: Int64, inMinutes: Bool) -> Bool {
+    modified == listed || inMinutes && minute(of: modified) == listed
+  }
+
   private static let months = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
   ]

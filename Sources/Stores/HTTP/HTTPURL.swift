@@ -30,7 +30,7 @@ struct HTTPURL: Hashable, Sendable {
     let lower = text.lowercased()
     let isSecure = lower.hasPrefix("https://")
     guard isSecure || lower.hasPrefix("http://") else {
-      throw Malformed(reason: "not an http:// or https:// address")
+      throw Malformed(reason: "not an http:// or https:// URL")
     }
     let rest = Array(text.utf8.dropFirst(isSecure ? 8 : 7))
     let end = rest.firstIndex { "/?#".utf8.contains($0) } ?? rest.count
@@ -87,7 +87,7 @@ struct HTTPURL: Hashable, Sendable {
         else { throw Malformed(reason: "a \"%\" without two hex digits (write %25 for a percent)") }
       }
       if byte < 0x20 || byte == 0x7f {
-        throw Malformed(reason: "a control character in the address")
+        throw Malformed(reason: "a control character in the URL")
       }
       if byte == 0x20 || byte >= 0x80 || "\"<>\\^`{|}".utf8.contains(byte) {
         out += HTTPPercent.escape(byte)
@@ -109,7 +109,7 @@ struct HTTPURL: Hashable, Sendable {
     }
     let start = reference.utf8.prefix { !"/?#".utf8.contains($0) }
     if start.contains(UInt8(ascii: ":")) {
-      throw Malformed(reason: "an address of another kind than http")
+      throw Malformed(reason: "the URL is not http or https")
     }
     let bytes = Array(reference.utf8).prefix { $0 != UInt8(ascii: "#") }
     let encoded = try Self.encodeRest(bytes)

@@ -57,7 +57,7 @@ struct HubTree: Sendable {
     } catch {
       throw Malformed(reason: "broken JSON at byte \(error.offset): \(error.reason)")
     }
-    if let stray { throw Malformed(reason: "'\(stray)' is not in the folder") }
+    if let stray { throw Malformed(reason: "'\(stray)' is not in the directory") }
     return page
   }
 
@@ -78,7 +78,7 @@ struct HubTree: Sendable {
       throw Malformed(reason: "broken JSON at byte \(error.offset): \(error.reason)")
     }
     guard let sha, !sha.isEmpty, sha.utf8.allSatisfy({ HTTPPercent.hexValue($0) != nil }) else {
-      throw Malformed(reason: "the hub does not say which commit it is")
+      throw Malformed(reason: "the response has no commit")
     }
     return (sha, modified)
   }

@@ -69,13 +69,13 @@ struct JSONReader {
 
   mutating func expectEnd() throws(Malformed) {
     skipSpace()
-    if position != end { throw malformed("something follows the end") }
+    if position != end { throw malformed("content after the end") }
   }
 
   private mutating func readValue(depth: Int) throws(Malformed) -> Value {
     guard depth < Self.depthMax else { throw malformed("nested too deeply") }
     skipSpace()
-    guard position < end else { throw malformed("the text ends early") }
+    guard position < end else { throw malformed("the text is truncated") }
     switch bytes[position] {
     case UInt8(ascii: "\""): return .string(try readString())
     case UInt8(ascii: "{"), UInt8(ascii: "["):
@@ -181,7 +181,7 @@ struct JSONReader {
 
   private mutating func expect(_ character: Unicode.Scalar) throws(Malformed) {
     if !accept(character) {
-      throw malformed(position < end ? "\"\(character)\" is missing" : "the text ends early")
+      throw malformed(position < end ? "\"\(character)\" is missing" : "the text is truncated")
     }
   }
 

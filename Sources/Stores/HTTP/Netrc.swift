@@ -45,7 +45,7 @@ struct Netrc: Equatable {
       case "login", "user", "account", "password":
         let value = try scanner.value(of: word)
         guard isOpen else {
-          throw Malformed(line: scanner.line, reason: "'\(word)' stands before a machine")
+          throw Malformed(line: scanner.line, reason: "'\(word)' before the first machine")
         }
         if word == "password" { login.password = value }
         if word == "login" || word == "user" { login.name = value }
@@ -54,7 +54,7 @@ struct Netrc: Equatable {
         if word.hasPrefix("#") {
           scanner.skipLine()
         } else {
-          throw Malformed(line: scanner.line, reason: "'\(word.prefix(20))' is no word of netrc")
+          throw Malformed(line: scanner.line, reason: "'\(word.prefix(20))' is not a netrc keyword")
         }
       }
     }
@@ -74,10 +74,10 @@ struct Netrc: Equatable {
     defer { close(file) }
     var status = stat()
     guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-      throw wrong("it is no file")
+      throw wrong("it is not a regular file")
     }
     guard status.st_mode & 0o77 == 0 else {
-      throw wrong("others than you can read the passwords in it", "chmod 600 \(path)")
+      throw wrong("file is readable by other users", "run: chmod 600 \(path)")
     }
     var bytes = [UInt8](repeating: 0, count: 1 << 20)
     let count = Glibc.read(file, &bytes, bytes.count)
@@ -115,7 +115,7 @@ struct Netrc: Equatable {
           if scalar == "\"" { return String(word) }
           if scalar == "\\", let taken = next() { word.append(taken) } else { word.append(scalar) }
         }
-        throw Malformed(line: line, reason: "a quote has no end")
+        throw Malformed(line: line, reason: "unclosed quote")
       }
       while let scalar = rest.first, !Self.isBlank(scalar) {
         _ = next()

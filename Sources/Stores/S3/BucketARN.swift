@@ -27,14 +27,14 @@ struct BucketARN: Equatable, Sendable {
     region = parts[3]
     account = parts[4]
     guard ["s3", "s3-object-lambda", "s3-outposts"].contains(service) else {
-      throw Malformed(reason: "an ARN of the service '\(service)' is no bucket")
+      throw Malformed(reason: "an ARN of the service '\(service)' is not a bucket")
     }
     let words = parts[5].split(omittingEmptySubsequences: false) { $0 == ":" || $0 == "/" }
       .map(String.init)
     if region.isEmpty, service == "s3" {
       throw Malformed(
         reason:
-          "multi-region access points need signatures of another kind (SigV4A); name the access "
+          "multi-region access points need SigV4A signatures, which are not supported; name the access "
           + "point or bucket of one region", isUnsupported: true)
     }
     guard BucketAddress.isRegion(region) else {

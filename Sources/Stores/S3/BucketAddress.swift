@@ -53,14 +53,14 @@ struct BucketAddress: Equatable, Sendable {
     case (_, .custom):
       if options.pathStyle == false, !fits || place.hasAddressAsHost {
         throw invalid(
-          "the bucket's name cannot stand before the host of \(options.endpointURL ?? "")",
-          "leave virtual-host addressing out: the bucket then stands in the path")
+          "the bucket's name cannot be part of the host name of \(options.endpointURL ?? "")",
+          "use --path-style")
       }
       // Few stores but AWS have a wildcard name in DNS; all of them take the bucket in the path.
       usesPathStyle = options.pathStyle ?? true
     }
     if variants.accelerates, usesPathStyle {
-      throw invalid("--accelerate needs a bucket whose name can stand in a host name, without dots")
+      throw invalid("--accelerate needs a bucket whose name is a valid host name without dots")
     }
   }
 
@@ -124,7 +124,7 @@ struct BucketAddress: Equatable, Sendable {
     guard let url = options.endpointURL else { return .aws }
     guard let custom = parse(url) else {
       throw StoreError(
-        .invalidSource, store: "s3://\(options.bucket)", detail: "'\(url)' is no endpoint URL",
+        .invalidSource, store: "s3://\(options.bucket)", detail: "'\(url)' is not an endpoint URL",
         advice: "give --endpoint-url as https://HOST[:PORT] without user name or query")
     }
     return custom
@@ -136,26 +136,30 @@ struct BucketAddress: Equatable, Sendable {
   ) -> String? {
     let variants = options.variants
     if case .custom = place {
-      if variants.usesDualStack { return "--dualstack is for AWS's own endpoints" }
-      if variants.usesFIPS { return "--fips is for AWS's own endpoints" }
-      if variants.accelerates { return "--accelerate is for AWS's own endpoints" }
+      if variants.usesDualStack { return "--dualstack works with AWS endpoints only" }
+      if variants.usesFIPS { return "--fips works with AWS endpoints only" }
+      if variants.accelerates { return "--accelerate works with AWS endpoints only" }
     }
     let partition = AWSPartition.of(region: region)
-    if variants.usesFIPS, partition.name == "aws-cn" { return "there is no --fips in \(region)" }
+    if variants.usesFIPS, partition.name == "aws-cn" {
+      return "FIPS endpoints do not exist in \(region)"
+    }
     if variants.accelerates {
-      if variants.usesFIPS { return "--accelerate and --fips exclude each other" }
-      if partition.name != "aws" { return "there is no --accelerate in \(region)" }
-      if kind != .bucket { return "--accelerate is for ordinary buckets" }
+      if variants.usesFIPS { return "--accelerate and --fips are mutually exclusive" }
+      if partition.name != "aws" { return "transfer acceleration does not exist in \(region)" }
+      if kind != .bucket { return "--accelerate works with general purpose buckets only" }
     }
     switch kind {
     case .accessPoint(let arn):
-      if options.pathStyle == true { return "an access point cannot stand in the path" }
+      if options.pathStyle == true { return "an access point cannot be addressed path-style" }
       if arn.service != "s3", variants.usesDualStack {
-        return "there is no --dualstack for \(arn.service)"
+        return "dual-stack endpoints do not exist for \(arn.service)"
       }
-      if arn.service == "s3-outposts", variants.usesFIPS { return "there is no --fips on Outposts" }
+      if arn.service == "s3-outposts", variants.usesFIPS {
+        return "FIPS endpoints do not exist for Outposts"
+      }
       if place.hasAddressAsHost {
-        return "an access point needs a host name, and not an address, as endpoint"
+        return "an access point needs a host name as endpoint, not an IP address"
       }
     default: break
     }

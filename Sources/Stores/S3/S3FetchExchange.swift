@@ -48,6 +48,7 @@ final class S3FetchExchange: Exchange {
 
   var mayBeHedged: Bool { true }
   var isAwaited: Bool { sink.isAwaited }
+  func waitedForLimit(_ time: Duration) { sink.waitedForLimit(time) }
   var expectedBytes: Int { state.withLock { Int($0.progress.remaining) } }
 
   var hindrance: StoreError? { site.hindrance(key) }
@@ -94,7 +95,8 @@ final class S3FetchExchange: Exchange {
     case .response(let head, let body):
       if head.status == 200 || head.status == 206 { return endOfBody(&state) }
       return site.verdict(
-        S3Failure(head, body: body.bytes), subject: .object, key: key, attempt: &state.attempt)
+        S3Failure(head, body: body.bytes), subject: objectVersion == nil ? .object : .version,
+        key: key, attempt: &state.attempt)
     case .rejected:
       return rejection(&state)
     case .transferFailed(let failure, _):
@@ -102,7 +104,8 @@ final class S3FetchExchange: Exchange {
       if state.progress.isComplete { return endOfBody(&state) }
       if let head = state.head, head.status != 200, head.status != 206 {
         return site.verdict(
-          S3Failure(head, body: []), subject: .object, key: key, attempt: &state.attempt)
+          S3Failure(head, body: []), subject: objectVersion == nil ? .object : .version, key: key,
+          attempt: &state.attempt)
       }
       return site.verdict(failure, key: key)
     }
@@ -112,14 +115,16 @@ final class S3FetchExchange: Exchange {
     guard state.progress.isComplete else {
       return .retry(
         cause: site.error(
-          .badReply, key: key, "the store sent fewer bytes than it had announced"))
+          .badReply, key: key, "truncated response: fewer bytes than its Content-Length"))
     }
     if state.progress.checksum != nil { metrics.objectsVerified.add() }
     guard case .mismatch(let algorithm) = state.progress.end() else { return .succeeded }
     metrics.checksumMismatches.add()
     let cause = site.error(
-      .badReply, key: key, "the content does not fit the \(algorithm) that the store has of it",
-      advice: "the object is damaged in the store or on the way; upload it again if this stays")
+      .badReply, key: key, "\(algorithm) mismatch: the content differs from the store's checksum",
+      advice:
+        "the object is corrupt in the store or was corrupted in transit; upload it again if this persists"
+    )
     return state.progress.mismatches < 2 ? .retry(cause: cause) : .failed(cause)
   }
 
@@ -128,9 +133,9 @@ final class S3FetchExchange: Exchange {
     switch state.judgement {
     case .changed(let change):
       return .failed(
-        site.error(.changed, key: key, "the object was changed in the store: \(change)"))
-    case .bad(let what): why = "the store answers wrongly: \(what)"
-    case .good: why = "the store sent more bytes than were asked for"
+        site.error(.changed, key: key, "the object changed in the store: \(change)"))
+    case .bad(let what): why = "invalid response from the store: \(what)"
+    case .good: why = "the store sent more bytes than requested"
     }
     let cause = site.error(.badReply, key: key, why, advice: "check --endpoint-url")
     state.badReplies += 1

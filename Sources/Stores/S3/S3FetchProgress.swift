@@ -54,8 +54,8 @@ struct S3FetchProgress {
   /// some stores ignore it.
   func judge(_ head: HTTPResponseHead) -> Judgement {
     if !version.etag.isEmpty {
-      guard let etag = head["etag"] else { return .bad("an answer without an ETag") }
-      if !S3ETag.areEqual(etag, version.etag) { return .changed("its ETag is another") }
+      guard let etag = head["etag"] else { return .bad("a response without an ETag") }
+      if !S3ETag.areEqual(etag, version.etag) { return .changed("its ETag differs") }
     } else if version.modified != 0,
       let modified = head["last-modified"].flatMap(S3Date.http), modified != version.modified
     {
@@ -66,11 +66,11 @@ struct S3FetchProgress {
     // shows that the range came, and not the whole.
     let isPartial200 = head.status == 200 && head["content-range"] != nil
     if isPartial200, head["content-length"] == nil {
-      return .bad("a partial answer without a Content-Length")
+      return .bad("a partial response without a Content-Length")
     }
     if head.status == 206 || isPartial200 {
       guard let text = head["content-range"], let sent = ContentRange(text) else {
-        return .bad("a partial answer without a Content-Range")
+        return .bad("a partial response without a Content-Range")
       }
       if sent.total != version.size { return otherSize(sent.total) }
       guard sent.first == position, sent.last == range.upperBound - 1 else {
@@ -98,7 +98,7 @@ struct S3FetchProgress {
   /// With the ETag that is right it is no other version, but an answer that contradicts itself.
   private func otherSize(_ size: UInt64?) -> Judgement {
     version.etag.isEmpty
-      ? .changed("its size is another")
+      ? .changed("its size differs")
       : .bad(
         "\(size.map(String.init) ?? "an unreadable number of") bytes under the ETag of \(version.size)"
       )

@@ -52,9 +52,9 @@ final class S3HeadExchange: Exchange {
         state.found = Self.attributes(key, head)
         if state.found != nil { return .succeeded }
         return .failed(
-          site.error(.badReply, key: key, "the store does not say how long the object is"))
+          site.error(.badReply, key: key, "the response has no Content-Length"))
       case .rejected:
-        return .failed(site.error(.badReply, key: key, "the answer was refused"))
+        return .failed(site.error(.badReply, key: key, "the response was rejected"))
       case .transferFailed(let failure, _):
         return site.verdict(failure, key: key)
       }

@@ -54,7 +54,7 @@ final class S3ListExchange: Exchange {
 
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     if request.cursor != nil, cursor == nil {
-      throw site.error(.badReply, key: request.folder, "the listing's cursor is not one of ours")
+      throw site.error(.badReply, key: request.folder, "invalid listing cursor")
     }
     metrics.listRequests.add()
     let dialect = site.dialect
@@ -110,7 +110,7 @@ final class S3ListExchange: Exchange {
       switch outcome {
       case .response(let head, let body): verdict(head, body, &state)
       case .rejected:
-        .failed(site.error(.badReply, key: request.folder, "the answer was refused"))
+        .failed(site.error(.badReply, key: request.folder, "the response was rejected"))
       case .transferFailed(let failure, _):
         site.verdict(failure, key: request.folder, failsFast: request.failsFast)
       }
@@ -148,10 +148,10 @@ final class S3ListExchange: Exchange {
   private func page(of body: [UInt8], at moment: Int64) throws(StoreError) -> ListPage {
     let listing: S3VersionListing
     do throws(S3Listing.Malformed) { listing = try S3VersionListing(body) } catch {
-      throw bad("is no S3 listing of versions: \(error.message)")
+      throw bad("is not an S3 listing of versions: \(error.message)")
     }
     if listing.isCutOffWithoutMarker {
-      throw bad("is cut off and does not say where it goes on")
+      throw bad("is truncated but has no continuation token")
     }
     let from = cursor.flatMap { S3VersionListing.Place(token: $0.token) }
     var (page, next) = listing.page(at: moment, from: from)
@@ -164,7 +164,7 @@ final class S3ListExchange: Exchange {
     }
     if let token = next?.token {
       guard let next = cursor.map({ $0.next(token) }) ?? ListCursor(first: token) else {
-        throw bad("goes round in a circle: a marker came twice")
+        throw bad("loops: a marker was repeated")
       }
       page.next = next.text
     }
@@ -175,7 +175,7 @@ final class S3ListExchange: Exchange {
     if let moment = options.at { return try page(of: body, at: moment) }
     let listing: S3Listing
     do throws(S3Listing.Malformed) { listing = try S3Listing(body) } catch {
-      throw bad("is no S3 listing: \(error.message)")
+      throw bad("is not an S3 listing: \(error.message)")
     }
     var page = listing.page
     if let error = settle(&page) { throw error }
@@ -183,10 +183,10 @@ final class S3ListExchange: Exchange {
       guard let token = token(of: listing) else {
         // Asked again, by `S3Store`, in the way of the first generation.
         if cursor == nil { site.learnListV1() }
-        throw bad("is cut off and does not say where it goes on")
+        throw bad("is truncated but has no continuation token")
       }
       guard let next = cursor.map({ $0.next(token) }) ?? ListCursor(first: token) else {
-        throw bad("goes round in a circle: a continuation token came twice")
+        throw bad("loops: a continuation token was repeated")
       }
       page.next = next.text
     }
@@ -229,7 +229,7 @@ final class S3ListExchange: Exchange {
       }
     }
     if let stray {
-      return bad("names '\(S3Failure.shown(stray.description))', which is not in the folder")
+      return bad("names '\(S3Failure.shown(stray.description))', which is not in the directory")
     }
     page.folderExists = markers > 0
     if markers > 0 {

@@ -10,7 +10,12 @@ enum S3Reaction: Equatable {
   /// The keys are worth nothing any more; the words are for a provider that has no others.
   case renewKeys(String, advice: String)
 
-  enum Subject { case object, listing }
+  enum Subject {
+    case object
+    /// An object by its version id: a permission of its own.
+    case version
+    case listing
+  }
 
   static func to(
     _ failure: S3Failure, subject: Subject, isSigned: Bool, region: String, isAWS: Bool
@@ -19,7 +24,7 @@ enum S3Reaction: Equatable {
     if failure.code == "RequestTimeTooSkewed", let time = failure.serverTime {
       return .correctClock(serverTime: time)
     }
-    return byCode(failure, isSigned: isSigned, region: region)
+    return byCode(failure, subject: subject, isSigned: isSigned, region: region)
       ?? byStatus(failure, subject: subject, isSigned: isSigned, isAWS: isAWS)
   }
 
@@ -47,7 +52,7 @@ enum S3Reaction: Equatable {
   }
 
   private static func byCode(
-    _ failure: S3Failure, isSigned: Bool, region: String
+    _ failure: S3Failure, subject: Subject, isSigned: Bool, region: String
   ) -> S3Reaction? {
     switch failure.code {
     case "NoSuchBucket", "InvalidBucketName":
@@ -57,30 +62,33 @@ enum S3Reaction: Equatable {
     case "NoSuchKey", "NoSuchVersion":
       return .fail(.notFound, "no such object", advice: "")
     case "AccessDenied", "AllAccessDisabled", "AccountProblem":
-      return denied(failure, isSigned: isSigned)
+      return denied(failure, subject, isSigned: isSigned)
     case "InvalidAccessKeyId":
       return .renewKeys(
-        "the store does not know the access key (\(failure.words))",
-        advice: "check the keys and whether they belong to this store (--profile, --endpoint-url)")
+        "unknown access key (\(failure.words))",
+        advice:
+          "check the credentials and that they belong to this store (--profile, --endpoint-url)")
     case "SignatureDoesNotMatch":
       return .fail(
-        .badCredentials, "the secret key does not fit the access key (\(failure.words))",
+        .badCredentials,
+        "signature mismatch: the secret key does not match the access key (\(failure.words))",
         advice: "check the secret key and --region")
     case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
       return .renewKeys(
-        "the session's keys have expired (\(failure.words))",
-        advice: "get new ones and mount again")
+        "the session credentials have expired (\(failure.words))",
+        advice: "get new credentials and mount again")
     case "InvalidToken", "InvalidSecurity":
       return .renewKeys(
-        "the store refuses the session token (\(failure.words))",
-        advice: "check AWS_SESSION_TOKEN: it belongs to one pair of keys")
+        "the store rejects the session token (\(failure.words))",
+        advice: "check AWS_SESSION_TOKEN: it belongs to one access key")
     case "AuthorizationHeaderMalformed":
       return .fail(
-        .badCredentials, "the store refuses the signature's form (\(failure.words))",
+        .badCredentials, "the store rejects the signature's form (\(failure.words))",
         advice: "check --region (now \(region))")
     case "RequestTimeTooSkewed":
       return .fail(
-        .badCredentials, "this machine's clock is wrong (\(failure.words))", advice: "set the clock"
+        .badCredentials, "the clock of this machine is wrong (\(failure.words))",
+        advice: "set the clock"
       )
     case "InvalidObjectState":
       return .fail(
@@ -99,43 +107,56 @@ enum S3Reaction: Equatable {
     _ failure: S3Failure, subject: Subject, isSigned: Bool, isAWS: Bool
   ) -> S3Reaction {
     switch failure.status {
-    case 412, 416: return .fail(.changed, "the object was changed in the store", advice: "")
-    case 404 where subject == .object: return .fail(.notFound, "no such object", advice: "")
+    case 412, 416: return .fail(.changed, "the object changed in the store", advice: "")
+    case 404 where subject != .listing: return .fail(.notFound, "no such object", advice: "")
     case 404:
       return .fail(
         .noSuchStore, "the bucket does not exist (\(failure.words))",
         advice: "check its name and --endpoint-url")
-    case 401, 403: return denied(failure, isSigned: isSigned)
+    case 401, 403: return denied(failure, subject, isSigned: isSigned)
     // Some stores call an unsigned request malformed instead of refused.
-    case 400 where !isSigned: return denied(failure, isSigned: isSigned)
+    case 400 where !isSigned: return denied(failure, subject, isSigned: isSigned)
     case 429, 503: return .retry(.throttled, isThrottle: true)
     case 408, 500, 502, 504: return .retry(.serverFailure, isThrottle: false)
     case 300..<400:
       let place = failure.endpoint.map { " at \($0)" } ?? " elsewhere"
       return .fail(
-        .noSuchStore, "the bucket lives\(place) (\(failure.words))",
+        .noSuchStore, "the bucket is\(place) (\(failure.words))",
         advice: isAWS ? "name its --region" : "check --endpoint-url and --region")
     case 400 where failure.code.isEmpty && isSigned:
       return .renewKeys(
-        "the store refuses the request (\(failure.words))",
-        advice: "the keys may have expired or belong to another region")
+        "the store rejects the request (\(failure.words))",
+        advice: "the credentials may have expired or belong to another region")
     case 405, 501:
       return .fail(
-        .unsupported, "the server does not speak S3 here (\(failure.words))",
+        .unsupported, "this is not an S3 endpoint (\(failure.words))",
         advice: "check --endpoint-url")
     default:
       return .fail(
-        .badReply, "unexpected answer (\(failure.words))",
+        .badReply, "unexpected response (\(failure.words))",
         advice: isAWS ? "" : "check --endpoint-url"
       )
     }
   }
 
-  private static func denied(_ failure: S3Failure, isSigned: Bool) -> S3Reaction {
+  private static func denied(
+    _ failure: S3Failure, _ subject: Subject, isSigned: Bool
+  ) -> S3Reaction {
     .fail(
       .accessDenied, "access denied (\(failure.words))",
       advice: isSigned
-        ? "the keys need s3:ListBucket on the bucket and s3:GetObject on its objects"
-        : "the bucket is not public: leave out --no-sign-request and give keys")
+        ? "the credentials need \(action(for: subject))"
+        : "the bucket is not public: omit --no-sign-request and provide credentials")
+  }
+
+  /// The IAM action that a request takes.
+  private static func action(for subject: Subject) -> String {
+    switch subject {
+    case .listing: "s3:ListBucket on the bucket (with --at: s3:ListBucketVersions)"
+    case .object:
+      "s3:GetObject on the bucket's objects (and kms:Decrypt, if they are encrypted with SSE-KMS)"
+    case .version:
+      "s3:GetObjectVersion on the bucket's objects (and kms:Decrypt, if they are encrypted with SSE-KMS)"
+    }
   }
 }

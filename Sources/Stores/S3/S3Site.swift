@@ -76,12 +76,12 @@ final class S3Site: Sendable {
     let store = "s3://\(options.bucket)"
     guard key.count == 32 else {
       throw StoreError(
-        .invalidSource, store: store, detail: "a customer key has 32 bytes, this one \(key.count)")
+        .invalidSource, store: store, detail: "an SSE-C key has 32 bytes, this one \(key.count)")
     }
     let host = address.host.prefix { $0 != ":" }
     guard address.scheme == "https" || host == "localhost" || host.hasPrefix("127.") else {
       throw StoreError(
-        .invalidSource, store: store, detail: "a customer key is not sent without TLS",
+        .invalidSource, store: store, detail: "an SSE-C key is not sent without TLS",
         advice: "give an https --endpoint-url")
     }
     let prefix = "x-amz-server-side-encryption-customer-"
@@ -124,7 +124,7 @@ final class S3Site: Sendable {
     switch try credentials.current() {
     case .unsigned: break
     case .renewing(let what):
-      throw error(.badCredentials, key: key, "waiting for keys: \(what)")
+      throw error(.badCredentials, key: key, "waiting for credentials: \(what)")
     case .keys(let keys):
       attempt.keys = keys
       let input = SigningInput(
@@ -140,7 +140,7 @@ final class S3Site: Sendable {
   /// Why no request can be made now: keys are being renewed.
   func hindrance(_ key: ObjectKey?) -> StoreError? {
     guard case .renewing(let what)? = try? credentials.current() else { return nil }
-    return error(.badCredentials, key: key, "waiting for keys: \(what)")
+    return error(.badCredentials, key: key, "waiting for credentials: \(what)")
   }
 
   var dialect: ListingDialect { learned.withLock { $0.dialect } }
@@ -185,7 +185,7 @@ final class S3Site: Sendable {
     case .fail(let kind, let detail, let advice):
       return .failed(error(kind, key: key, detail, advice: advice))
     case .retry(let kind, let isThrottle):
-      let cause = error(kind, key: key, "the store answers \(failure.words)")
+      let cause = error(kind, key: key, "the store responded \(failure.words)")
       return .retry(cause: cause, isThrottle: isThrottle, after: failure.retryAfter)
     case .renewKeys(let detail, let advice):
       if let keys = attempt.keys, attempt.renewals < 2, credentials.renew(insteadOf: keys) {
@@ -197,7 +197,7 @@ final class S3Site: Sendable {
       guard attempt.redirects < 1 else {
         return .failed(
           error(
-            .badReply, key: key, "the store sends us from region to region (\(failure.words))",
+            .badReply, key: key, "redirect loop between regions (\(failure.words))",
             advice: "name the bucket's --region"))
       }
       attempt.redirects += 1
@@ -207,7 +207,7 @@ final class S3Site: Sendable {
       guard attempt.clockCorrections < 1 else {
         return .failed(
           error(
-            .badCredentials, key: key, "this machine's clock is wrong (\(failure.words))",
+            .badCredentials, key: key, "the clock of this machine is wrong (\(failure.words))",
             advice: "set the clock"))
       }
       attempt.clockCorrections += 1

@@ -95,7 +95,8 @@ public final class S3Store: ObjectStore {
             return headOfVersion(key, cursor: next, deadline: deadline, completion: completion)
           }
           let error = StoreError(
-            .notFound, store: self?.displayName ?? "", key: key, detail: "no such object then")
+            .notFound, store: self?.displayName ?? "", key: key,
+            detail: "no such object at that time")
           completion(.failure(error))
         }
       })
