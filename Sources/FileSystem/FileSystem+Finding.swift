@@ -137,7 +137,7 @@ extension FileSystem {
   /// Nil for an object that no mount can read: it is hidden here as it is in listings.
   private func shown(_ object: ObjectAttributes) -> ObjectAttributes? {
     guard object.isOversized else { return object }
-    metrics.names.hiddenNames.add()
+    metrics.metadata.hiddenNames.add()
     if !saidOversized.exchange(true, ordering: .relaxed) {
       log.warning(
         """

@@ -148,8 +148,8 @@ public struct UpdateReport: Sendable, Codable {
   /// Kept in the report: a tree that changed all over is better listed anew.
   public static let changeLimit = 1_000_000
 
-  /// Folders that were listed.
-  public var folders = 0
+  /// Directories that were listed.
+  public var directories = 0
   public var added = 0
   public var changed = 0
   public var removed = 0

@@ -16,7 +16,7 @@ extension FileSystem {
     backlog.withLock { backlog in
       let before = backlog.waiting.overflows
       backlog.waiting.add(name, of: folder, node: node)
-      if backlog.waiting.overflows > before { metrics.names.invalidationOverflows.add() }
+      if backlog.waiting.overflows > before { metrics.metadata.invalidationOverflows.add() }
       // Under the lock, so that who waits for the notifier after this waits for the name. Refused while there is no
       // thread: the next one tries again.
       if !backlog.isDraining { backlog.isDraining = notifier.submit { [self] in drain() } }

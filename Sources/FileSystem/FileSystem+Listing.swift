@@ -109,7 +109,7 @@ extension FileSystem {
         return run
       }
     }
-    metrics.names.listedAhead.add(runs.count)
+    metrics.metadata.prefetchedListings.add(runs.count)
     for run in runs { run.start() }
   }
 
@@ -146,18 +146,18 @@ extension FileSystem {
   }
 
   private func complete(_ generation: Generation, hidden: Int) {
-    metrics.names.hiddenNames.add(hidden)
+    metrics.metadata.hiddenNames.add(hidden)
     if hidden > 0 {
       log.info(
         """
-        \(store.displayName)/\(generation.folder): \(hidden) names hidden: no path reaches them, a folder of the \
-        same name does, or their size cannot be read (docs/semantics.md)
+        \(store.displayName)/\(generation.folder): \(hidden) names are not representable: no path \
+        reaches them, a directory has the same name, or their size is invalid (docs/semantics.md)
         """)
     }
     let (replaced, appeared) = state.withLock { state -> ([NameState.Replaced], [[UInt8]]) in
       let isFirst = state.folders[generation.folder]?.listing == nil
       guard let replaced = state.adopt(generation) else { return ([], []) }
-      if isFirst { metrics.names.listedFolders.add(1) }
+      if isFirst { metrics.metadata.listedDirectories.add(1) }
       return (replaced, state.takeAppeared(in: generation.folder))
     }
     for gone in replaced { invalidate(gone.node, generation.folder, gone.name) }
@@ -191,7 +191,7 @@ extension FileSystem {
       return (dropped, releasing)
     }
     // Their memory goes at the end of this, outside the lock.
-    metrics.names.listedFolders.add(-Int64(dropped.count))
+    metrics.metadata.listedDirectories.add(-Int64(dropped.count))
     for generation in releasing { release(generation) }
   }
 
@@ -264,11 +264,11 @@ extension FileSystem {
       state.changed.count < Self.changedLimit && state.changed.insert(version.key).inserted
     }
     guard isNews else { return }
-    metrics.names.changedObjects.add()
+    metrics.metadata.staleObjects.add()
     log.error(
       """
       \(store.displayName)/\(version.key): changed or deleted in the store since \(frozenBy) was made; \
-      what of it is not in the cache can no longer be read (ESTALE); millrace snapshot diff shows all
+      uncached parts fail with ESTALE; run millrace snapshot diff for the full list
       """)
   }
 

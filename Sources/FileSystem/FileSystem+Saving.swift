@@ -45,8 +45,8 @@ extension FileSystem {
       folder: folder, started: started, entries: listing.entries, hidden: listing.hidden,
       account: account)
     state.folders[folder, default: FolderState()].listing = generation
-    metrics.names.listedFolders.add(1)
-    metrics.names.listingsFromDisk.add()
+    metrics.metadata.listedDirectories.add(1)
+    metrics.metadata.restoredListings.add()
   }
 
   /// Writes what is fresh, and what was kept before, is fresh, and was not asked for since.
@@ -69,7 +69,8 @@ extension FileSystem {
     }
     if !SavedListings.write(fresh, and: kept, to: file) {
       log.warning(
-        "cannot write \(file): \(String(cString: strerror(errno))); the next mount lists anew")
+        "cannot write \(file): \(String(cString: strerror(errno))); the next mount lists the directories again"
+      )
     }
   }
 

@@ -18,6 +18,10 @@ public struct OpenedFile: Sendable {
 /// A part of a folder, in the order of its listing.
 public struct FolderSlice: Sendable {
   public var files: [ObjectVersion] = []
+  /// Files whose size neither the listing nor the store tells, and why.
+  public var failures: [(key: ObjectKey, error: StoreError)] = []
+  /// Files that the listing has no size of, where sizes were not to be asked for.
+  public var unsized = 0
   /// Keys, which end in "/".
   public var folders: [ObjectKey] = []
   /// Where the next slice starts.
@@ -52,33 +56,23 @@ extension FileSystem {
     Array(key.bytes.dropFirst(prefix.bytes.count))
   }
 
-  /// At most `limit` entries of a folder from `index` on, which is listed if it must. Files whose size is
-  /// not known, and archived ones, are left out. The reply comes at once or from a thread of the store's.
+  /// At most `limit` entries of a folder from `index` on, which is listed if it must. Sizes that the listing does not
+  /// have are requested if `asksSizes`, until `stop` is set, and counted otherwise. Archived files are left out. The
+  /// reply comes at once or from a thread of the store's.
   public func slice(
-    of folder: ObjectKey, from index: Int, limit: Int, reply: @escaping Reply<FolderSlice>
+    of folder: ObjectKey, from index: Int, limit: Int, asksSizes: Bool = true,
+    stop: StopFlag = StopFlag(), reply: @escaping Reply<FolderSlice>
   ) {
     guard let generation = listing(of: folder) else { return reply(.failure(.ioError)) }
-    slice(generation, from: index, limit: limit, reply: reply)
+    slice(generation, from: index, limit: limit, asksSizes ? stop : nil, reply: reply)
   }
 
   private func slice(
-    _ generation: Generation, from index: Int, limit: Int, reply: @escaping Reply<FolderSlice>
+    _ generation: Generation, from index: Int, limit: Int, _ stop: StopFlag?,
+    reply: @escaping Reply<FolderSlice>
   ) {
     switch generation.step(from: index, limit: limit) {
-    case .entries(let found):
-      var slice = FolderSlice()
-      slice.next = index + found.entries.count
-      for entry in found.entries {
-        let key = generation.folder + Array(found.chunk.name(entry))
-        let seen = found.chunk.seen(entry)
-        if seen.kind == .folder {
-          slice.folders.append(key + [NameRules.slash])
-        } else if let size = seen.size, !seen.isArchived {
-          slice.files.append(
-            ObjectVersion(key: key, etag: seen.etag, size: size, modified: seen.modified))
-        }
-      }
-      reply(.success(slice))
+    case .entries(let found): slice(generation.folder, found, index, stop, reply)
     case .complete:
       var slice = FolderSlice()
       slice.next = index
@@ -87,9 +81,48 @@ extension FileSystem {
     case .failed(let error): reply(.failure(error.errno))
     case .wait:
       generation.wait(beyond: index) { [self] in
-        slice(generation, from: index, limit: limit, reply: reply)
+        slice(generation, from: index, limit: limit, stop, reply: reply)
       }
     }
+  }
+
+  private func slice(
+    _ folder: ObjectKey, _ found: Generation.Slice, _ index: Int, _ stop: StopFlag?,
+    _ reply: @escaping Reply<FolderSlice>
+  ) {
+    var slice = FolderSlice()
+    slice.next = index + found.entries.count
+    var files: [(name: [UInt8], seen: Seen)] = []
+    var unsized: [Int] = []
+    for entry in found.entries {
+      let name = Array(found.chunk.name(entry))
+      let seen = found.chunk.seen(entry)
+      if seen.kind == .folder {
+        slice.folders.append(folder + name + [NameRules.slash])
+      } else if !seen.isArchived {
+        if seen.size == nil { unsized.append(files.count) }
+        files.append((name, seen))
+      }
+    }
+    guard let stop, !unsized.isEmpty else {
+      slice.unsized = unsized.count
+      slice.add(files, of: folder)
+      return reply(.success(slice))
+    }
+    let (listed, missing, begun) = (files, unsized, slice)
+    SizeQuery(self, folder, unsized.map { files[$0].name }, stop) { [self] answers in
+      var (files, slice) = (listed, begun)
+      for (index, answer) in zip(missing, answers) {
+        switch answer {
+        case .success(let seen): files[index].seen = seen
+        case .failure(let error):
+          slice.failures.append((folder + files[index].name, error))
+          _ = report(error, during: "size")
+        }
+      }
+      slice.add(files, of: folder)
+      reply(.success(slice))
+    }.start()
   }
 
   /// Where a name stands in the listing of its folder, if that is known.
@@ -120,6 +153,18 @@ extension FileSystem {
             ObjectVersion(
               key: key, etag: seen.etag, size: seen.size ?? 0, modified: seen.modified)))
       }
+    }
+  }
+}
+
+extension FolderSlice {
+  /// Those whose size is known.
+  fileprivate mutating func add(_ found: [(name: [UInt8], seen: Seen)], of folder: ObjectKey) {
+    for (name, seen) in found where seen.kind == .file {
+      guard let size = seen.size else { continue }
+      files.append(
+        ObjectVersion(
+          key: folder + name, etag: seen.etag, size: size, modified: seen.modified))
     }
   }
 }

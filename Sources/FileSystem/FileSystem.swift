@@ -99,7 +99,7 @@ public final class FileSystem: Sendable {
   /// Gives back `count` references that lookups and readdirplus entries took.
   public func forget(_ node: NodeID, count: UInt64) {
     let dropped = state.withLock { $0.forget(node, count: count) }
-    if dropped != nil { metrics.names.listedFolders.add(-1) }
+    if dropped != nil { metrics.metadata.listedDirectories.add(-1) }
   }
 
   /// ESTALE for a file node whose version is no longer the path's.
@@ -227,13 +227,13 @@ public final class FileSystem: Sendable {
     var statistics = FileSystemStatistics()
     state.withLock { state in
       statistics.nodes = state.nodes.count
-      statistics.listedFolders = state.listedFolders
+      statistics.listedDirectories = state.listedDirectories
       statistics.bytes = state.bytes
     }
     statistics.bytes += account.bytes
     statistics.limit = options.metadataLimit
-    metrics.names.nodes.set(Int64(statistics.nodes))
-    metrics.names.bytes.set(Int64(statistics.bytes))
+    metrics.metadata.nodes.set(Int64(statistics.nodes))
+    metrics.metadata.bytes.set(Int64(statistics.bytes))
     return statistics
   }
 

@@ -21,7 +21,7 @@ public struct FileSystemOptions: Sendable {
 
   public init(
     metadataTTL: Duration = .seconds(60), metadataLimit: Int = 512 << 20,
-    ioTimeout: Duration = .seconds(60), listingsFile: ListingsFile? = nil,
+    ioTimeout: Duration = .seconds(600), listingsFile: ListingsFile? = nil,
     frozenBy: String? = nil
   ) {
     self.metadataTTL = metadataTTL

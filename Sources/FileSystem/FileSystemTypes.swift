@@ -88,7 +88,7 @@ public struct FolderEntry {
 
 public struct FileSystemStatistics: Sendable, Codable {
   public var nodes: Int = 0
-  public var listedFolders: Int = 0
+  public var listedDirectories: Int = 0
   /// Bytes that names and attributes occupy, and their limit.
   public var bytes: Int = 0
   public var limit: Int = 0

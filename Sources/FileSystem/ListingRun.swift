@@ -93,7 +93,7 @@ final class ListingRun: Sendable {
           .failure(
             StoreError(
               .badReply, store: store.displayName, key: generation.folder,
-              detail: "the listing does not move on: a page names itself as the next")))
+              detail: "listing loop: the next token equals the current one")))
       case .success(let page): arrived(fetch.part, page)
       case .failure(let error) where error.kind == .notFound:
         // Gone, or never there: empty, like a prefix without keys.
@@ -110,7 +110,7 @@ final class ListingRun: Sendable {
         .failure(
           StoreError(
             .badReply, store: store.displayName, key: generation.folder, detail: excess,
-            advice: "if the folder really is so large, raise --metadata-limit")))
+            advice: "if the directory really is that large, raise --metadata-limit")))
     }
     let (summary, isUnordered) = Self.summary(of: page, skipping: skip)
     let (fetches, learned, isAhead, feeds) = state.withLock {

@@ -24,7 +24,7 @@ struct NameState {
   var changed: Set<ObjectKey> = []
   var isShutDown = false
 
-  var listedFolders: Int { folders.values.count { $0.listing != nil } }
+  var listedDirectories: Int { folders.values.count { $0.listing != nil } }
 
   /// What names occupy, entries of listings aside.
   var bytes: Int { nodes.bytes + absent.bytes + folders.count * FolderState.cost }

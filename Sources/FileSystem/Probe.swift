@@ -32,7 +32,8 @@ struct Probe {
     guard object.size != nil else {
       return .failure(
         StoreError(
-          .badReply, store: "", key: object.key, detail: "the store does not tell the object's size"
+          .badReply, store: "", key: object.key,
+          detail: "the store does not report the object's size"
         ))
     }
     let seen = Seen(

@@ -38,7 +38,7 @@ final class FailureLog: Sendable {
     // Absence is an answer, and shutting down is no failure.
     if error.kind == .notFound || error.kind == .cancelled { return }
     guard let suppressed = admit(error.kind, at: now) else { return }
-    let more = suppressed == 0 ? "" : " (and \(suppressed) more like it)"
+    let more = suppressed == 0 ? "" : " (and \(suppressed) similar errors)"
     log.warning("\(operation): \(error)\(more)")
   }
 

@@ -103,7 +103,7 @@ final class TreeUpdate: Sendable {
       }
     }
     state.withLock { state in
-      state.report.folders += 1
+      state.report.directories += 1
       state.report.added += found.added
       state.report.changed += found.changed
       state.report.removed += found.removed

@@ -33,7 +33,7 @@ final class Callers: Sendable {
   private let others: CallerAccount
 
   init() {
-    others = CallerAccount(pid: 0, name: "others, ended", since: Int64(Instant.now.nanoseconds))
+    others = CallerAccount(pid: 0, name: "(ended)", since: Int64(Instant.now.nanoseconds))
   }
 
   /// The account of the process that a thread belongs to.
@@ -45,11 +45,12 @@ final class Callers: Sendable {
       return known.account
     }
     if let known { return known }
-    guard let process = Self.process(ofThread: thread) else { return others }
+    guard let (process, parent) = Self.process(ofThread: thread) else { return others }
     return state.withLock { state in
       let account =
         state.processes[process]
-        ?? CallerAccount(pid: process.pid, name: Self.name(of: process.pid), since: now)
+        ?? CallerAccount(
+          pid: process.pid, name: Self.name(of: process.pid), parent: parent, since: now)
       if state.processes[process] == nil {
         if state.processes.count >= Self.mostProcesses { retire(&state) }
         state.processes[process] = account
@@ -82,15 +83,16 @@ final class Callers: Sendable {
     state.threads = [:]
   }
 
-  private static func process(ofThread thread: pid_t) -> Process? {
+  private static func process(ofThread thread: pid_t) -> (process: Process, parent: Int32)? {
     guard let status = readSmallFile("/proc/\(thread)/status"),
       let line = status.split(separator: "\n").first(where: { $0.hasPrefix("Tgid:") }),
       let pid = Int32(line.filter(\.isNumber)),
       let stat = readSmallFile("/proc/\(pid)/stat"), let end = stat.lastIndex(of: ")")
     else { return nil }
-    // The 22nd field; the 2nd is the name, in brackets and with what a name may have.
+    // The 4th and the 22nd field; the 2nd is the name, in brackets and with what a name may have.
     let fields = stat[end...].split(separator: " ")
-    return Process(pid: pid, startTime: fields.count > 20 ? UInt64(fields[20]) ?? 0 : 0)
+    guard fields.count > 20 else { return (Process(pid: pid, startTime: 0), 0) }
+    return (Process(pid: pid, startTime: UInt64(fields[20]) ?? 0), Int32(fields[2]) ?? 0)
   }
 
   private static func name(of pid: pid_t) -> String {

@@ -52,6 +52,12 @@ final class ControlFolder: Sendable {
     var isWritten = false
     /// What came before is not an order either then, nor what comes after.
     var refusal: Errno?
+    /// An order of it is being taken.
+    var isTaking = false
+    /// What came of the last one: each close(2) says so, since a child that inherits the descriptor closes it too.
+    var outcome: Errno?
+    /// Closes that wait for the one that is being taken.
+    var waiting: [@Sendable (Errno?) -> Void] = []
   }
 
   /// One open of a file, from OPEN to RELEASE.
@@ -236,15 +242,43 @@ final class ControlFolder: Sendable {
   }
 
   private func take(_ file: Handle, done: @escaping @Sendable (Errno?) -> Void) {
-    let (bytes, refusal): ([UInt8]?, Errno?) = file.text.withLock { text in
-      guard text.isWritten, text.refusal == nil else { return (nil, text.refusal) }
+    let step: Step = file.text.withLock { text in
+      if let refusal = text.refusal { return .over(refusal) }
+      if text.isTaking {
+        text.waiting.append(done)
+        return .waits
+      }
+      guard text.isWritten else { return .over(text.outcome) }
       text.isWritten = false
-      return (text.bytes, nil)
+      text.isTaking = true
+      return .takes(text.bytes)
     }
-    guard let bytes else { return done(refusal) }
-    let isTaken = taker.submit { [files] in done(files.take(bytes, file.name)) }
-    // So many close at once that the writer is to try again.
-    if !isTaken { done(.resourceTemporarilyUnavailable) }
+    switch step {
+    case .over(let outcome): done(outcome)
+    case .waits: break
+    case .takes(let bytes):
+      let isTaken = taker.submit { [self] in ended(file, files.take(bytes, file.name), done) }
+      // So many close at once that the writer is to try again.
+      if !isTaken { ended(file, .resourceTemporarilyUnavailable, done) }
+    }
+  }
+
+  private enum Step {
+    case over(Errno?)
+    case waits
+    case takes([UInt8])
+  }
+
+  private func ended(_ file: Handle, _ outcome: Errno?, _ done: @Sendable (Errno?) -> Void) {
+    let waiting = file.text.withLock { text in
+      text.isTaking = false
+      text.outcome = outcome
+      defer { text.waiting = [] }
+      return text.waiting
+    }
+    done(outcome)
+    // What was written meanwhile is taken for them.
+    for next in waiting { take(file, done: next) }
   }
 
   /// The last descriptor of it is gone.

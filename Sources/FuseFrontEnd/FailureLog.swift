@@ -39,7 +39,8 @@ final class FailureLog: Sendable {
     }
     guard isFirst else { return }
     log.warning(
-      "\(operation.rawValue) failed: \(error.description); more of this kind are only counted")
+      "\(operation.rawValue) failed: \(error.description); further failures of this kind are only counted"
+    )
   }
 }
 

@@ -23,13 +23,14 @@ public final class FuseFrontEnd: Sendable {
 
   /// Mounts and serves. When this returns, the mount point shows the file system.
   public init(
-    fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics, log: Logger
+    fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics,
+    limitClock: LimitClock? = nil, log: Logger
   ) throws(MountError) {
     let folder = try MountDiagnosis.resolve(options.mountPoint)
     try MountDiagnosis.checkDevice()
     LibraryLog.route(to: log)
     let connection = try Session(
-      fileSystem: fileSystem, options: options, metrics: metrics, log: log)
+      fileSystem: fileSystem, options: options, metrics: metrics, limitClock: limitClock, log: log)
     mount = try MountedFolder(connection, at: folder, options: options, log: log)
     let isHooked = PassthroughHandshake.install(on: connection.raw)
     do throws(MountError) {
@@ -60,7 +61,8 @@ public final class FuseFrontEnd: Sendable {
 
   /// How this program asks the kernel for passthrough, chosen when it was compiled.
   public static var passthroughInterface: String {
-    millrace_knows_passthrough() ? "through libfuse" : "beside libfuse, which is before 3.17"
+    millrace_knows_passthrough()
+      ? "through libfuse" : "by this program, since libfuse is older than 3.17"
   }
 
   /// Who asked for what, and what they waited for.
@@ -91,9 +93,9 @@ public final class FuseFrontEnd: Sendable {
   /// What the kernel granted, for stats and logs: protocol version, request size, read-ahead.
   public var session: [String: String] {
     var facts = connection.facts.withLock { $0 }
-    facts["mount_point"] = mount.path
+    facts["mountPoint"] = mount.path
     facts["device"] = mount.device?.description ?? "unknown"
-    facts["read_ahead"] = readAhead.description
+    facts["readAhead"] = readAhead.description
     facts["passthrough"] = connection.passthrough?.state ?? "off"
     return facts
   }

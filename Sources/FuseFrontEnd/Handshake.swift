@@ -42,8 +42,8 @@ enum Handshake {
     [
       "protocol": "\(connection.proto_major).\(connection.proto_minor)",
       "libfuse": String(cString: fuse_pkgversion()),
-      "request_size": "\(connection.max_write)",
-      "max_background": "\(connection.max_background)",
+      "requestSize": "\(connection.max_write)",
+      "maxBackground": "\(connection.max_background)",
       "readdirplus": millrace_is_wanted(&connection, UInt32(FUSE_CAP_READDIRPLUS)) ? "yes" : "no",
     ]
   }

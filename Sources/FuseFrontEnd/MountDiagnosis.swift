@@ -19,7 +19,7 @@ enum MountDiagnosis {
       }
     }
     guard status.st_mode & S_IFMT == S_IFDIR else {
-      throw MountError("mount point \(path) is not a folder")
+      throw MountError("mount point \(path) is not a directory")
     }
     guard let resolved = realpath(path, nil) else {
       throw MountError("mount point \(path): \(String(cString: strerror(errno)))")
@@ -65,12 +65,12 @@ enum MountDiagnosis {
     }
     if text.contains("no write access to mountpoint") {
       return MountError(
-        "mount point \(path) is not writable for this user; choose a folder of your own")
+        "mount point \(path) is not writable for this user; choose a directory of your own")
     }
     if text.contains("failed to access mountpoint") {
       return MountError(
-        "fusermount3 cannot reach mount point \(path): a folder above it is closed to it, or "
-          + "another user's mount lies there")
+        "fusermount3 cannot reach mount point \(path): a directory above it is not accessible, or "
+          + "another user's mount is there")
     }
     if text.contains("too many FUSE filesystems mounted") {
       return MountError("too many FUSE mounts: raise mount_max in /etc/fuse.conf, or unmount some")
@@ -81,7 +81,7 @@ enum MountDiagnosis {
     if text.contains("Operation not permitted") || text.contains("Permission denied") {
       return MountError("mounting on \(path) is not permitted: \(inContainer) (\(text))")
     }
-    return MountError("cannot mount on \(path): \(text.isEmpty ? "libfuse says no more" : text)")
+    return MountError("cannot mount on \(path): \(text.isEmpty ? "libfuse gave no reason" : text)")
   }
 
   private static let inContainer =

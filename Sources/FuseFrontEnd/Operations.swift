@@ -102,6 +102,7 @@ enum Operations {
     table.release = { request, node, info in
       guard let handle = info?.pointee.fh else { return refuse(request, .badFileDescriptor) }
       Session.with(request) {
+        $0.trace("release", node)
         ControlFolder.has(node) ? $0.controlRelease($1, handle) : $0.release($1, handle)
       }
     }

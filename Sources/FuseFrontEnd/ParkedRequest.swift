@@ -16,6 +16,8 @@ final class ParkedRequest: Sendable {
   /// The thread that asked; 0 where it cannot be seen from here.
   let caller: pid_t
   private let began = Instant.now
+  /// The limits' clock then; nothing for reads, whose fetches know it themselves.
+  private let limitTime: Int64
   /// Of a read: whose it is.
   private let account: CallerAccount?
   /// The account counts it among the reads that wait.
@@ -26,6 +28,9 @@ final class ParkedRequest: Sendable {
     self.connection = connection
     self.account = account
     isWaiting = Atomic(account != nil)
+    limitTime =
+      account == nil
+      ? connection.limitClock?.nanoseconds(at: Int64(clamping: began.nanoseconds)) ?? 0 : 0
     caller = fuse_req_ctx(request)?.pointee.pid ?? 0
     account?.startsToWait(at: Int64(clamping: began.nanoseconds))
   }
@@ -45,7 +50,7 @@ final class ParkedRequest: Sendable {
       account?.stopsWaiting(at: Int64(clamping: Instant.now.nanoseconds))
     }
     guard let request = take() else { return }
-    connection.metrics.unanswered.add()
+    connection.metrics.droppedRequests.add()
     connection.metrics.errors.add()
     _ = fuse_reply_err(request, Errno.ioError.rawValue)
   }
@@ -68,10 +73,14 @@ final class ParkedRequest: Sendable {
   private static let shortWait = Duration.microseconds(200)
 
   private func countWait() {
-    let waited = Instant.now - began
-    guard waited > Self.shortWait else { return }
+    let now = Instant.now
+    guard now - began > Self.shortWait else { return }
+    let limited =
+      connection.limitClock.map {
+        $0.nanoseconds(at: Int64(clamping: now.nanoseconds)) - limitTime
+      } ?? 0
     connection.accounts.account(ofThread: caller)
-      .waited(Int64(clamping: waited.nanoseconds), for: .listing)
+      .waitedForMetadata(Int64(clamping: (now - began).nanoseconds), limited: limited)
   }
 
   private func take() -> fuse_req_t? {

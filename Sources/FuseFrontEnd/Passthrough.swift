@@ -107,7 +107,7 @@ final class Passthrough: Sendable {
     trouble.withLock { trouble in
       trouble =
         id == -EPERM
-        ? "needs CAP_SYS_ADMIN, and a cache folder on a plain file system"
+        ? "needs CAP_SYS_ADMIN, and a cache directory on a plain file system"
         : "the kernel refused the cache file: \(String(cString: strerror(-id)))"
     }
     return 0

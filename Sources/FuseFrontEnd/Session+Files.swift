@@ -14,6 +14,7 @@ extension Session {
       return
     }
     metrics.opens.add()
+    trace("open", node)
     let parked = ParkedRequest(request, self)
     fileSystem.open(node) { result in
       switch result {
@@ -34,6 +35,9 @@ extension Session {
       return
     }
     OpenHandles.withFile(handle) { open in
+      trace("read", open.file.node) {
+        "offset=\(offset) size=\(size) key=\(open.file.object.version.key)"
+      }
       open.file.object.read(
         at: UInt64(clamping: offset), count: size, scratch: scratch,
         reply: {
@@ -86,7 +90,7 @@ extension ParkedRequest {
     if isAnswered, backingID > 0 {
       connection.metrics.passthroughOpens.add()
       connection.metrics.passthroughBytes.add(file.object.version.size)
-      account.bytesPassed.add(file.object.version.size)
+      account.passthroughBytes.add(file.object.version.size)
     }
     if !isAnswered { connection.handles.closeFile(handle) }
   }

@@ -7,6 +7,7 @@ import SystemPackage
 
 extension Session {
   func opendir(_ request: fuse_req_t, _ node: NodeID) {
+    trace("opendir", node)
     let parked = ParkedRequest(request, self)
     fileSystem.openFolder(node) { result in
       switch result {
@@ -20,7 +21,8 @@ extension Session {
   func readdir(
     _ request: fuse_req_t, _ node: NodeID, _ handle: UInt64, size: Int, offset: off_t, plus: Bool
   ) {
-    metrics.folderReads.add()
+    metrics.readdirs.add()
+    trace(plus ? "readdirplus" : "readdir", node) { "offset=\(offset) size=\(size)" }
     let parked = ParkedRequest(request, self)
     let reply = FolderReply(parked, size: size, plus: plus)
     let attributes: OpenFolder.Attributes =

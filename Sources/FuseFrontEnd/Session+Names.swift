@@ -13,6 +13,7 @@ extension Session {
       _ = fuse_reply_err(request, ENAMETOOLONG)
       return
     }
+    trace("lookup", parent) { "name=\(String(decoding: bytes, as: UTF8.self))" }
     if controlLookup(request, parent, bytes) { return }
     let parked = ParkedRequest(request, self)
     fileSystem.lookup(parent: parent, name: bytes) { result in
@@ -48,6 +49,7 @@ extension Session {
   }
 
   private func giveBack(_ node: NodeID, _ count: UInt64) {
+    trace("forget", node)
     if ControlFolder.has(node) {
       control?.forget(node, count: count)
       return
@@ -59,6 +61,7 @@ extension Session {
 
   func getattr(_ request: fuse_req_t, _ node: NodeID) {
     metrics.getattrs.add()
+    trace("getattr", node)
     let parked = ParkedRequest(request, self)
     fileSystem.attributes(of: node) { result in
       switch result {
@@ -75,6 +78,7 @@ extension Session {
   /// access(2) and chdir(2) of a mount without default_permissions: only the user who mounted gets
   /// here. Reading is allowed, writing never, executing as the mode says.
   func access(_ request: fuse_req_t, _ node: NodeID, _ mask: CInt) {
+    trace("access", node) { "mask=\(mask)" }
     guard mask & W_OK == 0 else {
       _ = fuse_reply_err(request, EROFS)
       return
@@ -95,13 +99,16 @@ extension Session {
     parked.watch()
   }
 
-  /// A full disk of 1 PiB: how much a bucket holds is not known without listing all of it, and
-  /// there is no room for writing. (Total 0 would hide the mount from df.)
+  /// An empty disk of 1 PiB: how much a bucket holds is not known without listing all of it. A full one sets off the
+  /// alerts of monitoring, total 0 hides the mount from df. That nothing can be written the mount's `ro` says.
   func statfs(_ request: fuse_req_t) {
+    trace("statfs", 1)
     var status = statvfs()
     status.f_bsize = 4096
     status.f_frsize = 4096
     status.f_blocks = (1 << 50) / 4096
+    status.f_bfree = status.f_blocks
+    status.f_bavail = status.f_blocks
     status.f_namemax = UInt(FolderReply.nameLimit)
     _ = fuse_reply_statfs(request, &status)
   }
@@ -109,8 +116,10 @@ extension Session {
   func getxattr(
     _ request: fuse_req_t, _ node: NodeID, _ name: UnsafePointer<CChar>?, _ size: Int
   ) {
+    let bytes = Session.bytes(of: name)
+    trace("getxattr", node) { "name=\(String(decoding: bytes, as: UTF8.self))" }
     let parked = ParkedRequest(request, self)
-    fileSystem.extendedAttribute(of: node, name: Session.bytes(of: name)) { result in
+    fileSystem.extendedAttribute(of: node, name: bytes) { result in
       switch result {
       case .success(let value): parked.answer { Session.reply($0, value, size) }
       case .failure(let error): parked.fail(error, during: .getxattr)
@@ -120,6 +129,7 @@ extension Session {
   }
 
   func listxattr(_ request: fuse_req_t, _ node: NodeID, _ size: Int) {
+    trace("listxattr", node)
     let parked = ParkedRequest(request, self)
     fileSystem.extendedAttributeNames(of: node) { result in
       switch result {

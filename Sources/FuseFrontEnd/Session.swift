@@ -16,7 +16,11 @@ final class Session: @unchecked Sendable {
   let fileSystem: FileSystem
   let view: NodeView
   let metrics: FrontMetrics
+  /// Splits what a request for metadata waited; nil without a limit.
+  let limitClock: LimitClock?
   let failures: FailureLog
+  /// nil: operations are not logged.
+  private let tracer: Logger?
   let handles = OpenHandles()
   let callers = CallerWatch()
   let accounts = Callers()
@@ -33,13 +37,16 @@ final class Session: @unchecked Sendable {
   private let open = Atomic(true)
 
   init(
-    fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics, log: Logger,
+    fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics,
+    limitClock: LimitClock? = nil, log: Logger,
     operations: fuse_lowlevel_ops = Operations.table()
   ) throws(MountError) {
     self.fileSystem = fileSystem
     view = NodeView(options)
     self.metrics = metrics
+    self.limitClock = limitClock
     failures = FailureLog(metrics: metrics, log: log)
+    tracer = log.logLevel <= .debug ? log : nil
     control = options.controlFiles.map { ControlFolder($0) }
     passthroughOutcome = PassthroughHandshake.Outcome(
       stackDepth: options.passthroughDepth)
@@ -68,21 +75,32 @@ final class Session: @unchecked Sendable {
     Unmanaged<Session>.fromOpaque(userdata)._withUnsafeGuaranteedRef { body($0, request) }
   }
 
+  /// Logs an operation of the kernel's at level debug. Costs a comparison where that is off.
+  @inline(__always)
+  func trace(_ operation: StaticString, _ node: NodeID, _ detail: () -> String = { "" }) {
+    if tracer != nil { logOperation(operation, node, detail()) }
+  }
+
+  @inline(never)
+  private func logOperation(_ operation: StaticString, _ node: NodeID, _ detail: String) {
+    tracer?.debug("fuse \(operation) node=\(node)\(detail.isEmpty ? "" : " ")\(detail)")
+  }
+
   /// What INIT has made of the wish for passthrough. Called before the loop starts.
   func settlePassthrough(isHooked: Bool) {
     let outcome = passthroughOutcome
     let reason: String? =
       if outcome.stackDepth == 0 {
-        "not asked for"
+        "not requested"
       } else if !isHooked {
-        "this libfuse cannot ask for it"
+        "not supported by this libfuse"
       } else if !outcome.isOffered.load(ordering: .relaxed) {
         "needs Linux 6.9 or later"
       } else {
-        outcome.isAskedFor.load(ordering: .relaxed) ? nil : "this libfuse cannot ask for it"
+        outcome.isAskedFor.load(ordering: .relaxed) ? nil : "not supported by this libfuse"
       }
     let passthrough = Passthrough(
-      device: fuse_session_fd(raw), unavailable: reason, kept: metrics.keptFiles)
+      device: fuse_session_fd(raw), unavailable: reason, kept: metrics.cachedOpenFiles)
     self.passthrough = passthrough
     fileSystem.onDiskPressure { [weak passthrough] in passthrough?.letGo() }
   }

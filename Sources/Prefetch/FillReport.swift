@@ -1,17 +1,17 @@
-/// What fill came to.
+/// Background prefetch: what it fetched, and its budget.
 public struct FillReport: Sendable, Codable {
-  /// `--fill`.
+  /// `--prefetch`.
   public var policy: String
-  /// Bytes filled for each that readers were given, at most; `auto` alone.
-  public var multiple: Double?
-  public var filledBytes: UInt64
-  /// What readers were given.
-  public var askedBytes: UInt64
+  /// Bytes prefetched for each byte that readers requested, at most; `auto` alone.
+  public var budget: Double?
+  public var backgroundBytes: UInt64
+  /// Bytes that readers requested.
+  public var requestedBytes: UInt64
 
-  public init(policy: String, multiple: Double?, filledBytes: UInt64, askedBytes: UInt64) {
+  public init(policy: String, budget: Double?, backgroundBytes: UInt64, requestedBytes: UInt64) {
     self.policy = policy
-    self.multiple = multiple
-    self.filledBytes = filledBytes
-    self.askedBytes = askedBytes
+    self.budget = budget
+    self.backgroundBytes = backgroundBytes
+    self.requestedBytes = requestedBytes
   }
 }

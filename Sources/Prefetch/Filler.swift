@@ -54,7 +54,7 @@ final class Filler: Sendable {
     self.log = log
     self.rests = rests
     policy = options.fill
-    budget = FillBudget(multiple: options.fill == .always ? nil : options.fillMultiple)
+    budget = FillBudget(multiple: options.fill == .all ? nil : options.fillMultiple)
     pattern = Lock(WalkPattern(root: fileSystem.rootFolder))
   }
 
@@ -78,7 +78,7 @@ final class Filler: Sendable {
     let isNews = pattern.withLock {
       $0.opened(
         file.name, in: file.folder, hash: file.hash, size: file.version.size,
-        readSoFar: metrics.askedBytes, at: .now)
+        readSoFar: metrics.requestedBytes, at: .now)
     }
     guard isNews else { return }
     ensureThread()
@@ -87,14 +87,15 @@ final class Filler: Sendable {
 
   var report: FillReport {
     FillReport(
-      policy: policy.rawValue, multiple: policy == .auto ? budget.multiple : nil,
-      filledBytes: metrics.prefetch.filledBytes.count, askedBytes: metrics.askedBytes)
+      policy: policy.rawValue, budget: policy == .auto ? budget.multiple : nil,
+      backgroundBytes: metrics.prefetch.backgroundBytes.count,
+      requestedBytes: metrics.requestedBytes)
   }
 
   private var isStopping: Bool { state.withLock { $0.isStopping } }
 
   private func run() {
-    if policy == .always { return fillAll() }
+    if policy == .all { return fillAll() }
     // What was gone through, and when: it is gone through again when its files come back, which an
     // eviction or new files make worth while.
     var passes: [WalkPattern.Target: Pass] = [:]
@@ -109,8 +110,8 @@ final class Filler: Sendable {
         }
         continue
       }
-      metrics.prefetch.fillTargets.add()
-      log.info("filling", metadata: ["folder": "\(next.folder)", "tree": "\(next.isTree)"])
+      metrics.prefetch.prefetchedDirectories.add()
+      log.info("prefetching", metadata: ["directory": "\(next.folder)", "tree": "\(next.isTree)"])
       engine.fills(next.folder)
       let before = filled(of: next)
       let isDone = fill(next, while: { [self] in isAlive(next) })
@@ -152,6 +153,8 @@ final class Filler: Sendable {
     let walk = TreeWalk(
       fileSystem, folder: fileSystem.rootFolder, .tree, isStopped: { [self] in isStopping })
     while let files = walk.next() {
+      // Nobody is told of them here, and there may be many.
+      _ = walk.takeFindings()
       for file in files {
         while !fill(file, of: nil, while: { [self] in !isStopping }) {
           if isStopping { return }
@@ -182,6 +185,7 @@ final class Filler: Sendable {
         fileSystem, folder: target.folder, target.isTree ? .treeBelow : .folder, from: front,
         first: target.isTree ? activity?.latest : nil, isStopped: { !isWanted() })
       while let files = walk.next() {
+        _ = walk.takeFindings()
         for file in files where pattern.withLock({ $0.isLike(file.size, target) }) {
           guard fill(file, of: target, while: isWanted) else { return false }
         }
@@ -229,8 +233,8 @@ final class Filler: Sendable {
   private func isPaidFor(
     _ size: UInt64, _ target: WalkPattern.Target?, _ bytesUnderWay: UInt64
   ) -> Bool {
-    let read = metrics.askedBytes
-    let filled = metrics.prefetch.filledBytes.count.addingSaturated(bytesUnderWay)
+    let read = metrics.requestedBytes
+    let filled = metrics.prefetch.backgroundBytes.count.addingSaturated(bytesUnderWay)
     guard budget.allows(size, filled: filled, asked: read) else { return false }
     guard let target else { return true }
     let asked = pattern.withLock { $0.activity(of: target)?.asked(readSoFar: read) ?? 0 }
@@ -239,8 +243,8 @@ final class Filler: Sendable {
 
   private func ended(_ file: ObjectVersion, _ outcome: PrefetchOutcome) {
     if case .fetched(let bytes) = outcome, bytes > 0 {
-      metrics.prefetch.filledFiles.add()
-      metrics.prefetch.filledBytes.add(bytes)
+      metrics.prefetch.backgroundFiles.add()
+      metrics.prefetch.backgroundBytes.add(bytes)
     }
     let isWorthIt = engine.fillAppetite >= 12
     let settle = { (state: inout State) in
@@ -271,8 +275,8 @@ final class Filler: Sendable {
 
 extension Metrics {
   /// Bytes that readers were given, as far as it is seen here.
-  var askedBytes: UInt64 {
+  var requestedBytes: UInt64 {
     reads.bytesFromMemory.count + reads.bytesFromDisk.count + reads.bytesFromStore.count
-      + front.passthroughBytes.count
+      + fuse.passthroughBytes.count
   }
 }

@@ -5,7 +5,7 @@ public enum FillPolicy: String, Sendable, CaseIterable {
   /// Nothing.
   case off
   /// Everything, from the start of the mount, as far as the cache has room.
-  case always
+  case all
 }
 
 public struct PrefetchOptions: Sendable {

@@ -9,9 +9,9 @@ extension Prefetcher {
   /// Begins a job; its report tells the rest.
   public func start(_ request: JobRequest) throws(JobRefusal) -> JobReport {
     var request = request
-    guard !request.paths.isEmpty else { throw JobRefusal(.invalid, "no path was given") }
+    guard !request.paths.isEmpty else { throw JobRefusal(.invalid, "no path given") }
     guard request.paths.count <= OrderText.lineLimit else {
-      throw JobRefusal(.tooLarge, "more than \(OrderText.lineLimit) paths: give them in parts")
+      throw JobRefusal(.tooLarge, "more than \(OrderText.lineLimit) paths; submit them in parts")
     }
     request.width = max(1, min(JobRequest.mostWidth, request.width))
     let job = try beginning.withLock { _ throws(JobRefusal) in
@@ -22,13 +22,16 @@ extension Prefetcher {
       }
       return try board.start(request, fileSystem, engine, metrics)
     }
-    log.info("job begun", metadata: ["id": "\(job.report.id)", "action": "\(request.action)"])
+    log.info("job started", metadata: ["id": "\(job.report.id)", "action": "\(request.action)"])
     return job.report
   }
 
   private func takeAsOrder(_ paths: [[UInt8]]) throws(JobRefusal) {
     let bytes = Array(paths.joined(separator: [UInt8(ascii: "\n")]))
-    do throws(OrderFailure) { try take(order: bytes, name: Self.warmOrder) } catch {
+    do throws(OrderFailure) {
+      // The job names each path that does not exist.
+      try take(order: bytes, name: Self.warmOrder, checks: false)
+    } catch {
       throw JobRefusal(error == .tooLarge ? .tooLarge : .busy, error.description)
     }
   }

@@ -20,8 +20,11 @@ public final class Prefetcher: Sendable {
   let board = JobBoard()
   /// Jobs begin one after the other, so that what is found out before still holds.
   let beginning = Lock(())
-  /// Orders are parsed one after the other: the text of one is in memory beside those in force.
+  /// Orders are parsed one after the other: they are large.
   let parsing = Lock(())
+  let checking = OrderChecking()
+  /// Takes orders for those who must not block.
+  let orderTaker = WorkerPool(named: "order-taker", threads: 1, queueLimit: 256)
 
   public init(
     fileSystem: FileSystem, engine: ReadEngine, mountPoint: String, options: PrefetchOptions,
@@ -49,7 +52,9 @@ public final class Prefetcher: Sendable {
 
   /// Ends what runs; what the engine was asked for it ends itself.
   public func shutdown() {
+    checking.stop()
     board.shutdown()
+    orderTaker.shutdown()
     filler.stop()
     runner.stop()
   }

@@ -21,16 +21,25 @@ final class TreeWalk {
   /// Of the folder at the top, the sub-folder to begin with; those before it come last.
   private var first: ObjectKey?
 
-  /// Folders that could not be listed.
-  private(set) var failures: [(folder: ObjectKey, error: Errno)] = []
+  /// What was found since it was looked at last.
+  struct Findings {
+    /// Directories that could not be listed, and files whose size is not known.
+    var failures: [(key: ObjectKey, reason: String)] = []
+    /// Files of which the listing has no size and none was asked for.
+    var unsized = 0
+  }
+
+  private var findings = Findings()
+  private let asksSizes: Bool
 
   /// Entries asked for at once.
   private static let step = 512
 
   init(
     _ fileSystem: FileSystem, folder: ObjectKey, _ extent: Extent, from index: Int = 0,
-    first: ObjectKey? = nil, isStopped: @escaping () -> Bool
+    first: ObjectKey? = nil, asksSizes: Bool = true, isStopped: @escaping () -> Bool
   ) {
+    self.asksSizes = asksSizes
     self.fileSystem = fileSystem
     self.extent = extent
     top = folder
@@ -41,7 +50,7 @@ final class TreeWalk {
     current = folder
   }
 
-  /// The next files, in the order of the listings; nil at the end.
+  /// The next files, in the order of the listings, perhaps none; nil at the end.
   func next() -> [ObjectVersion]? {
     while !isStopped() {
       guard let folder = current else {
@@ -52,16 +61,26 @@ final class TreeWalk {
       }
       switch slice(of: folder) {
       case .failure(let error):
-        failures.append((folder, error))
+        findings.failures.append((folder, "\(error)"))
         end()
       case .success(let slice):
         index = slice.next
         if extent != .folder { found += slice.folders }
         if slice.isLast { end() }
-        if !slice.files.isEmpty, extent != .treeBelow || folder != top { return slice.files }
+        if extent == .treeBelow, folder == top { continue }
+        findings.failures += slice.failures.map { ($0.key, "\($0.error)") }
+        findings.unsized += slice.unsized
+        if !slice.files.isEmpty || slice.unsized > 0 || !slice.failures.isEmpty {
+          return slice.files
+        }
       }
     }
     return nil
+  }
+
+  func takeFindings() -> Findings {
+    defer { findings = Findings() }
+    return findings
   }
 
   private func end() {
@@ -76,14 +95,21 @@ final class TreeWalk {
 
   private func slice(of folder: ObjectKey) -> Result<FolderSlice, Errno> {
     let answer = Monitor<Result<FolderSlice, Errno>?>(nil)
-    fileSystem.slice(of: folder, from: index, limit: Self.step) { result in
+    // What is passed over needs no sizes.
+    let asks = asksSizes && (extent != .treeBelow || folder != top)
+    let stop = StopFlag()
+    fileSystem.slice(of: folder, from: index, limit: Self.step, asksSizes: asks, stop: stop) {
+      result in
       answer.signal(all: true) { $0 = result }
     }
     // The file system ends each listing; looking now and then is for those who stop meanwhile.
     while true {
       let result: Result<FolderSlice, Errno>? = answer.wait(until: .now + .milliseconds(200)) { $0 }
       if let result { return result }
-      if isStopped() { return .failure(.canceled) }
+      if isStopped() {
+        stop.set()
+        return .failure(.canceled)
+      }
     }
   }
 }

@@ -11,7 +11,7 @@ struct VersionLookup {
   static let step = 256
 
   /// One answer a path, in their order. Blocks for as long as the file system waits for a listing;
-  /// `.canceled` where it was stopped meanwhile.
+  /// `.canceled` for what had no answer when it was stopped.
   func versions(of paths: [[UInt8]], isStopped: () -> Bool) -> [Result<ObjectVersion, Errno>] {
     typealias Answer = Result<ObjectVersion, Errno>
     let answers = Monitor((left: paths.count, found: [Answer?](repeating: nil, count: paths.count)))
@@ -29,7 +29,7 @@ struct VersionLookup {
         $0.left == 0 ? $0.found : nil
       }
       if let found { return found.map { $0 ?? .failure(.canceled) } }
-      if isStopped() { return paths.map { _ in .failure(.canceled) } }
+      if isStopped() { return answers.withLock { $0.found.map { $0 ?? .failure(.canceled) } } }
     }
   }
 }

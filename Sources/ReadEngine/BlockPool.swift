@@ -88,7 +88,7 @@ final class BlockPool: @unchecked Sendable {
   /// A promised block, with one reference.
   func take() -> Block {
     let block: Block = state.withLock { state in
-      precondition(state.promised > 0, "a block was taken that nobody had been promised")
+      precondition(state.promised > 0, "a block was allocated without a reservation")
       state.promised -= 1
       if let block = state.recycled.popLast() { return block }
       state.fresh += 1

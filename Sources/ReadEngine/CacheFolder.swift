@@ -37,7 +37,7 @@ final class CacheFolder: Sendable {
   init(root: String, store: String, log: Logger) throws(EngineError) {
     let top: PrivateFolder
     do throws(PrivateFolder.Problem) { top = try PrivateFolder.open(root) } catch {
-      throw EngineError("cannot use the cache folder \(root): \(error); see --cache-dir")
+      throw EngineError("cannot use the cache directory \(root): \(error); see --cache-dir")
     }
     identity = Self.hash(of: store)
     let base = Self.folderName(of: store)
@@ -49,8 +49,8 @@ final class CacheFolder: Sendable {
     }
     guard let claim = claimed.take() else {
       throw EngineError(
-        "\(top.path)/\(base): \(Self.maxOwners) mounts use the cache of this store already; "
-          + "give this one its own --cache-dir")
+        "\(top.path)/\(base): \(Self.maxOwners) mounts already use the cache of this store; "
+          + "give this mount its own --cache-dir")
     }
     files = claim.files
     lock = claim.lock
@@ -61,7 +61,8 @@ final class CacheFolder: Sendable {
       after: old, boot: Self.bootID(), now: UInt32(clamping: time(nil)), store: identity)
     if old != nil, state.trustedFrom == state.generation {
       log.notice(
-        "\(files.path): the machine stopped without an unmount; pieces are verified when read")
+        "\(files.path): the machine stopped without an unmount; cached blocks are verified when they are read"
+      )
     }
     try write(state)
     for name in files.names(in: "tmp") { files.remove("tmp/\(name)") }
@@ -96,7 +97,7 @@ final class CacheFolder: Sendable {
       // The name as well: records of this generation must not meet the state of the one before.
       guard fsync(files.raw) == 0 else { throw .last }
     } catch {
-      throw EngineError("cannot write to the cache folder \(path): \(error)")
+      throw EngineError("cannot write to the cache directory \(path): \(error)")
     }
   }
 
@@ -118,19 +119,19 @@ final class CacheFolder: Sendable {
     } catch {
       switch error {
       case .system(_, .notDirectory), .system(_, .tooManySymbolicLinkLevels), .untrusted:
-        log.warning("\(top.path)/\(name) is left alone: \(error); remove it")
+        log.warning("\(top.path)/\(name) is not used: \(error); remove it")
         return nil
-      case .system: throw EngineError("cannot make the cache folder \(error); see --cache-dir")
+      case .system: throw EngineError("cannot make the cache directory \(error); see --cache-dir")
       }
     }
     do throws(Errno) {
       for folder in ["objects", "tmp"] { try files.makeFolder(folder) }
     } catch {
-      throw EngineError("cannot write to the cache folder \(files.path): \(error)")
+      throw EngineError("cannot write to the cache directory \(files.path): \(error)")
     }
     if let found = stranger(in: files) {
       log.warning(
-        "\(files.path) is left alone: others own \(found) in it or may write there; remove the folder"
+        "\(files.path) is not used: other users own \(found) in it or can write to it; remove the directory"
       )
       return nil
     }
@@ -141,7 +142,7 @@ final class CacheFolder: Sendable {
     }
     let state = FolderState(bytes: files.read("state", limit: 1024) ?? [])
     if let owner = state?.store, owner != identity {
-      log.warning("\(files.path) is left alone: it is the cache of another store; remove it")
+      log.warning("\(files.path) is not used: it is the cache of another store; remove it")
       return nil
     }
     return Claim(files: files, lock: lock, state: state)
@@ -162,13 +163,13 @@ final class CacheFolder: Sendable {
   private static func lock(_ files: PrivateFolder) throws(EngineError) -> OwnedDescriptor? {
     let file: OwnedDescriptor
     do throws(Errno) { file = try files.openOrCreate("lock") } catch {
-      throw EngineError("cannot write to the cache folder: \(files.path)/lock: \(error)")
+      throw EngineError("cannot write to the cache directory: \(files.path)/lock: \(error)")
     }
     if flock(file.raw, LOCK_EX | LOCK_NB) == 0 { return file }
     let reason = Errno.last
     if reason == .wouldBlock { return nil }
     throw EngineError(
-      "cannot lock \(files.path)/lock: \(reason); the cache folder needs a local disk")
+      "cannot lock \(files.path)/lock: \(reason); the cache directory needs a local disk")
   }
 
   /// Older versions named folders by a shorter hash: what such a one holds is kept.

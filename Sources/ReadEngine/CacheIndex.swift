@@ -1,3 +1,5 @@
+import Posix
+
 /// What the disk tier holds and what goes first when space is short. Pure: it touches no file.
 ///
 /// Files that are open or pinned are never chosen. Among the others a random sample is looked at: nearly
@@ -244,10 +246,12 @@ package struct CacheIndex {
     return Victim(id: id, bytes: entries[slot].bytes)
   }
 
-  /// Chooses files that free at least `bytes` together, or as many as should go, and marks them.
-  /// `forget` follows for each once it is unlinked.
+  /// Chooses files that free at least `bytes` together and marks them. `forget` follows for each once it is unlinked.
+  /// Where so much cannot be freed, those that should go are chosen if `partly`, else none: nothing is evicted for
+  /// bytes that find no space all the same.
   package mutating func chooseVictims(
-    freeing bytes: UInt64, _ terms: Terms, using generator: inout some RandomNumberGenerator
+    freeing bytes: UInt64, partly: Bool = true, _ terms: Terms,
+    using generator: inout some RandomNumberGenerator
   ) -> Choice {
     var victims: [Victim] = []
     var freed: UInt64 = 0
@@ -256,8 +260,12 @@ package struct CacheIndex {
       let slot = worstOfSample(terms, heldOpen: &heldOpen, using: &generator)
     {
       entries[slot].isDying = true
-      freed += entries[slot].bytes
+      freed.addSaturated(entries[slot].bytes)
       victims.append(Victim(id: entries[slot].id, bytes: entries[slot].bytes))
+    }
+    if freed < bytes, !partly {
+      for victim in victims { slots[victim.id].map { entries[$0].isDying = false } }
+      victims = []
     }
     if !victims.isEmpty { return .victims(victims) }
     return heldOpen ? .inUse : .keeps

@@ -49,7 +49,8 @@ extension CachedObject {
     state.withLock { $0.memory[piece]?.isListed ?? false }
   }
 
-  /// False: it is gone already, or must stay. Either way it is off the list.
+  /// False: it is gone already, or must stay. Either way it is off the list. The caller retires the object if it is
+  /// idle then, once it holds no lock.
   func evictFromMemory(_ piece: Int) -> Bool {
     let block: BlockPool.Block? = state.withLock { state in
       state.memory[piece]?.isListed = false
@@ -59,7 +60,6 @@ extension CachedObject {
     }
     guard let block else { return false }
     services.pool.release(block)
-    services.retireIfIdle(self)
     return true
   }
 

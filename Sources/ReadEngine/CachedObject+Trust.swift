@@ -27,8 +27,8 @@ extension CachedObject {
       }
     }
     if wrong == 0 { return }
-    services.metrics.cache.corruptPieces.add(wrong)
-    services.log.warning("\(wrong) damaged pieces of \(version.key) on disk; fetching again")
+    services.metrics.cache.corruptBlocks.add(wrong)
+    services.log.warning("\(wrong) corrupt blocks of \(version.key) on disk; fetching them again")
   }
 
   private func matchesRecord(

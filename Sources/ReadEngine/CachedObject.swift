@@ -162,6 +162,7 @@ final class CachedObject: Sendable {
     return withUnsafeTemporaryAllocation(of: iovec.self, capacity: most) { vectors in
       withUnsafeTemporaryAllocation(of: BlockPool.Block.self, capacity: most) { blocks in
         var used = 0
+        var hasFinished = false
         var descriptor: CInt = -1
         let plan: ObjectState.Plan? = state.withLock { state in
           switch state.standing(of: bytes) {
@@ -169,7 +170,11 @@ final class CachedObject: Sendable {
             descriptor = state.file?.descriptor ?? -1
             // The last segment of a large object may have been read just now.
             noteWhole(in: &state)
-          case .memory: used = pin(bytes, in: &state, vectors, blocks)
+          case .memory:
+            used = pin(bytes, in: &state, vectors, blocks)
+            hasFinished =
+              bytes.upperBound % UInt64(Geometry.pieceSize) == 0
+              || bytes.upperBound == version.size || used > 1
           default: return nil
           }
           return followStream(bytes, in: &state)
@@ -182,7 +187,8 @@ final class CachedObject: Sendable {
         count(bytes.count, from: .memory)
         reply(.data(UnsafeBufferPointer(rebasing: vectors[..<used])))
         for block in blocks[..<used] { release(block) }
-        services.dispatcher.memoryMayBeFree()
+        // A block that was read to its end may be evicted.
+        if hasFinished { services.dispatcher.memoryMayBeFree() }
         return true
       }
     }

@@ -7,6 +7,7 @@ import SystemPackage
 extension DiskTier {
   /// Finds the files of earlier mounts, so that they count and can be evicted.
   func countFiles() {
+    defer { isCounted.signal(all: true) { $0 = true } }
     let began = Int64(time(nil))
     let files = folder.files
     for sub in files.names(in: "objects") {
@@ -27,6 +28,11 @@ extension DiskTier {
       }
     }
     publish()
+  }
+
+  /// False: the files of earlier mounts are not all found by `deadline`.
+  func waitUntilCounted(by deadline: Instant) -> Bool {
+    isCounted.wait(until: deadline) { $0 ? true : nil } ?? false
   }
 
   /// A sidecar whose mirror is gone.

@@ -25,6 +25,8 @@ final class DiskTier: Sendable {
   /// The least size of which the file system has refused a file, bytes.
   private let refusedSize = Atomic(UInt64.max)
   private let census: Lock<Thread?> = Lock(nil)
+  /// The index has all files of earlier mounts; what it says before is less than there is.
+  let isCounted = Monitor(false)
   private let pinFile = Lock(())
   private let pressureHandler = Lock<Callback<Void, Void>?>(nil)
   private let roomHandler = Lock<Callback<Void, Void>?>(nil)
@@ -132,13 +134,13 @@ final class DiskTier: Sendable {
 
   /// The file system, or the limit of this process, has refused a file of so many bytes.
   func refused(fileOfSize size: UInt64) {
-    metrics.filesReadPast.add()
+    metrics.cacheBypassedFiles.add()
     let before = refusedSize.min(size, ordering: .relaxed).oldValue
     guard before == .max else { return }
     log.notice(
       """
       the disk cache \(folder.path) holds no file of \(size) bytes (the file system's limit, or ulimit -f): \
-      objects as large are read from the store each time
+      objects this large are read from the store each time
       """)
   }
 
@@ -153,6 +155,14 @@ final class DiskTier: Sendable {
     let taken = used.addingSaturated(reserved).addingSaturated(beside.reserved)
     let kept = floor.addingSaturated(reserved).addingSaturated(beside.unwritten)
     return min(limit.subtractingSaturated(taken), free.subtractingSaturated(kept))
+  }
+
+  /// What the cache files can really occupy: the limit, or what is there and what the floor leaves of the free space,
+  /// bytes. Before the index is complete it is less than it will be.
+  var reachable: UInt64 {
+    let used = usedBytes
+    guard let free = freeSpace else { return limit }
+    return min(limit, used.addingSaturated(free.subtractingSaturated(floor)))
   }
 
   // MARK: Pins
@@ -171,7 +181,7 @@ final class DiskTier: Sendable {
     pinFile.withLock { _ in
       let pins = index.withLock { $0.pinned }
       do throws(Errno) { try PinList.write(pins, to: folder.files) } catch {
-        log.warning("\(folder.path)/pins: \(error); pins last as long as this mount")
+        log.warning("\(folder.path)/pins: \(error); pins end with this mount")
       }
     }
   }
@@ -239,13 +249,13 @@ final class DiskTier: Sendable {
       publish()
       return true
     case .keeps:
-      metrics.filesReadPast.add()
+      metrics.cacheBypassedFiles.add()
       return false
     case .inUse: break
     }
     if !saidFull.exchange(true, ordering: .relaxed) {
       log.notice(
-        "the disk cache \(folder.path) is full with files in use; reads go on without it")
+        "the disk cache \(folder.path) is full of open or pinned files; reads continue without it")
     }
     return false
   }
@@ -289,24 +299,32 @@ final class DiskTier: Sendable {
 
   private enum Room { case made, keeps, inUse }
 
+  /// What has to go before something can be written.
+  private struct Shortage {
+    var bytes: UInt64 = 0
+    /// It is the disk that lacks space, not the cache: whatever may go is evicted, enough or not.
+    var isOfDisk = false
+  }
+
   private func fits(_ bytes: UInt64, _ index: CacheIndex) -> Bool {
-    index.usedBytes + index.reservedBytes + (spool?.use.reserved ?? 0) + bytes <= limit
+    index.usedBytes.addingSaturated(index.reservedBytes)
+      .addingSaturated(spool?.use.reserved ?? 0).addingSaturated(bytes) <= limit
   }
 
   /// Each round frees what was missing when it began; a few bring it about against other users of the disk, and
   /// then it cannot be won. `take` is asked under the lock once nothing is missing; false: another was faster.
   private func makeRoom(
-    _ terms: CacheIndex.Terms, asksForOpenFiles: () -> Bool, _ shortage: () -> UInt64,
+    _ terms: CacheIndex.Terms, asksForOpenFiles: () -> Bool, _ shortage: () -> Shortage,
     take: (inout CacheIndex) -> Bool
   ) -> Room {
     var hasAsked = false
     for _ in 0..<4 {
       let missing = shortage()
-      if missing == 0 {
+      if missing.bytes == 0 {
         if index.withLock({ take(&$0) }) { return .made }
         continue
       }
-      switch evict(freeing: missing, terms) {
+      switch evict(missing, terms) {
       case .victims: continue
       case .keeps: return .keeps
       case .inUse: break
@@ -316,12 +334,12 @@ final class DiskTier: Sendable {
       hasAsked = true
       letGo()
     }
-    return shortage() == 0 && index.withLock({ take(&$0) }) ? .made : .inUse
+    return shortage().bytes == 0 && index.withLock({ take(&$0) }) ? .made : .inUse
   }
 
-  /// Bytes that have to go before `bytes` more can be written, of the file `id` if it is given: what is reserved for
-  /// that counts as there.
-  private func shortage(of bytes: UInt64, of id: FileID? = nil) -> UInt64 {
+  /// What has to go before `bytes` more can be written, of the file `id` if it is given: what is reserved for that
+  /// counts as there.
+  private func shortage(of bytes: UInt64, of id: FileID? = nil) -> Shortage {
     let beside = spool?.use ?? SpoolAllowance.Use()
     let (inFiles, reserved, covered) = index.withLock { index in
       (index.usedBytes, index.reservedBytes, id.map { index.covered($0, bytes) } ?? 0)
@@ -330,12 +348,13 @@ final class DiskTier: Sendable {
     let bytes = reserved.addingSaturated(bytes).subtractingSaturated(covered)
     let overLimit = used.addingSaturated(bytes).subtractingSaturated(limit)
     var status = statvfs()
-    guard fstatvfs(folder.files.raw, &status) == 0 else { return overLimit }
+    guard fstatvfs(folder.files.raw, &status) == 0 else { return Shortage(bytes: overLimit) }
     let free = Self.free(status)
     let wanted = bytes.addingSaturated(floor).addingSaturated(beside.unwritten)
     let underFloor = wanted.subtractingSaturated(free)
     let lacksInodes = status.f_files > 0 && status.f_favail < Self.inodeFloor
-    return max(overLimit, underFloor, lacksInodes ? 1 : 0)
+    return Shortage(
+      bytes: max(overLimit, underFloor, lacksInodes ? 1 : 0), isOfDisk: underFloor > overLimit)
   }
 
   private static func free(_ status: statvfs) -> UInt64 {
@@ -348,9 +367,12 @@ final class DiskTier: Sendable {
   }
 
   /// Unlinks files that nobody has open, if any should go.
-  private func evict(freeing bytes: UInt64, _ terms: CacheIndex.Terms) -> CacheIndex.Choice {
+  private func evict(_ shortage: Shortage, _ terms: CacheIndex.Terms) -> CacheIndex.Choice {
     let choice = index.withLock { index in
-      generator.withLock { index.chooseVictims(freeing: bytes, terms, using: &$0) }
+      generator.withLock {
+        index.chooseVictims(
+          freeing: shortage.bytes, partly: shortage.isOfDisk, terms, using: &$0)
+      }
     }
     if case .victims(let victims) = choice { unlink(victims) }
     return choice

@@ -116,7 +116,11 @@ final class DiskWriter: Sendable {
     }
     for range in batch.coming {
       let bytes = Geometry.bytes(ofPieces: range, size: object.version.size)
-      if reserve(UInt64(bytes.count), for: object) { file.allocate(bytes) }
+      // Space for the batch is reserved already.
+      let counted = zip(batch.pieces, batch.bytes).reduce(0) { sum, piece in
+        range.contains(piece.0) ? sum + piece.1.count : sum
+      }
+      if reserve(UInt64(bytes.count - counted), for: object) { file.allocate(bytes) }
     }
     var start = 0
     while start < batch.pieces.count {

@@ -78,7 +78,7 @@ final class Dispatcher: Sendable {
   var report: LinkReport {
     let estimate = state.withLock { $0.estimate }
     var report = LinkReport()
-    report.firstByteSeconds = estimate.firstByte
+    report.ttfbSeconds = estimate.firstByte
     report.bytesPerSecond = estimate.rate
     report.connections = estimate.advice.connections
     report.rangeBytes = estimate.advice.range

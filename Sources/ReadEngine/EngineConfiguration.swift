@@ -27,7 +27,7 @@ public struct EngineConfiguration: Sendable {
   public init(
     memoryLimit: Int = 512 << 20, cacheFolder: String? = nil, cacheLimit: UInt64 = .max,
     eviction: EvictionPolicy = .epoch,
-    freeSpaceFloor: UInt64 = 1 << 30, ioTimeout: Duration = .seconds(60), maxFetches: Int = 128
+    freeSpaceFloor: UInt64 = 1 << 30, ioTimeout: Duration = .seconds(600), maxFetches: Int = 128
   ) {
     self.memoryLimit = memoryLimit
     self.cacheFolder = cacheFolder

@@ -134,7 +134,8 @@ final class EngineServices: Sendable {
   }
 
   func changed(_ version: ObjectVersion) {
-    log.notice("\(version.key) was changed or removed in the store; open files of it are stale")
+    log.notice(
+      "\(version.key) was changed or removed in the store; its open files are stale (ESTALE)")
     changeHandler.withLock { $0 }?(version)
   }
 

@@ -64,12 +64,20 @@ final class MemoryTier: Sendable {
       nextUseOf: { id in handler?(id.low) })
     let cause: HeldCause =
       isDemand ? .reader : .ahead(nextUse: object.hasReaders ? 0 : glance.nextUseOf(object.id))
-    return state.withLock { state in
+    var evicted: [CachedObject] = []
+    let freed = state.withLock { state in
       state.pieces.evict(
         count, atLeast: least, for: cause, using: &state.random,
         look: { $0.object.look(at: $0.piece, glance) },
-        take: { $0.object.evictFromMemory($0.piece) })
+        take: { held in
+          guard held.object.evictFromMemory(held.piece) else { return false }
+          if evicted.last !== held.object { evicted.append(held.object) }
+          return true
+        })
     }
+    // It calls out: without the lock.
+    for object in evicted { object.services.retireIfIdle(object) }
+    return freed
   }
 
   func removeAll() { state.withLock { $0.pieces.removeAll() } }

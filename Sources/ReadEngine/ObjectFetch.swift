@@ -29,6 +29,8 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
   private var kind: FetchKind?
   private(set) var sentAt = Instant(nanoseconds: 0)
   private(set) var firstByteAt: Instant?
+  /// What our own rate limits held it back, before its first byte and after.
+  private(set) var limited = (before: Duration.zero, after: Duration.zero)
   private var position: UInt64
   private var end: UInt64
   /// Nothing has arrived before all of it was verified.
@@ -129,6 +131,10 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
 
   var isAwaited: Bool { object.state.withLock { _ in wakeAt != .max } }
 
+  func waitedForLimit(_ time: Duration) {
+    if firstByteAt == nil { limited.before += time } else { limited.after += time }
+  }
+
   func beginVerified() {
     isVerified = true
     position = bytes.lowerBound
@@ -171,7 +177,7 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
     return .failure(
       StoreError(
         .badReply, store: store.displayName, key: object.version.key,
-        detail: "the store gave \(hasOverrun ? "more" : "fewer") bytes than were asked for"))
+        detail: "the store sent \(hasOverrun ? "more" : "fewer") bytes than requested"))
   }
 
   /// One server of many, or a proxy, may lack what is there: the object counts as removed only if a HEAD says so
@@ -202,8 +208,10 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
     if case .success = result, let firstByteAt {
       dispatcher.note(
         LinkEstimate.Sample(
-          firstByte: firstByteAt - sentAt, bytes: Int(position - bytes.lowerBound),
-          transfer: .now - firstByteAt), of: self, as: kind?.rank ?? rank)
+          firstByte: max(.zero, firstByteAt - sentAt - limited.before),
+          bytes: Int(position - bytes.lowerBound),
+          transfer: max(.zero, .now - firstByteAt - limited.after)), of: self,
+        as: kind?.rank ?? rank)
     }
     object.ended(self, result)
     if let kind { dispatcher.ended(kind) }

@@ -226,13 +226,15 @@ struct Waiter {
   var ticket: ReadAdmission.Ticket?
   let parkedAt = Instant.now
   /// Of the last fetch that it waited for: when it was sent, when its first byte came, when it was enough.
-  var served: (sentAt: Instant, firstByteAt: Instant, at: Instant)?
+  var served: Served?
   /// Tries to read it from the disk that failed; a disk that keeps failing is given up.
   var diskFailures = 0
 
   mutating func served(by fetch: ObjectFetch, at now: Instant) {
     waitedForStore = true
-    served = (fetch.sentAt, fetch.firstByteAt ?? now, now)
+    served = Served(
+      sentAt: fetch.sentAt, firstByteAt: fetch.firstByteAt ?? now, at: now,
+      limitedBefore: fetch.limited.before, limitedAfter: fetch.limited.after)
   }
 
   /// What it waited for up to `now`, bit by bit.
@@ -245,9 +247,26 @@ struct Waiter {
     }
     let sent = min(max(served.sentAt, parkedAt), served.at)
     let first = min(max(served.firstByteAt, sent), served.at)
+    // A fetch is held back before anything else happens to it.
+    let allowed = min(max(served.sentAt + served.limitedBefore, sent), first)
+    let limitedAfter = min(
+      max(0, Int64(clamping: served.limitedAfter.nanoseconds)), span(first, served.at))
     return [
-      (.queue, span(parkedAt, sent)), (.firstByte, span(sent, first)),
-      (.bandwidth, span(first, served.at)), (.disk, span(served.at, now)),
+      (.queue, span(parkedAt, sent)), (.limit, span(sent, allowed) + limitedAfter),
+      (.firstByte, span(allowed, first)), (.bandwidth, span(first, served.at) - limitedAfter),
+      (.disk, span(served.at, now)),
     ]
+  }
+}
+
+extension Waiter {
+  /// When a fetch was sent, when its first byte came, when it was enough; and what our own rate limits held it back
+  /// before its first byte and after.
+  struct Served {
+    var sentAt: Instant
+    var firstByteAt: Instant
+    var at: Instant
+    var limitedBefore: Duration
+    var limitedAfter: Duration
   }
 }

@@ -96,7 +96,7 @@ final class PrefetchRun: Sendable {
         state.replanFrom = nil
       } else {
         state.failure = StoreError(
-          .changed, store: "", key: object.version.key, detail: "it was changed in the store")
+          .changed, store: "", key: object.version.key, detail: "it changed in the store")
       }
       state.isPlanning = false
     }

@@ -104,7 +104,7 @@ struct PresenceMap {
   }
 
   private mutating func segment(of piece: Int) -> Segment {
-    precondition(0 <= piece && piece < pieceCount, "a piece outside its object")
+    precondition(0 <= piece && piece < pieceCount, "a block outside its object")
     return segment(piece / Self.piecesPerSegment)
   }
 

@@ -52,6 +52,16 @@ public final class ReadEngine: Sendable {
   /// The cache folder of the store, which this engine has for itself; nil without a disk tier.
   public var folder: PrivateFolder? { services.disk?.folder.files }
 
+  /// Bytes that the cache on disk can really reach: its limit, or what is there and what the free-space floor leaves;
+  /// nil without one.
+  public var reachableCache: UInt64? { services.disk?.reachable }
+
+  /// Waits until the files that earlier mounts left in the cache are all known: what says what is there, or drops it,
+  /// is wrong before. False: they are not by `deadline`.
+  public func waitUntilCacheIsCounted(by deadline: Instant) -> Bool {
+    services.disk?.waitUntilCounted(by: deadline) ?? true
+  }
+
   /// The state of the tiers now, for stats.
   public func usage() -> EngineUsage {
     var usage = EngineUsage()
@@ -60,18 +70,18 @@ public final class ReadEngine: Sendable {
     usage.diskBytes = services.disk?.usedBytes ?? 0
     usage.diskLimit = services.disk?.limit ?? 0
     usage.diskFiles = services.disk?.fileCount ?? 0
-    usage.cacheFolder = services.disk?.folder.path ?? ""
+    usage.cacheDirectory = services.disk?.folder.path ?? ""
     usage.objectsInUse = services.countInUse
     usage.parkedReads = Int(services.metrics.reads.parked.current)
     usage.fetchesInFlight = services.dispatcher.inFlight
-    usage.link = services.dispatcher.report
+    usage.network = services.dispatcher.report
     let reuse = services.reuse.withLock { $0 }
     usage.epoch = reuse.epoch
     usage.epochFiles = reuse.workingSet.files
     usage.epochBytes = reuse.workingSet.bytes
-    (usage.foundShare, usage.foundShareOfTwice) = foundShares(reuse)
+    (usage.estimatedHitRatio, usage.estimatedHitRatioAtDoubleSize) = foundShares(reuse)
     usage.eviction = services.configuration.eviction
-    usage.fillAtOnce = services.dispatcher.fill.limit
+    usage.prefetchInFlight = services.dispatcher.fill.limit
     return usage
   }
 
@@ -79,7 +89,7 @@ public final class ReadEngine: Sendable {
     let bytes = reuse.workingSet.bytes
     guard reuse.epoch > 1, bytes > 0 else { return (nil, nil) }
     let configuration = services.configuration
-    let cache = hasDisk ? configuration.cacheLimit : UInt64(configuration.memoryLimit)
+    let cache = services.disk?.reachable ?? UInt64(configuration.memoryLimit)
     let share = Double(cache) / Double(bytes)
     return (
       configuration.eviction.foundShare(ofCache: share),
@@ -120,30 +130,30 @@ public struct EngineUsage: Sendable, Codable {
   public var diskLimit: UInt64 = 0
   public var diskFiles: Int = 0
   /// Empty without a disk tier.
-  public var cacheFolder: String = ""
+  public var cacheDirectory: String = ""
   public var objectsInUse: Int = 0
   public var parkedReads: Int = 0
   public var fetchesInFlight: Int = 0
-  public var link = LinkReport()
+  public var network = LinkReport()
   /// Passes over the data begun, 0 before the first open.
   public var epoch: Int = 0
   /// Files and bytes of one, estimated.
   public var epochFiles: Int = 0
   public var epochBytes: UInt64 = 0
   public var eviction = EvictionPolicy.epoch
-  /// Share of a shuffled epoch that a cache of this size finds, and that one twice as large would: nil until
-  /// an epoch is over.
-  public var foundShare: Double?
-  public var foundShareOfTwice: Double?
-  /// Fetches of fill that may be under way, so that no reader waits longer for them.
-  public var fillAtOnce: Int = 0
+  /// Hit ratio of a shuffled epoch with a cache of this size, and with one twice as large; nil until the first
+  /// epoch completes.
+  public var estimatedHitRatio: Double?
+  public var estimatedHitRatioAtDoubleSize: Double?
+  /// Background prefetch requests that may be in flight, so that no reader waits longer because of them.
+  public var prefetchInFlight: Int = 0
   public init() {}
 }
 
-/// What was learnt of the line to the store, and what a sequence is given on it.
+/// The measured network to the store, and what a sequential stream uses of it.
 public struct LinkReport: Sendable, Codable {
-  /// A low one of the waits for a first byte, seconds; nil until something was fetched.
-  public var firstByteSeconds: Double?
+  /// Time to first byte, a low percentile, seconds; nil until something was fetched.
+  public var ttfbSeconds: Double?
   /// Of one connection, bytes a second; nil until enough was fetched to tell.
   public var bytesPerSecond: Double?
   public var connections: Int = 0

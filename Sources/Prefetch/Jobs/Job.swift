@@ -66,6 +66,7 @@ final class Job: Sendable {
   }
 
   private func run() {
+    waitForCacheIndex()
     let load = JobLoad(self)
     let paths = paths.withLock { $0 }
     defer { self.paths.withLock { $0 = [] } }
@@ -76,9 +77,9 @@ final class Job: Sendable {
       let files = JobFiles(fileSystem, paths, isStopped: { [self] in isCancelled })
       while let slice = files.next() {
         for file in slice where !isCancelled { act(on: file, load) }
-        for failure in files.takeFailures() { fail(failure.path, Self.reason(failure.error)) }
+        for failure in files.takeFailures() { fail(failure.path, failure.reason) }
       }
-      for failure in files.takeFailures() { fail(failure.path, Self.reason(failure.error)) }
+      for failure in files.takeFailures() { fail(failure.path, failure.reason) }
       load.finish()
       // All of the store: what is gone from it is let go of too, which no path leads to.
       if request.action == .unpin, paths.contains([]), fileSystem.rootFolder.bytes.isEmpty,
@@ -91,36 +92,41 @@ final class Job: Sendable {
     state.signal(all: true) { state in
       state.report.state =
         state.isCancelled ? .cancelled : state.report.failures > 0 ? .failed : .done
-      if !state.isCancelled { state.report.isCounted = true }
+      if !state.isCancelled { state.report.isTotalFinal = true }
       state.isOver = true
       state.ended = .now
     }
   }
 
-  private static func reason(_ error: Errno) -> String {
-    error == .noSuchFileOrDirectory
-      ? "\(error); if it is new in the store, millrace refresh lets it be seen" : "\(error)"
+  /// Right after a mount the cache's index is still being read: a job before its end would miss files.
+  private func waitForCacheIndex() {
+    while !isCancelled, !engine.waitUntilCacheIsCounted(by: .now + .milliseconds(200)) {}
   }
 
   private var impossibility: String? {
     guard request.action == .pin, !engine.hasDisk else { return nil }
-    return "the mount has no cache on disk to pin it in"
+    return "the mount has no disk cache to pin it in"
   }
 
   private func count() {
     let paths = paths.withLock { $0 }
-    let files = JobFiles(fileSystem, paths, isStopped: { [self] in isOver || isCancelled })
-    var count = 0
+    // The job asks for sizes that listings do not have: this does not ask a second time.
+    let files = JobFiles(
+      fileSystem, paths, asksSizes: false, isStopped: { [self] in isOver || isCancelled })
+    var sized = 0
     var bytes: UInt64 = 0
     while let slice = files.next() {
-      count += slice.count
+      sized += slice.count
+      let count = sized + files.unsized
       for file in slice { bytes.addSaturated(file.size) }
       state.withLock { state in
         state.report.files = max(state.report.files, count)
         state.report.bytes = max(state.report.bytes, bytes)
       }
     }
-    if !isOver, !isCancelled { state.withLock { $0.report.isCounted = true } }
+    if !isOver, !isCancelled, files.unsized == 0 {
+      state.withLock { $0.report.isTotalFinal = true }
+    }
   }
 
   private func act(on file: ObjectVersion, _ load: JobLoad) {
@@ -146,7 +152,7 @@ final class Job: Sendable {
     let held = engine.holding(of: file)
     if held.disk == 0, held.memory == 0 { return done(file) }
     if held.isPinned { return fail(file, "it is pinned: unpin it first") }
-    guard let freed = engine.evict(file) else { return fail(file, "somebody has it open") }
+    guard let freed = engine.evict(file) else { return fail(file, "it is open") }
     done(file) { report in
       report.filesChanged += 1
       report.bytesFreed.addSaturated(freed)

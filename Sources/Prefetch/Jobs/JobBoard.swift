@@ -15,7 +15,7 @@ final class JobBoard: Sendable {
       if isStopping { return JobRefusal(.stopping, "the mount is being unmounted") }
       guard jobs.count(where: { !$0.isOver }) >= JobBoard.mostRunning else { return nil }
       return JobRefusal(
-        .busy, "\(JobBoard.mostRunning) jobs are running: wait for one, or cancel one")
+        .busy, "\(JobBoard.mostRunning) jobs are running; wait for one or cancel one")
     }
 
     /// Of the paths that running jobs hold, bytes.
@@ -40,7 +40,7 @@ final class JobBoard: Sendable {
       guard state.pathBytes + request.pathBytes <= Self.mostPathBytes else {
         throw JobRefusal(
           .busy,
-          "the paths of running jobs take up to \(Self.mostPathBytes >> 20) MiB: wait for one, or name folders"
+          "the paths of running jobs use all of \(Self.mostPathBytes >> 20) MiB; wait for a job to end, or give directories"
         )
       }
       state.count += 1
@@ -48,7 +48,7 @@ final class JobBoard: Sendable {
       guard job.start(on: runners, counting: counters) else {
         throw JobRefusal(
           .busy,
-          "the machine gives no thread for a job; \(Errno.resourceTemporarilyUnavailable.limitAdvice)"
+          "cannot start a thread for the job; \(Errno.resourceTemporarilyUnavailable.limitAdvice)"
         )
       }
       state.jobs.append(job)

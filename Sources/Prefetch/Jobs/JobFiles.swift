@@ -12,26 +12,36 @@ final class JobFiles {
   private var ready: [Result<ObjectVersion, Errno>] = []
   private var firstReady = 0
   private var walk: TreeWalk?
-  private var found: [(path: [UInt8], error: Errno)] = []
+  private var found: [(path: [UInt8], reason: String)] = []
+  private let asksSizes: Bool
+  /// Files of directories of which no size is known, where `asksSizes` is false.
+  private(set) var unsized = 0
 
-  init(_ fileSystem: FileSystem, _ paths: [[UInt8]], isStopped: @escaping () -> Bool) {
+  init(
+    _ fileSystem: FileSystem, _ paths: [[UInt8]], asksSizes: Bool = true,
+    isStopped: @escaping () -> Bool
+  ) {
+    self.asksSizes = asksSizes
     self.fileSystem = fileSystem
     self.paths = paths
     self.isStopped = isStopped
   }
 
-  /// Paths that are nothing, and folders that could not be listed, since it was asked last.
-  func takeFailures() -> [(path: [UInt8], error: Errno)] {
+  /// Paths that do not exist, directories that could not be listed, and files of unknown size, since it was asked last.
+  func takeFailures() -> [(path: [UInt8], reason: String)] {
     defer { found = [] }
     return found
   }
 
-  /// Nil at the end, or when stopped. Blocks as the file system does.
+  /// Perhaps no files; nil at the end, or when stopped. Blocks as the file system does.
   func next() -> [ObjectVersion]? {
     while !isStopped() {
       if let walk {
-        if let files = walk.next() { return files }
-        found += walk.failures.map { (fileSystem.path(ofKey: $0.folder), $0.error) }
+        let files = walk.next()
+        let findings = walk.takeFindings()
+        found += findings.failures.map { (fileSystem.path(ofKey: $0.key), $0.reason) }
+        unsized += findings.unsized
+        if let files { return files }
         self.walk = nil
       }
       guard index < paths.count else { return nil }
@@ -60,14 +70,19 @@ final class JobFiles {
     switch ready[index - firstReady] {
     case .success(let version): return version
     case .failure(.isDirectory): start(path)
-    case .failure(let error): found.append((path, error))
+    case .failure(let error): found.append((path, Self.reason(error)))
     }
     return nil
   }
 
+  private static func reason(_ error: Errno) -> String {
+    error == .noSuchFileOrDirectory
+      ? "\(error); if it is new in the store, millrace refresh lets it be seen" : "\(error)"
+  }
+
   private func start(_ path: [UInt8]) {
     walk = TreeWalk(
-      fileSystem, folder: fileSystem.keys(ofPath: path).folder, .tree,
+      fileSystem, folder: fileSystem.keys(ofPath: path).folder, .tree, asksSizes: asksSizes,
       isStopped: isStopped)
   }
 }

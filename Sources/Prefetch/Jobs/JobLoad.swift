@@ -50,7 +50,7 @@ final class JobLoad {
         return leave()
       }
       return job.fail(
-        file, "there is no room in the cache: raise --cache-size, or evict or unpin something")
+        file, "the cache has no free space: raise --cache-size, or evict or unpin files")
     }
     fetch(file, isSecond: false)
   }
@@ -159,7 +159,8 @@ final class JobLoad {
       guard engine.isWhole(arrival.file, as: held) else {
         job.fail(
           arrival.file,
-          "it was read, and is not in the cache: others need the room, or the disk has trouble")
+          "fetched but not cached: the cache is full of pinned or open files, or writing to disk failed (see the log)"
+        )
         continue
       }
       finish(arrival)
@@ -174,7 +175,7 @@ final class JobLoad {
     if job.isCancelled { return }
     if dropped == 0 { return job.done(file) }
     job.state.withLock { $0.report.bytesDropped.addSaturated(dropped) }
-    if arrival.isSecond { return job.fail(file, "what is written to the cache does not read back") }
+    if arrival.isSecond { return job.fail(file, "cached data cannot be read back") }
     fetch(file, isSecond: true)
   }
 }

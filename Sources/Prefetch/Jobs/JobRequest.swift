@@ -76,10 +76,10 @@ public struct JobReport: Sendable, Codable {
   public var action: JobRequest.Action
   public var state = State.running
   public var seconds = 0.0
-  /// Files found so far, and all there are once `isCounted`.
+  /// Files found so far, and all there are once `isTotalFinal`.
   public var files = 0
   public var bytes: UInt64 = 0
-  public var isCounted = false
+  public var isTotalFinal = false
   /// Of them, those that are dealt with.
   public var filesDone = 0
   public var bytesDone: UInt64 = 0

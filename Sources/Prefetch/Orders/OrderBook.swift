@@ -21,6 +21,8 @@ final class OrderBook: Sendable {
   struct State {
     var orders: [String: Running] = [:]
     var taken = 0
+    /// Of each name that was used of late, the number of its last order, in force or ended.
+    var newest: [String: Int] = [:]
     /// Memory of all orders, bytes.
     var bytes = 0
     /// Those that were followed last, the last first: `distance` asks these.
@@ -33,6 +35,18 @@ final class OrderBook: Sendable {
       return true
     }
 
+    mutating func nextNumber() -> Int {
+      taken += 1
+      return taken
+    }
+
+    mutating func remember(_ number: Int, of name: String) {
+      if newest.count >= OrderBook.rememberedNames {
+        newest = newest.filter { orders[$0.key] != nil }
+      }
+      newest[name] = number
+    }
+
     mutating func follow(_ name: String) {
       if followed.first == name { return }
       followed.removeAll { $0 == name }
@@ -40,6 +54,7 @@ final class OrderBook: Sendable {
     }
   }
 
+  private static let rememberedNames = 1024
   /// Names in use at once.
   static let limit = 64
   /// Orders that are asked when something has to go: each look at a file of the cache costs a look into each.
@@ -63,23 +78,40 @@ final class OrderBook: Sendable {
   /// Memory of the orders in force, bytes.
   var memory: Int { state.withLock { $0.bytes } }
 
+  /// For an order that is given now, and put in force once it was checked.
+  func newNumber() -> Int { state.withLock { $0.nextNumber() } }
+
+  /// Throws if an order would be refused now.
+  func check(_ text: OrderText, name: String) throws(Refusal) {
+    let refusal = state.withLock { state in
+      drop(&state, at: .now)
+      return self.refusal(of: text, name: name, state)
+    }
+    if let refusal { throw refusal }
+  }
+
+  private func refusal(of text: OrderText, name: String, _ state: State) -> Refusal? {
+    let before = state.orders[name]
+    guard text.count > 0 else { return nil }
+    guard before != nil || state.orders.count < Self.limit else { return .tooMany }
+    let left = memoryLimit - state.bytes + (before?.text.memory ?? 0)
+    return text.memory <= left ? nil : .noMemory(needed: text.memory, left: max(0, left))
+  }
+
   /// Puts an order in force in place of the one of the same name; an empty one ends that.
-  func take(_ text: OrderText, name: String) throws(Refusal) {
+  /// `number`: of `newNumber`, when it was given; nothing happens where a newer one of the name has come meanwhile.
+  func take(_ text: OrderText, name: String, number: Int? = nil) throws(Refusal) {
     let refusal: Refusal? = state.withLock { state in
       drop(&state, at: .now)
-      let before = state.orders[name]
-      if text.count == 0 {
-        _ = state.remove(name)
-        return nil
-      }
-      guard before != nil || state.orders.count < Self.limit else { return .tooMany }
-      let left = memoryLimit - state.bytes + (before?.text.memory ?? 0)
-      guard text.memory <= left else { return .noMemory(needed: text.memory, left: max(0, left)) }
+      if let reason = self.refusal(of: text, name: name, state) { return reason }
+      let number = number ?? state.nextNumber()
+      guard number > state.newest[name] ?? 0 else { return nil }
+      state.remember(number, of: name)
       _ = state.remove(name)
-      state.taken += 1
+      if text.count == 0 { return nil }
       state.bytes += text.memory
       state.orders[name] = Running(
-        number: state.taken, text: text, order: EpochOrder(count: text.count, part: part),
+        number: number, text: text, order: EpochOrder(count: text.count, part: part),
         lastProgress: .now)
       state.follow(name)
       return nil
@@ -95,7 +127,14 @@ final class OrderBook: Sendable {
     }
   }
 
-  func remove(_ name: String) -> Bool { state.withLock { $0.remove(name) } }
+  func remove(_ name: String) -> Bool {
+    state.withLock { state in
+      // What was given before does not come into force after this.
+      let number = state.nextNumber()
+      state.remember(number, of: name)
+      return state.remove(name)
+    }
+  }
 
   var names: [String] { state.withLock { $0.orders.keys.sorted() } }
 

@@ -10,9 +10,9 @@ public struct OrderReport: Sendable, Codable {
   /// Opened before they had been fetched.
   public var late: Int
   /// Lines that are no files of the mount, as far as was looked.
-  public var unknown: Int
+  public var notFound: Int
   /// Fetched for lines that readers have passed, bytes.
-  public var bytesInVain: UInt64
+  public var unusedBytes: UInt64
   /// Memory of its text and tables, bytes.
   public var memory: Int
 }

@@ -84,7 +84,7 @@ final class OrderRunner: Sendable {
       }
     }
     let (isNews, late) = book.opened(file.hash)
-    if late > 0 { metrics.prefetch.orderedLate.add(late) }
+    if late > 0 { metrics.prefetch.orderLateOpens.add(late) }
     if isNews { call() } else if isLarge { state.withLock { $0.opened[file.hash] = nil } }
   }
 
@@ -134,8 +134,8 @@ final class OrderRunner: Sendable {
       guard state.orders[name]?.number == task.number else { return true }
       let late = state.orders[name]!.order.late
       for item in items { state.orders[name]!.order.learn(item) }
-      metrics.prefetch.orderedLate.add(state.orders[name]!.order.late - late)
-      metrics.prefetch.orderUnknown.add(items.count { $0 == nil })
+      metrics.prefetch.orderLateOpens.add(state.orders[name]!.order.late - late)
+      metrics.prefetch.orderPathsNotFound.add(items.count { $0 == nil })
       return state.orders[name]!.order.known.count < state.orders[name]!.text.count
     }
   }
