@@ -4,16 +4,24 @@ import ObjectStore
 
 struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "doctor", abstract: "Check this machine, and a source, with what to do.",
-    discussion: "Example:\n  millrace doctor s3://bucket/prefix")
+    commandName: "doctor", abstract: "Check this machine and a source, and name what to do.",
+    discussion: """
+      Each line is a check: ok, info (neither good nor bad), warn, or fail, which ends with exit code 1. Of a \
+      source one byte of one file is read, found up to three levels of directories down.
 
-  @Argument(help: "s3://BUCKET[/PREFIX], http(s)://HOST/PATH/ or file:///DIR.") var source: String?
-  @OptionGroup var options: SharedOptions
+      Example:
+        millrace doctor s3://bucket/prefix
+      """)
+
+  @Argument(help: "\(SourceAddress.forms)") var source: String?
+  @OptionGroup var options: SourceOptions
+  @OptionGroup(visibility: .hidden) var mountOptions: MountingOptions
 
   func run() throws {
-    // Without a source the options are checked all the same, against the root folder.
+    // Without a source the options are checked all the same, against the root directory.
     let settings = try Settings(
-      source: source ?? "file:///", options: options, environment: processEnvironment())
+      source: source ?? "file:///", options: SharedOptions(options, mountOptions),
+      environment: processEnvironment())
     var isBroken = false
     func show(_ finding: Finding) {
       isBroken = isBroken || finding.grade == .fail
@@ -26,9 +34,14 @@ struct DoctorCommand: ParsableCommand {
   }
 }
 
-/// One line of doctor's.
+/// One line of doctor.
 struct Finding {
-  enum Grade: String { case ok, warn, fail }
+  enum Grade: String {
+    case ok
+    /// Neither good nor bad.
+    case info
+    case warn, fail
+  }
   var grade: Grade
   var what: String
   var detail: String

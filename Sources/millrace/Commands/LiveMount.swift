@@ -1,7 +1,7 @@
 import Control
 import Glibc
 
-/// A path on a mount of ours, and the daemon behind it.
+/// A path on a mount of this program, and its daemon.
 struct LiveMount {
   var mountPoint: String
   /// Below the mount point, without "/" at either end; empty for all of it.
@@ -11,7 +11,7 @@ struct LiveMount {
   /// `path`: the mount point, or something below it, be it there or not.
   init(holding path: String) throws(Failure) {
     guard let place = pathThroughParent(path) ?? LiveMount.absolute(path) else {
-      throw Failure("\(path): \(systemMessage())")
+      throw Failure("\(path): \(systemMessage())", .mountPoint)
     }
     let table = MountInfo.current()
     var candidate = place
@@ -23,8 +23,8 @@ struct LiveMount {
             mountPoint: candidate, user: mount.user, processEnvironment())
         else {
           throw Failure(
-            "no daemon of \(candidate) is to be found: it is another user's (ask as that user), or dead "
-              + "(mount it again, or millrace unmount \(candidate))")
+            "no daemon of \(candidate) was found: the mount is another user's (run this as that user), or the "
+              + "daemon has ended (mount it again, or millrace unmount \(candidate))", .mountPoint)
         }
         // The socket comes a moment after the mount.
         for _ in 0..<200 where access(daemon.socket.path, F_OK) != 0 && daemon.isAlive {
@@ -39,7 +39,7 @@ struct LiveMount {
       guard let slash = candidate.lastIndex(of: "/"), slash != candidate.startIndex else { break }
       candidate = String(candidate[..<slash])
     }
-    throw Failure("\(place) is not on a mount of millrace's")
+    throw Failure("\(place) is not on a mount of millrace\(MountList.hint())", .mountPoint)
   }
 
   /// A path whose parent is not there any more either.

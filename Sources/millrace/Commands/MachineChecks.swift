@@ -1,7 +1,7 @@
 import Glibc
 import Posix
 
-/// What doctor looks at without a source.
+/// What doctor checks without a source.
 enum MachineChecks {
   static func all(_ settings: Settings) -> [Finding] {
     [
@@ -57,8 +57,8 @@ enum MachineChecks {
     var status = stat()
     if stat(helper, &status) == 0, status.st_mode & S_ISUID == 0 || geteuid() == 0 {
       return Finding(
-        grade: .fail, what: "rights", detail: "no CAP_SYS_ADMIN, and \(helper) cannot give it",
-        advice: "in a container: --cap-add SYS_ADMIN; else make \(helper) setuid root")
+        grade: .fail, what: "rights", detail: "no CAP_SYS_ADMIN, and \(helper) is not setuid root",
+        advice: "in a container: --cap-add SYS_ADMIN; elsewhere make \(helper) setuid root")
     }
     return Finding(grade: .ok, what: "rights", detail: "mounts through \(helper)")
   }
@@ -70,7 +70,7 @@ enum MachineChecks {
   private static func library() -> Finding {
     typealias Version = @convention(c) () -> UnsafePointer<CChar>
     guard let symbol = dlsym(nil, "fuse_pkgversion") else {
-      return Finding(grade: .warn, what: "libfuse", detail: "does not tell its version")
+      return Finding(grade: .warn, what: "libfuse", detail: "its version is unknown")
     }
     let version = String(cString: unsafeBitCast(symbol, to: Version.self)())
     return Finding(grade: .ok, what: "libfuse", detail: version)
@@ -81,31 +81,60 @@ enum MachineChecks {
       $0.filter { !$0.isWhitespace } == "user_allow_other"
     }
     if allowed || geteuid() == 0 {
-      return Finding(grade: .ok, what: "other users", detail: "see a mount with --allow-other")
+      return Finding(
+        grade: .ok, what: "other users", detail: "--allow-other lets them read a mount")
     }
     return Finding(
-      grade: settings.allowOther ? .fail : .warn, what: "other users",
+      grade: settings.allowOther ? .fail : .info, what: "other users",
       detail: "--allow-other is not permitted", advice: "add user_allow_other to /etc/fuse.conf")
   }
 
   private static func cache(_ settings: Settings) -> Finding {
     guard let folder = settings.cacheFolder else {
       return Finding(
-        grade: .warn, what: "cache", detail: "none: every byte read again is fetched again")
+        grade: .warn, what: "cache",
+        detail: "no cache on disk: what does not fit in memory is fetched again each epoch")
     }
     do throws(Failure) {
       let path = try MountChecks.cacheFolder(folder)
       guard let disk = Machine.disk(of: path) else {
         return Finding(grade: .warn, what: "cache", detail: "\(path): \(systemMessage())")
       }
-      let detail = "\(path), \(ByteSize.show(disk.free)) free of \(ByteSize.show(disk.size))"
-      return disk.free > min(1 << 30, disk.size / 20)
-        ? Finding(grade: .ok, what: "cache", detail: detail)
-        : Finding(
-          grade: .warn, what: "cache", detail: detail,
-          advice: "free some space, or choose another --cache-dir")
+      return cache(path, disk, settings)
     } catch {
       return Finding(grade: .fail, what: "cache", detail: error.description)
+    }
+  }
+
+  private static func cache(
+    _ path: String, _ disk: Machine.Disk, _ settings: Settings
+  ) -> Finding {
+    let found = CacheDisk.current(of: path)
+    // What is cached already comes on top: `millrace stats` of a mount has it.
+    let floor = settings.cacheMinFree.resolved(of: disk.size)
+    let growth = min(
+      settings.cacheSize.resolved(of: disk.size), disk.free.subtractingSaturated(floor))
+    let detail =
+      "\(path) \(found.map { $0.place + ", " } ?? "")\(ByteSize.show(disk.free)) free of \(ByteSize.show(disk.size)); "
+      + "the cache can grow by \(ByteSize.show(growth)), as \(ByteSize.show(floor)) stay free"
+    if growth == 0 {
+      return Finding(
+        grade: .warn, what: "cache", detail: detail,
+        advice: "free some space, or choose another --cache-dir")
+    }
+    if let faster = found?.faster {
+      return Finding(
+        grade: .warn, what: "cache", detail: detail,
+        advice:
+          "\(faster.mountPoint) is a faster local disk with \(ByteSize.show(faster.free)) free: "
+          + "--cache-dir \(faster.mountPoint)/millrace")
+    }
+    switch found?.weakness {
+    case .network:
+      return Finding(
+        grade: .warn, what: "cache", detail: detail, advice: "choose a local disk with --cache-dir")
+    case .rotational, .root: return Finding(grade: .info, what: "cache", detail: detail)
+    case nil: return Finding(grade: .ok, what: "cache", detail: detail)
     }
   }
 
@@ -113,11 +142,11 @@ enum MachineChecks {
     let group = Machine.cgroupLimit().map {
       $0 < Machine.ram() ? ", \(ByteSize.show($0)) in this cgroup" : ""
     }
-    // Names, as much again for orders in force, and as much for those being written.
+    // Metadata, as much again for orders in force, and as much for those being written.
     let need =
       UInt64(settings.memoryLimit + 3 * settings.metadataLimit + settings.answerLimit) + (64 << 20)
     let detail =
-      "\(ByteSize.show(Machine.ram())) of RAM\(group ?? ""); a mount takes \(ByteSize.show(need)) as a rule"
+      "\(ByteSize.show(Machine.ram())) of RAM\(group ?? ""); a mount needs up to \(ByteSize.show(need))"
     return need > Machine.memory() / 2
       ? Finding(grade: .warn, what: "memory", detail: detail, advice: "lower --memory-limit")
       : Finding(grade: .ok, what: "memory", detail: detail)
@@ -128,7 +157,7 @@ enum MachineChecks {
     (1_767_225_600...4_102_444_800).contains(time(nil))
       ? Finding(grade: .ok, what: "clock", detail: "plausible")
       : Finding(
-        grade: .fail, what: "clock", detail: "it is not that year",
-        advice: "set it: timedatectl set-ntp true")
+        grade: .fail, what: "clock", detail: "the date is wrong",
+        advice: "set the clock: timedatectl set-ntp true")
   }
 }

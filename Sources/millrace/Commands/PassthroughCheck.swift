@@ -1,7 +1,7 @@
 import FuseFrontEnd
 
-/// Whether the kernel would read cache files by itself, and if not, what is missing. A mount that
-/// meets another obstacle (an odd file system under the cache) says so in `millrace stats`.
+/// Whether passthrough would be on, and if not, what it needs. A mount that meets another obstacle (a file system under
+/// the cache that cannot do it) says so in `millrace stats --all`.
 struct PassthroughCheck {
   /// As in /proc/sys/kernel/osrelease.
   var kernel: String
@@ -12,19 +12,22 @@ struct PassthroughCheck {
   /// The first obstacle; nil: there is none.
   var obstacle: String? {
     if isTurnedOff { return "--no-passthrough" }
-    if !hasCacheFolder { return "there is no cache on disk" }
+    if !hasCacheFolder { return "it needs a cache on disk (--cache-dir)" }
     guard let version = Self.version(of: kernel), version >= (6, 9) else {
-      return "it takes Linux 6.9 or newer"
+      return "it needs Linux 6.9 or newer"
     }
-    return hasSysAdmin ? nil : "it takes CAP_SYS_ADMIN (root, or --cap-add SYS_ADMIN)"
+    return hasSysAdmin ? nil : "it needs CAP_SYS_ADMIN (root, or --cap-add SYS_ADMIN)"
   }
 
-  /// Never more than information: a mount without it works the same.
+  /// A mount without it works the same, slower.
   var finding: Finding {
-    Finding(
+    if let obstacle {
+      return Finding(grade: .info, what: "passthrough", detail: "off: \(obstacle)")
+    }
+    return Finding(
       grade: .ok, what: "passthrough",
-      detail: obstacle.map { "no: \($0)" }
-        ?? "yes: the kernel reads cached files by itself (asked for \(FuseFrontEnd.passthroughInterface))"
+      detail:
+        "on: the kernel reads cached files directly (interface \(FuseFrontEnd.passthroughInterface))"
     )
   }
 

@@ -4,31 +4,33 @@ import Control
 struct RefreshCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "refresh",
-    abstract: "Forget the names and attributes known of PATH and all below it.",
+    abstract: "Drop the cached metadata of PATH and everything below it.",
     discussion: """
-      Whoever looks next is told what the store has then. Nothing is listed now (see update), and
-      cached data stays: it is used as long as its object is the same.
-      """)
+      The next access lists the store again; nothing is listed now (see update). Cached data stays: it is used as \
+      long as its object is unchanged.
+      """, aliases: ["forget"])
 
-  @Argument(help: "A mount point, or a path below one.") var path: String
+  @Argument(help: "A mount point, or a path below one.", completion: .directory) var path: String
 
   func run() throws {
     let mount = try LiveMount(holding: path)
     do {
       let report = try ControlClient.refresh(mount.relative, socket: mount.daemon.socket)
-      Output.line("Forgot the listings of \(counted(report.folders, "folder")) under \(path)")
+      Output.line(
+        "Forgot the listings of \(counted(report.directories, "directory", "directories")) under \(path)"
+      )
     } catch {
       throw Failure("\(error)")
     }
   }
 }
 
-/// "1 folder", "1,234 folders".
-func counted(_ count: Int, _ noun: String) -> String {
+/// "1 file", "1,234 files"; `plural` where that is not the noun and an "s".
+func counted(_ count: Int, _ noun: String, _ plural: String? = nil) -> String {
   var digits = ""
   for (index, digit) in String(count).reversed().enumerated() {
     if index > 0 && index % 3 == 0 { digits.append(",") }
     digits.append(digit)
   }
-  return "\(String(digits.reversed())) \(noun)\(count == 1 ? "" : "s")"
+  return "\(String(digits.reversed())) \(count == 1 ? noun : plural ?? noun + "s")"
 }

@@ -2,26 +2,43 @@ import ArgumentParser
 import Glibc
 import Posix
 
-struct RunCommand: ParsableCommand {
+struct RunCommand: ParsableCommand, OptionGroups {
   static let configuration = CommandConfiguration(
     commandName: "run", abstract: "Mount, run a command, unmount when it ends.",
+    usage: "millrace run SOURCE MOUNTPOINT [options] -- COMMAND...",
     discussion: """
-      Exits with the command's code. A mount point that is missing is made, and removed again.
+      Exits with the command's code, with 125 if it failed before the command was started. A mount point that is \
+      missing is created, and removed again.
 
       Example:
         millrace run s3://bucket /mnt/data -- python train.py --data /mnt/data
       """)
 
-  @Argument(help: "s3://BUCKET[/PREFIX], http(s)://HOST/PATH/ or file:///DIR.") var source: String
-  @Argument(help: "A folder.") var mountpoint: String
-  @OptionGroup var options: SharedOptions
-  @Argument(parsing: .postTerminator, help: "What to run, after --.") var command: [String] = []
+  @Argument(help: "\(SourceAddress.forms)") var source: String
+  @Argument(help: "An empty or missing directory.", completion: .directory) var mountpoint: String
+  @OptionGroup(title: "Common options") var cacheDirectory: CacheDirectoryOption
+  @OptionGroup(title: "Common options") var common: CommonOptions
+  @OptionGroup(title: "Common options") var commonOfMount: CommonMountOptions
+  @OptionGroup(title: "Source options") var tree: TreeOptions
+  @OptionGroup(title: "Bucket options") var bucket: BucketOptions
+  @OptionGroup(title: "TLS and authentication of web sites") var site: SiteOptions
+  @OptionGroup(title: "Network limits") var network: NetworkOptions
+  @OptionGroup(title: "Cache and memory") var cache: CacheOptions
+  @OptionGroup(title: "Prefetch") var prefetch: PrefetchOptionTexts
+  @OptionGroup(title: "Mount options") var mount: MountPointOptions
+  @OptionGroup(title: "Logging") var logging: LoggingOptions
+  @Argument(parsing: .postTerminator, help: "The command to run, after --.") var command: [String] =
+    []
 
   func run() throws {
     guard !command.isEmpty else {
-      throw Failure.usage("no command; millrace run SOURCE MOUNTPOINT [options] -- COMMAND...")
+      throw Failure.usage(
+        "no command after --; millrace run SOURCE MOUNTPOINT [options] -- COMMAND...")
     }
-    _ = try Settings(source: source, options: options, environment: processEnvironment())
+    let settings = try Settings(
+      source: source, options: options,
+      environment: processEnvironment())
+    for warning in settings.warnings { Output.complain("warning: \(warning)") }
     let isNew = mkdir(mountpoint, 0o755) == 0
     defer { if isNew { rmdir(mountpoint) } }
     // Blocked from here on: they are for the command.

@@ -9,10 +9,11 @@ import Stores
 
 struct SnapshotCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "snapshot", abstract: "Freeze what a store has: keys, sizes and etags.",
+    commandName: "snapshot",
+    abstract: "Record the objects of a store: keys, sizes and ETags.",
     discussion: """
-      A mount with --snapshot NAME shows the data set as it was, to the end of the training run, and says
-      which object changed when one did. Snapshots lie in the cache folder.
+      A mount with --snapshot NAME shows the data set as it was until the end of the training run, and names each \
+      object that changed. Snapshots are kept in the cache directory.
 
       Examples:
         millrace snapshot create v1 s3://bucket/train
@@ -21,16 +22,16 @@ struct SnapshotCommand: ParsableCommand {
       """,
     subcommands: [Create.self, List.self, Diff.self, Remove.self])
 
-  /// Where snapshots lie.
-  static func cache(_ options: SharedOptions) throws(Failure) -> String {
-    guard let cache = try Settings.cacheFolder(options, processEnvironment()) else {
-      throw .usage("snapshots lie in the cache folder: give one with --cache-dir")
+  /// Where snapshots are.
+  static func cache(_ option: CacheDirectoryOption) throws(Failure) -> String {
+    guard let cache = try Settings.cacheFolder(option, processEnvironment()) else {
+      throw .usage("snapshots are kept in the cache directory: give one with --cache-dir")
     }
     try MountChecks.snapshots(in: cache)
     return cache
   }
 
-  /// What any room throws becomes a line of ours.
+  /// What any module throws becomes a line of ours.
   static func telling(_ body: () throws -> Void) throws {
     do { try body() } catch let code as ExitCode { throw code } catch { throw Failure(error) }
   }
@@ -55,11 +56,13 @@ struct SnapshotCommand: ParsableCommand {
 
   struct Create: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "List SOURCE and keep what it has as NAME.")
+      abstract: "List SOURCE and record its objects as NAME.",
+      usage: "millrace snapshot create NAME SOURCE [--replace] [options]")
     @Argument(help: "Letters, digits, '.', '_' and '-'.") var name: String
-    @Argument(help: "s3://BUCKET[/PREFIX], http(s)://HOST/PATH/ or file:///DIR.") var source: String
-    @Flag(help: "In place of a snapshot of this name.") var replace = false
-    @OptionGroup var options: SharedOptions
+    @Argument(help: "\(SourceAddress.forms)") var source: String
+    @Flag(help: "Replace a snapshot of this name.") var replace = false
+    @OptionGroup var options: SourceOptions
+    @OptionGroup(visibility: .hidden) var mountOptions: MountingOptions
 
     func run() throws { try SnapshotCommand.telling(work) }
 
@@ -69,7 +72,7 @@ struct SnapshotCommand: ParsableCommand {
           "snapshot name '\(oneLine(name))': 1 to 64 letters, digits, '.', '_' or '-', not a '.' first"
         )
       }
-      let cache = try SnapshotCommand.cache(options)
+      let cache = try SnapshotCommand.cache(options.cache)
       if !replace, let known = Snapshot.all(in: cache).first(where: { $0.name == name }) {
         throw Failure(
           "there is a snapshot \(name) of \(known.source) already; choose another name, or give --replace"
@@ -77,7 +80,8 @@ struct SnapshotCommand: ParsableCommand {
       }
       let began = Instant.now
       let created = Int64(time(nil))
-      let (mounted, catalog, requests) = try SnapshotCommand.list(source, options)
+      let (mounted, catalog, requests) = try SnapshotCommand.list(
+        source, SharedOptions(options, mountOptions))
       let snapshot = Snapshot(
         name: name, source: mounted.name, identity: mounted.store.identity, prefix: mounted.prefix,
         created: created, objects: catalog.count, bytes: catalog.totalBytes)
@@ -91,8 +95,8 @@ struct SnapshotCommand: ParsableCommand {
   }
 
   struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show the snapshots there are.")
-    @OptionGroup var options: SharedOptions
+    static let configuration = CommandConfiguration(abstract: "List the snapshots.")
+    @OptionGroup var options: CacheDirectoryOption
 
     func run() throws { try SnapshotCommand.telling(work) }
 
@@ -111,8 +115,8 @@ struct SnapshotCommand: ParsableCommand {
   struct Remove: ParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "rm", abstract: "Remove a snapshot; cached data stays.")
-    @Argument var name: String
-    @OptionGroup var options: SharedOptions
+    @Argument(help: "Name of the snapshot.") var name: String
+    @OptionGroup var options: CacheDirectoryOption
 
     func run() throws { try SnapshotCommand.telling(work) }
 
@@ -127,19 +131,25 @@ struct SnapshotCommand: ParsableCommand {
 
   struct Diff: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Show what changed since NAME: in the store until now, or until OTHER.",
+      abstract: "Show what changed since NAME, in the store or in a later snapshot.",
+      usage: "millrace snapshot diff NAME [OTHER] [options]",
       discussion: """
-        A line for each object: + added, ~ changed, - removed. Exits with 0 if nothing changed, with 1 if
-        something did.
+        Prints a line for each object: + added, ~ changed, - removed. Exit codes are those of diff(1): 0 nothing \
+        changed, 1 something changed, 2 failure.
         """)
-    @Argument var name: String
+    @Argument(help: "Name of a snapshot.") var name: String
     @Argument(help: "A later snapshot, in place of the store as it is now.") var other: String?
-    @OptionGroup var options: SharedOptions
+    @OptionGroup var options: SourceOptions
+    @OptionGroup(visibility: .hidden) var mountOptions: MountingOptions
 
-    func run() throws { try SnapshotCommand.telling(work) }
+    func run() throws {
+      do { try SnapshotCommand.telling(work) } catch let failure as Failure {
+        throw Failure(failure.description, .usage)
+      }
+    }
 
     private func work() throws {
-      let cache = try SnapshotCommand.cache(options)
+      let cache = try SnapshotCommand.cache(options.cache)
       let (old, before) = try Snapshot.load(name, in: cache)
       let after: Catalog
       if let other {
@@ -150,7 +160,8 @@ struct SnapshotCommand: ParsableCommand {
         }
         after = catalog
       } else {
-        let (mounted, catalog, _) = try SnapshotCommand.list(old.source, options)
+        let (mounted, catalog, _) = try SnapshotCommand.list(
+          old.source, SharedOptions(options, mountOptions))
         guard mounted.store.identity == old.identity else {
           throw Failure(
             "\(name) is of \(old.identity), and this asks \(mounted.store.identity); give the same "

@@ -4,7 +4,7 @@ import Metrics
 import ObjectStore
 import Posix
 
-/// What doctor looks at when it is given a source: name, route, keys, listing, one read.
+/// What doctor checks of a source: credentials, name, route, a listing, one byte of one file.
 enum SourceChecks {
   static func run(_ settings: Settings, _ show: (Finding) -> Void) {
     let log = Logger(label: "doctor", factory: { _ in SwiftLogNoOpLogHandler() })
@@ -19,19 +19,21 @@ enum SourceChecks {
     for warning in mounted.warnings {
       show(Finding(grade: .warn, what: "secrets", detail: warning))
     }
-    if let access = mounted.access { show(Finding(grade: .ok, what: "keys", detail: access)) }
+    if let access = mounted.access {
+      show(Finding(grade: .ok, what: "credentials", detail: access))
+    }
     var route = mounted.origin.flatMap(endpoint).map(connect)
     if let found = route, found.grade == .ok { show(found) }
     defer { if let found = route, found.grade != .ok { show(found) } }
     do throws(StoreError) {
       let page = try StoreProbe.listing(mounted)
       if route?.grade == .fail {
-        // By a proxy it need not be known or reached from here.
-        route?.grade = .warn
-        route?.advice = "the store answers all the same, so by a proxy: nothing to do"
+        // Through a proxy the name need not be known here.
+        route?.grade = .info
+        route?.advice = "the store responds all the same, through a proxy: nothing to do"
       }
-      show(Finding(grade: .ok, what: "listing", detail: "\(mounted.name) answers"))
-      show(try read(mounted, page))
+      show(Finding(grade: .ok, what: "listing", detail: "\(mounted.name) responds"))
+      show(read(mounted, page))
     } catch {
       show(Finding(grade: .fail, what: "store", detail: error.description))
     }
@@ -79,7 +81,7 @@ enum SourceChecks {
     return Finding(
       grade: .fail, what: "route", detail: "\(host) port \(port): \(reason)",
       advice:
-        "check the address, the firewall and whether the server runs (a proxy is not tried here)")
+        "check the address, the firewall and whether the server runs (proxies are not tried here)")
   }
 
   /// nil once connected, within five seconds.
@@ -91,42 +93,26 @@ enum SourceChecks {
     if Glibc.connect(descriptor, address.ai_addr, address.ai_addrlen) == 0 { return nil }
     guard errno == EINPROGRESS else { return systemMessage() }
     var wanted = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-    guard poll(&wanted, 1, 5000) == 1 else { return "no answer within 5 seconds" }
+    guard poll(&wanted, 1, 5000) == 1 else { return "no response within 5 seconds" }
     var code: Int32 = 0
     var size = socklen_t(MemoryLayout<Int32>.size)
     getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size)
     return code == 0 ? nil : systemMessage(code)
   }
 
-  private static func read(_ mounted: StoreFactory.Mounted, _ page: ListPage) throws(StoreError)
-    -> Finding
-  {
-    guard let version = page.objects.lazy.compactMap(\.version).first(where: { $0.size > 0 }) else {
-      return Finding(
-        grade: .ok, what: "read", detail: "not tried: the first name is not a file with bytes")
+  private static func read(_ mounted: StoreFactory.Mounted, _ page: ListPage) -> Finding {
+    switch ReadProbe.run(
+      mounted, from: page, until: .now + StoreProbe.patience, asksForSizes: true)
+    {
+    case .read(let version, let milliseconds):
+      Finding(
+        grade: .ok, what: "read", detail: "1 byte of \(version.key) in \(milliseconds) ms")
+    case .noFile:
+      Finding(
+        grade: .info, what: "read",
+        detail: "not tried: no file with bytes within \(ReadProbe.depthMax) levels of directories")
+    case .denied(let error), .failed(let error):
+      Finding(grade: .fail, what: "read", detail: error.description)
     }
-    let sink = CountingSink()
-    let range = 0..<min(version.size, 128 << 10)
-    let began = Instant.now
-    mounted.store.fetch(
-      FetchRequest(version: version, range: range, deadline: began + StoreProbe.patience),
-      into: sink)
-    guard let result = sink.ending.wait(until: began + .seconds(15), for: { $0 }) else {
-      throw StoreError(.timedOut, store: mounted.name, key: version.key, detail: "no answer")
-    }
-    try result.get()
-    return Finding(
-      grade: .ok, what: "read",
-      detail:
-        "\(ByteSize.show(range.upperBound)) of \(version.key) in \((Instant.now - began).milliseconds) ms"
-    )
-  }
-
-  private final class CountingSink: FetchSink {
-    let ending = Monitor<Result<Void, StoreError>?>(nil)
-    var isAwaited: Bool { true }
-    func beginVerified() {}
-    func receive(_ bytes: UnsafeRawBufferPointer) {}
-    func finish(_ result: Result<Void, StoreError>) { ending.signal { $0 = result } }
   }
 }

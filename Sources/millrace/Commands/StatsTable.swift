@@ -1,182 +1,159 @@
 import Control
-import FileSystem
 import Metrics
 import Posix
 import Prefetch
 import ReadEngine
 
-/// What `millrace stats` prints.
+/// What `millrace stats` prints: six lines that answer the usual questions. `StatsDetails` has the rest.
 enum StatsTable {
   static func lines(_ report: StatsReport) -> [String] {
-    func count(_ name: String) -> UInt64 { report.counters[name] ?? 0 }
-    let sources = [
-      ("memory", count("reads.bytesFromMemory"), count("reads.hitsInMemory")),
-      ("disk", count("reads.bytesFromDisk"), count("reads.hitsOnDisk")),
-      ("store", count("reads.bytesFromStore"), count("reads.misses")),
+    [
+      "\(report.source) at \(report.mountPoint), up \(Figure.uptime(report.uptimeSeconds)), "
+        + health(report),
+      row("Served", served(report)), row("Waiting", waiting(report.callers)),
+      row("Store", store(report)), row("Cache", cache(report)), row("Now", now(report)),
     ]
-    let all = sources.reduce(0) { $0 + $1.1 }
-    var lines = [
-      "\(report.source) at \(report.mountPoint) (pid \(report.pid), up \(uptime(report.uptimeSeconds)))",
-      "",
-      "Bytes read from",
-    ]
-    for (name, bytes, reads) in sources {
-      let share =
-        all == 0 ? "-" : "\(UInt64(saturating: (Double(bytes) / Double(all) * 100).rounded())) %"
-      lines.append(row(name, ByteSize.show(bytes), share, "\(reads) reads"))
-    }
-    lines += [
-      row("passed through", "", "", passedThrough(report)),
-      "", "Store",
-      row(
-        "requests", "\(count("store.getRequests")) GET", "\(count("store.listRequests")) list",
-        "\(count("store.headRequests")) HEAD"),
-      row("fetched", ByteSize.show(count("store.bytesFetched"))),
-      row("a connection", connection(report.engine.link)),
-      row("at once", atOnce(report), "asked for less \(count("store.throttles")) times"),
-      row("retries", "\(count("store.retries"))"),
-      row("asked twice", "\(count("store.hedges"))", hedgesWon(count("store.hedgesWon"))),
-      row(
-        "verified", counted(Int(clamping: count("store.objectsVerified")), "object"),
-        "\(count("store.checksumMismatches")) did not fit"),
-      row("errors", "\(count("store.errors"))"), "",
-      "Fetched ahead",
-      row(
-        "fill", ByteSize.show(count("prefetch.filledBytes")),
-        counted(Int(clamping: count("prefetch.filledFiles")), "file"), filled(report.fill)),
-      row(
-        "orders", ByteSize.show(count("prefetch.orderedBytes")),
-        counted(Int(clamping: count("prefetch.orderedFiles")), "file"),
-        "in memory \(ByteSize.show(report.orders.reduce(0) { $0 + UInt64(max(0, $1.memory)) }))"),
-    ]
-    lines += report.orders.map { order in
-      row(
-        order.name.isEmpty ? "  order" : "  \(order.name)", "\(order.opened) of",
-        counted(order.files, "file"),
-        "\(order.late) before they were fetched, \(order.unknown) unknown")
-    }
-    lines += [
-      row(
-        "epoch", "\(report.engine.epoch)", ByteSize.show(report.engine.epochBytes),
-        counted(report.engine.epochFiles, "file")),
-      row("found", found(report.engine)), "", "Waiting, of all processes (millrace top has each)",
-      row("for listings", waited(report, .listing), "", "for a turn \(waited(report, .queue))"),
-      row(
-        "for the store", waited(report, .firstByte), "",
-        "and for its bytes \(waited(report, .bandwidth))"),
-      row("for the disk", waited(report, .disk)), "",
-      "Names",
-      row(
-        "listed", counted(report.fileSystem.listedFolders, "folder"),
-        "\(count("names.listedAhead")) ahead", "\(count("names.listingsFromDisk")) kept from before"
-      ),
-      row(
-        "in the kernel", "\(report.fileSystem.nodes)", "hidden \(count("names.hiddenNames"))",
-        changed(count("names.changedObjects"))), "",
-      "Reads",
-      row("failed", "\(count("reads.failures"))"), row("timed out", "\(count("reads.timeouts"))"),
-      row("files opened", "\(count("reads.filesOpened"))"), "",
-      "Sizes",
-      limit(
-        "memory", UInt64(max(report.engine.memoryBytes, 0)), UInt64(max(report.limits.memory, 0))),
-      limit(
-        "metadata", UInt64(max(report.fileSystem.bytes, 0)), UInt64(max(report.limits.metadata, 0))),
-    ]
-    if let folder = report.cacheFolder {
-      lines.append(limit("disk", report.engine.diskBytes, report.limits.cache) + "  \(folder)")
-    }
-    lines.append(
-      row(
-        "process", ByteSize.show(report.residentBytes), "peak",
-        ByteSize.show(report.peakResidentBytes)))
-    return lines
   }
 
-  private static func waited(_ report: StatsReport, _ cause: WaitCause) -> String {
-    let seconds = report.callers.reduce(0) { $0 + $1.waited(for: cause) }
-    return "\(rounded(seconds)) s"
+  private static func row(_ name: String, _ text: String) -> String {
+    name + String(repeating: " ", count: 10 - name.count) + text
   }
 
-  private static func found(_ engine: EngineUsage) -> String {
-    guard let share = engine.foundShare, let twice = engine.foundShareOfTwice else {
-      return "known once an epoch is over"
+  // MARK: The lines
+
+  static func health(_ report: StatsReport) -> String {
+    if report.store.unreachableSeconds > 0 { return unreachable(report.store) }
+    let failures = report.counters["reads.failures"] ?? 0
+    return failures == 0
+      ? "healthy" : "\(Figure.count(failures)) read error\(failures == 1 ? "" : "s")"
+  }
+
+  /// "store unreachable for 75 s: connection refused".
+  static func unreachable(_ store: StoreStatus) -> String {
+    "store \(store.isThrottled ? "throttled" : "unreachable") for \(Figure.uptime(store.unreachableSeconds))"
+      + (store.lastError.map { ": \($0)" } ?? "")
+  }
+
+  /// Bytes by the tier that served them. The kernel's: sizes of the files that it opened by passthrough, since
+  /// reads of those are not seen here.
+  struct Served {
+    var kernel: UInt64
+    var disk: UInt64
+    var memory: UInt64
+    var store: UInt64
+
+    init(_ report: StatsReport) {
+      func count(_ name: String) -> UInt64 { report.counters[name] ?? 0 }
+      kernel = count("fuse.passthroughBytes")
+      disk = count("reads.bytesFromDisk")
+      memory = count("reads.bytesFromMemory")
+      store = count("reads.bytesFromStore")
     }
+
+    var all: UInt64 {
+      kernel.addingSaturated(disk).addingSaturated(memory).addingSaturated(store)
+    }
+
+    func share(_ part: UInt64) -> String {
+      all == 0 ? "-" : Figure.percent(Double(part) / Double(all))
+    }
+  }
+
+  private static func served(_ report: StatsReport) -> String {
+    let served = Served(report)
+    guard served.all > 0 else { return "nothing yet" }
+    return "\(ByteSize.show(served.all)): \(served.share(served.kernel)) kernel (passthrough), "
+      + "\(served.share(served.disk)) disk, \(served.share(served.memory)) memory, "
+      + "\(served.share(served.store)) store"
+  }
+
+  /// What all processes waited, and how long they were there.
+  struct Waits {
+    var seconds = 0.0
+    var byCause: [(cause: WaitCause, seconds: Double)]
+    var time = 0.0
+
+    init(_ callers: [CallerReport]) {
+      byCause = WaitCause.allCases.map { cause in
+        (cause, callers.reduce(0) { $0 + $1.waited(for: cause) })
+      }
+      for caller in callers {
+        seconds += caller.waited
+        // One account has what ended processes waited, side by side.
+        time += max(caller.seconds, caller.waited)
+      }
+    }
+
+    func share(_ part: Double) -> Double { time > 0 ? part / time : 0 }
+  }
+
+  private static func waiting(_ callers: [CallerReport]) -> String {
+    let waits = Waits(callers)
+    let all =
+      "\(Figure.duration(waits.seconds)), \(Figure.percent(waits.share(waits.seconds))) of the readers' time"
+    let causes = waits.byCause.filter { waits.share($0.seconds) >= 0.0005 }
+      .sorted { $0.seconds > $1.seconds }
+      .map { "\($0.cause.title) \(Figure.percent(waits.share($0.seconds)))" }
+    return causes.isEmpty ? all : "\(all): \(causes.joined(separator: ", "))"
+  }
+
+  private static func store(_ report: StatsReport) -> String {
+    func count(_ name: String) -> UInt64 { report.counters["store.\(name)"] ?? 0 }
+    var text =
+      "\(ByteSize.show(count("bytesFetched"))) in \(Figure.count(count("getRequests"))) GET, "
+      + "\(Figure.count(count("listRequests"))) LIST"
+    if count("headRequests") > 0 { text += ", \(Figure.count(count("headRequests"))) HEAD" }
+    text +=
+      "; \(Figure.count(count("retries"))) retries, \(Figure.count(count("throttles"))) throttled"
+    if count("errors") > 0 { text += ", \(Figure.count(count("errors"))) errors" }
+    return text
+  }
+
+  private static func cache(_ report: StatsReport) -> String {
+    guard let directory = report.cacheDirectory else {
+      return "no cache on disk; memory "
+        + "\(ByteSize.show(UInt64(clamping: report.engine.memoryBytes))) of "
+        + ByteSize.show(UInt64(clamping: report.limits.memory))
+    }
+    return "\(cacheSize(report)) in \(directory), \(hitRatio(report.engine))"
+  }
+
+  /// "137 GiB of 189 GiB": what it holds, of what it can really reach.
+  static func cacheSize(_ report: StatsReport) -> String {
+    let held = ByteSize.show(report.engine.diskBytes)
+    let reachable = min(report.limits.cacheReachable ?? .max, report.limits.cache)
+    // Without a limit, and not measured.
+    guard reachable < 1 << 60 else { return held }
+    return "\(held) of \(ByteSize.show(reachable))"
+  }
+
+  static func hitRatio(_ engine: EngineUsage) -> String {
+    guard let ratio = engine.estimatedHitRatio, let twice = engine.estimatedHitRatioAtDoubleSize
+    else { return "hit ratio n/a (first epoch)" }
+    return "hit ratio \(Figure.ratio(ratio)), \(Figure.ratio(twice)) with twice the cache"
+  }
+
+  private static func now(_ report: StatsReport) -> String {
+    let engine = report.engine
+    var parts = [epoch(engine)]
+    if !report.orders.isEmpty {
+      let opened = report.orders.reduce(0) { $0 + $1.opened }
+      let files = report.orders.reduce(0) { $0 + $1.files }
+      let late = report.orders.reduce(0) { $0 + $1.late }
+      parts.append(
+        "\(counted(report.orders.count, "order")) \(Figure.count(opened))/\(Figure.count(files)) opened, "
+          + "\(Figure.count(late)) late")
+    }
+    parts.append("\(Figure.count(engine.fetchesInFlight)) in flight")
+    parts.append("\(counted(engine.parkedReads, "read")) waiting")
+    return parts.joined(separator: "; ")
+  }
+
+  /// "epoch 3 (480 files, 50.4 MiB)".
+  static func epoch(_ engine: EngineUsage) -> String {
+    if engine.epoch == 0 { return "no file opened yet" }
+    guard engine.epochFiles > 0 else { return "epoch \(engine.epoch)" }
     return
-      "\(TopScreen.percent(share)) of an epoch fits; \(TopScreen.percent(twice)) in twice as much"
-  }
-
-  /// What the kernel reads from cache files by itself, as far as it is known here.
-  private static func passedThrough(_ report: StatsReport) -> String {
-    let opens = report.counters["front.passthroughOpens"] ?? 0
-    let bytes = report.counters["front.passthroughBytes"] ?? 0
-    let state = report.session["passthrough"] ?? "off"
-    return state == "on"
-      ? "on: \(opens) opens of \(ByteSize.show(bytes)) in all; their reads are the kernel's" : state
-  }
-
-  /// "20 ms to the first byte, then 90 MB/s; 16 of them for a sequence, 8 MiB a request".
-  private static func connection(_ link: LinkReport) -> String {
-    let plan =
-      "\(link.connections) of them for a sequence, \(ByteSize.show(UInt64(link.rangeBytes))) a request"
-    guard let wait = link.firstByteSeconds else { return plan }
-    let latency = "\(rounded(wait * 1000)) ms to the first byte"
-    guard let rate = link.bytesPerSecond else { return "\(latency); \(plan)" }
-    return "\(latency), then \(Int(saturating: (rate / 1e6).rounded())) MB/s; \(plan)"
-  }
-
-  private static func atOnce(_ report: StatsReport) -> String {
-    let now = report.gauges["store.inFlight"] ?? 0
-    let most = report.gauges["store.concurrencyLimit"] ?? 0
-    return most == 0 ? "\(now)" : "\(now) of \(most)"
-  }
-
-  /// "4.2 bytes for each that was read, 16 at most".
-  static func filled(_ fill: FillReport) -> String {
-    if fill.policy == FillPolicy.off.rawValue { return "off" }
-    var bound = fill.policy
-    if let multiple = fill.multiple { bound = "\(rounded(multiple)) at most" }
-    guard fill.askedBytes > 0 else { return bound }
-    let ratio = Double(fill.filledBytes) / Double(fill.askedBytes)
-    return "\(rounded(ratio)) bytes for each that was read, \(bound)"
-  }
-
-  private static func changed(_ count: UInt64) -> String {
-    count == 0 ? "" : "\(count) no longer in the store as this mount shows them: see the log"
-  }
-
-  private static func hedgesWon(_ count: UInt64) -> String {
-    count == 0 ? "" : "\(count) answered first the second time"
-  }
-
-  private static func rounded(_ value: Double) -> String {
-    value >= 10
-      ? "\(Int(saturating: value.rounded()))"
-      : "\(Double(Int(saturating: (value * 10).rounded())) / 10)"
-  }
-
-  private static func limit(_ name: String, _ bytes: UInt64, _ limit: UInt64) -> String {
-    row(name, ByteSize.show(bytes), "of", ByteSize.show(limit))
-  }
-
-  private static func row(_ cells: String...) -> String {
-    let widths = [14, 12, 8, 0]
-    let padded = zip(cells, widths).map { cell, width in
-      cell + String(repeating: " ", count: max(width - cell.count, 0))
-    }
-    var line = "  " + padded.joined(separator: "  ")
-    while line.last == " " { line.removeLast() }
-    return line
-  }
-
-  /// "0.3 s", "12 s", "5 min".
-  static func duration(_ seconds: Double) -> String {
-    seconds < 10 ? "\(rounded(seconds)) s" : uptime(seconds)
-  }
-
-  static func uptime(_ seconds: Double) -> String {
-    let seconds = Int(saturating: seconds)
-    if seconds < 60 { return "\(seconds) s" }
-    if seconds < 3600 { return "\(seconds / 60) min" }
-    return "\(seconds / 3600) h \(seconds % 3600 / 60) min"
+      "epoch \(engine.epoch) (\(counted(engine.epochFiles, "file")), \(ByteSize.show(engine.epochBytes)))"
   }
 }

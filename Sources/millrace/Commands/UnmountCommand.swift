@@ -2,12 +2,13 @@ import ArgumentParser
 
 struct UnmountCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "unmount", abstract: "Unmount, and wait for the daemon to end.",
+    commandName: "unmount", abstract: "Unmount, and wait until the daemon has exited.",
     aliases: ["umount"])
 
-  @Argument(help: "Where it is mounted.") var mountpoint: String
-  @Flag(help: "Detach a busy mount, and end a daemon that does not end.") var force = false
-  @Option(help: "How long to wait for the daemon.") var timeout: String = "30s"
+  @Argument(help: "A mount point.", completion: .directory) var mountpoint: String
+  @Flag(help: "Detach a busy mount, and kill a daemon that does not exit.") var force = false
+  @Option(help: ArgumentHelp("Time to wait for the daemon.", valueName: "time")) var timeout:
+    String = "30s"
 
   func run() throws {
     guard let patience = TimeText.parse(timeout) else {

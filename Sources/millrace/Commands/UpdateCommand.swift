@@ -8,19 +8,20 @@ struct UpdateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "update",
     abstract:
-      "List again what is known of PATH, show what the store changed, and show it in the mount.",
+      "List the known directories below PATH again, print what changed, and update the mount.",
     discussion: """
-      Prints a line for each file: + added, ~ changed, - removed. With --warm the added and changed ones
-      are read into the cache, and nothing else.
+      Prints a line for each file: + added, ~ changed, - removed. With --warm the added and changed files are \
+      fetched into the cache, and nothing else.
       """)
 
-  @Argument(help: "A mount point, or a folder below one.") var path: String
-  @Flag(help: "Read what is new or changed into the cache.") var warm = false
-  @Option(help: "Files read at once with --warm.") var jobs = 8
-  @Flag(help: "The whole report as JSON.") var json = false
+  @Argument(help: "A mount point, or a directory below one.", completion: .directory)
+  var path: String
+  @Flag(help: "Fetch added and changed files into the cache.") var warm = false
+  @Option(help: "Files fetched in parallel with --warm, 1 to 256.") var jobs = 8
+  @Flag(help: "Print the whole report as JSON.") var json = false
 
   func validate() throws {
-    if !(1...256).contains(jobs) { throw ValidationError("--jobs: 1 to 256") }
+    if !(1...256).contains(jobs) { throw ValidationError("--jobs: expected 1 to 256") }
   }
 
   func run() throws {
@@ -34,7 +35,7 @@ struct UpdateCommand: ParsableCommand {
     } catch {
       throw Failure("\(error)")
     }
-    let isRefused = report.folders == 0 && !report.failures.isEmpty
+    let isRefused = report.directories == 0 && !report.failures.isEmpty
     if !json && !isRefused { show(report, seconds: (Instant.now - began).seconds) }
     let failed = warm ? warmUp(report, below: mount.mountPoint) : 0
     for failure in report.failures { Millrace.complain(failure) }
@@ -55,9 +56,9 @@ struct UpdateCommand: ParsableCommand {
     if kept > report.changes.count { Output.line("... and \(kept - report.changes.count) more") }
     Output.line(
       "\(counted(report.added, "file")) added, \(report.changed) changed, \(report.removed) removed in "
-        + "\(counted(report.folders, "folder")), \(Int(seconds * 1000)) ms")
-    if report.folders == 0 {
-      Output.line("nothing is known of \(path) yet: it is listed when somebody looks")
+        + "\(counted(report.directories, "directory", "directories")), \(Int(seconds * 1000)) ms")
+    if report.directories == 0 {
+      Output.line("no directory below \(path) is cached yet: it is listed on first access")
     }
   }
 

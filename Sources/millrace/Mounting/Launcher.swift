@@ -93,10 +93,11 @@ enum Launcher {
     if words.count == 2, words[0] == "ok" { return String(words[1]) }
     let code = child.wait()
     if words.count == 2, words[0] == "fail" {
-      throw Failure(String(words[1]), code: code == 2 ? 2 : 1)
+      throw Failure(String(words[1]), ExitStatus(rawValue: code) ?? .other)
     }
     throw Failure(
-      "the daemon ended (\(code)) before the mount was ready; see its log, or try --foreground")
+      "the daemon exited (code \(code)) before the mount was ready; see its log, or try --foreground"
+    )
   }
 }
 
@@ -121,7 +122,7 @@ struct Announcer {
     unsetenv(Launcher.lifelineVariable)
   }
 
-  /// False: whoever waited is gone.
+  /// False: the process that waited has ended.
   func mounted(_ line: String) -> Bool {
     guard let ready else {
       Output.line(line)

@@ -13,25 +13,29 @@ enum MountChecks {
     try detachDead(path, environment)
     guard let status = FileStatus(of: path) else {
       if errno == ENOENT {
-        throw Failure("mount point \(path) does not exist; create it: mkdir -p \(path)")
+        throw Failure(
+          "mount point \(path) does not exist; create it: mkdir -p \(path)", .mountPoint)
       }
-      throw Failure("mount point \(path): \(systemMessage())")
+      throw Failure("mount point \(path): \(systemMessage())", .mountPoint)
     }
-    guard status.isFolder else { throw Failure("mount point \(path) is not a folder") }
+    guard status.isFolder else {
+      throw Failure("mount point \(path) is not a directory", .mountPoint)
+    }
     guard let resolved = realPath(path) else {
-      throw Failure("mount point \(path): \(systemMessage())")
+      throw Failure("mount point \(path): \(systemMessage())", .mountPoint)
     }
     guard !nonempty else { return resolved }
     if let mount = MountInfo.current().topmost(at: resolved) {
       throw Failure(
         mount.isOurs
           ? "\(resolved) is already a mount of \(mount.source); unmount it first: millrace unmount \(resolved)"
-          : "\(resolved) is already a mount (\(mount.type)); choose another folder, or give --nonempty"
-      )
+          : "\(resolved) is already a mount point (\(mount.type)); choose another directory, or give --nonempty",
+        .mountPoint)
     }
     guard try isEmpty(resolved) else {
       throw Failure(
-        "mount point \(resolved) is not empty; choose another folder, or give --nonempty")
+        "mount point \(resolved) is not empty; choose another directory, or give --nonempty",
+        .mountPoint)
     }
     return resolved
   }
@@ -44,7 +48,7 @@ enum MountChecks {
       isDisconnected(place)
     else { return }
     if case .failed(let reason) = Unmounter.detach(place, lazily: true) {
-      throw Failure("\(place) holds a dead mount that cannot be detached: \(reason)")
+      throw Failure("\(place) holds a dead mount that cannot be detached: \(reason)", .mountPoint)
     }
   }
 
@@ -56,7 +60,7 @@ enum MountChecks {
 
   private static func isEmpty(_ path: String) throws(Failure) -> Bool {
     guard let folder = opendir(path) else {
-      throw Failure("mount point \(path): \(systemMessage())")
+      throw Failure("mount point \(path): \(systemMessage())", .mountPoint)
     }
     defer { closedir(folder) }
     while let entry = readdir(folder) {
@@ -80,29 +84,29 @@ enum MountChecks {
         ? "/dev/fuse is not permitted: in a container it takes --device /dev/fuse --cap-add SYS_ADMIN, "
           + "else give this user access to it"
         : "/dev/fuse is missing (\(systemMessage(code))): load the kernel module (modprobe fuse), or start "
-          + "the container with --device /dev/fuse")
+          + "the container with --device /dev/fuse", .mountPoint)
   }
 
-  /// The cache folder exists, is this user's alone, can be written, and its disk has room. Its absolute path.
+  /// The cache directory exists, is this user's alone, can be written, and its disk has room. Its absolute path.
   static func cacheFolder(_ path: String) throws(Failure) -> String {
     let advice = "choose another with --cache-dir, or --cache-dir none"
     let folder: PrivateFolder
     do throws(PrivateFolder.Problem) { folder = try PrivateFolder.open(path) } catch {
-      throw Failure("cache folder \(path) cannot be used: \(error); or \(advice)")
+      throw Failure("cache directory \(path) cannot be used: \(error); or \(advice)")
     }
     let probe = ".probe-\(getpid())"
     let file: OwnedDescriptor
     do throws(Errno) { file = try folder.create(probe) } catch {
       throw Failure(
         error == .noSpace || error == .diskQuotaExceeded
-          ? "the disk of cache folder \(folder.path) is full; free some space, or \(advice)"
-          : "cache folder \(folder.path) is not writable: \(error); \(advice)")
+          ? "the disk of cache directory \(folder.path) is full; free some space, or \(advice)"
+          : "cache directory \(folder.path) is not writable: \(error); \(advice)")
     }
     defer { folder.remove(probe) }
     let block = [UInt8](repeating: 1, count: 64 << 10)
     guard write(file.raw, block, block.count) == block.count else {
       throw Failure(
-        "the disk of cache folder \(folder.path) is full; free some space, or \(advice)")
+        "the disk of cache directory \(folder.path) is full; free some space, or \(advice)")
     }
     return folder.path
   }
@@ -112,7 +116,7 @@ enum MountChecks {
     for (option, path) in files {
       guard let status = FileStatus(of: path), status.mode & 0o044 != 0 else { continue }
       log.warning(
-        "--\(option) \(path) may be read by other users (mode 0\(String(status.mode, radix: 8))); chmod go-r \(path)"
+        "--\(option) \(path) is readable by other users (mode 0\(String(status.mode, radix: 8))); run: chmod go-r \(path)"
       )
     }
   }
@@ -124,11 +128,11 @@ enum MountChecks {
     let folder: PrivateFolder
     do throws(PrivateFolder.Problem) { folder = try PrivateFolder.open(cache) } catch {
       throw Failure(
-        "cache folder \(cache) cannot be used: \(error); or choose another with --cache-dir")
+        "cache directory \(cache) cannot be used: \(error); or choose another with --cache-dir")
     }
     if folder.isPrivate("snapshots") { return }
     throw Failure(
-      "\(cache)/snapshots is another user's, or may be written by others; remove it, or choose another --cache-dir"
+      "\(cache)/snapshots belongs to another user or is writable by others; remove it, or choose another --cache-dir"
     )
   }
 }

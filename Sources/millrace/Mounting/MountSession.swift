@@ -10,7 +10,7 @@ import Prefetch
 import ReadEngine
 import SystemPackage
 
-/// One mount from the first check to the last reply: makes the rooms, joins them, serves, takes
+/// One mount from the first check to the last reply: makes the modules, joins them, serves, takes
 /// them down again.
 struct MountSession {
   var settings: Settings
@@ -30,7 +30,8 @@ struct MountSession {
       try MountChecks.cacheFolder(path)
     }
     let runtime = try RuntimeFolder.own(settings.environment)
-    let log = try makeLog(runtime, place)
+    let (log, sink) = try makeLog(runtime, place)
+    for warning in settings.warnings { log.warning("\(warning)") }
     MountChecks.warnOfOpenSecrets(settings.secretFiles, log)
     // Not in the way of an unmount of the folder that the command was given in.
     if announcer.isDaemon { chdir("/") }
@@ -41,7 +42,9 @@ struct MountSession {
     let mounted = try StoreFactory.make(settings, metrics: metrics.store, log: log)
     defer { mounted.store.shutdown() }
     for warning in mounted.warnings { log.warning("\(warning)") }
-    _ = try StoreProbe.listing(mounted)
+    try StoreProbe.check(mounted, log)
+    metrics.store.reset()
+    if let cache, let warning = CacheDisk.current(of: cache)?.warning { log.warning("\(warning)") }
     var configuration = engineConfiguration(cache)
     configuration.spool = mounted.spool
     let engine = try ReadEngine(
@@ -69,40 +72,49 @@ struct MountSession {
     signals.mountBegins()
     var options = mountOptions(place, mounted.name)
     options.controlFiles = controlFiles(prefetcher, log)
+    let hasLimit = settings.maxBandwidth != nil || settings.maxRequestsPerSecond != nil
     let frontEnd = try FuseFrontEnd(
-      fileSystem: fileSystem, options: options, metrics: metrics.front, log: log)
+      fileSystem: fileSystem, options: options, metrics: metrics.fuse,
+      limitClock: hasLimit ? metrics.store.limitClock : nil, log: log)
     signals.mountIs(frontEnd)
     let server = startControl(
       runtime, place, mounted.name, configuration, metrics, engine, fileSystem, prefetcher,
-      frontEnd,
-      log)
+      frontEnd, sink, log)
     defer {
       server.stop()
       DaemonRecord.removeOwn(mountPoint: place, in: runtime)
     }
-    log.info(
+    log.notice(
       "mounted",
       metadata: [
-        "source": "\(mounted.name)", "at": "\(place)", "memory": "\(settings.memoryLimit)",
+        "source": "\(mounted.name)", "at": "\(place)", "version": "\(Millrace.version)",
+        "cache": "\(configuration.cacheFolder ?? "none")",
+        "passthrough": "\(frontEnd.session["passthrough"] ?? "off")",
       ])
     let name = mounted.name + (mounted.frozenBy.map { ", \($0)," } ?? "")
-    if !announcer.mounted(successLine(name, place, configuration)) {
-      log.warning("whoever asked for the mount is gone: unmounting")
+    if !announcer.mounted(successLine(name, place, configuration, engine, sink)) {
+      log.warning("parent process exited: unmounting")
       frontEnd.unmount()
     }
     frontEnd.run()
-    log.info("unmounted", metadata: ["at": "\(place)"])
-    // A log that says nothing would only pile up.
-    let path = runtime.file(place, "log")
-    if announcer.isDaemon, FileStatus(of: path)?.size == 0 { unlink(path) }
+    log.notice("unmounted", metadata: ["at": "\(place)"])
+    // A log that nobody asked for and that reports no trouble would only pile up.
+    if announcer.isDaemon, settings.logFile == nil, settings.logLevel >= .notice,
+      !sink.hasWarnings
+    {
+      unlink(runtime.file(place, "log"))
+    }
   }
 
-  private func makeLog(_ runtime: RuntimeFolder, _ place: String) throws(Failure) -> Logger {
+  private func makeLog(_ runtime: RuntimeFolder, _ place: String) throws(Failure)
+    -> (Logger, LogSink)
+  {
     let file = settings.logFile ?? (announcer.isDaemon ? runtime.file(place, "log") : nil)
     let sink = try file.map { path throws(Failure) in try LogSink(file: path) } ?? LogSink()
     if announcer.isDaemon { sink.takeStandardError() }
     let level = settings.logLevel
-    return Logger(label: "millrace", factory: { _ in LineLogHandler(sink: sink, level: level) })
+    let log = Logger(label: "millrace", factory: { _ in LineLogHandler(sink: sink, level: level) })
+    return (log, sink)
   }
 
   private func engineConfiguration(_ cache: String?) -> EngineConfiguration {
@@ -110,18 +122,18 @@ struct MountSession {
     return EngineConfiguration(
       memoryLimit: settings.memoryLimit, cacheFolder: cache,
       cacheLimit: settings.cacheSize.resolved(of: disk.size), eviction: settings.eviction,
-      freeSpaceFloor: min(1 << 30, disk.size / 20), ioTimeout: settings.ioTimeout)
+      freeSpaceFloor: settings.cacheMinFree.resolved(of: disk.size), ioTimeout: settings.ioTimeout)
   }
 
   private func prefetchOptions(_ configuration: EngineConfiguration) -> PrefetchOptions {
     var options = PrefetchOptions()
-    options.fill = settings.fill
-    if let multiple = settings.fillMultiple { options.fillMultiple = multiple }
+    options.fill = settings.prefetch
+    if let budget = settings.prefetchBudget { options.fillMultiple = budget }
     // What is fetched ahead must not push out what was fetched ahead.
     let room =
       configuration.cacheFolder == nil
       ? UInt64(configuration.memoryLimit) / 4 : configuration.cacheLimit / 4
-    options.orderWindow = settings.orderWindow ?? min(1 << 30, room)
+    options.orderWindow = settings.prefetchWindow ?? min(1 << 30, room)
     options.windowInMemory = UInt64(configuration.memoryLimit) / 4
     options.orderMemory = settings.metadataLimit
     return options
@@ -135,7 +147,11 @@ struct MountSession {
           return nil
         } catch {
           log.error("an order was not taken", metadata: ["name": "\(name)", "reason": "\(error)"])
-          return error == .tooLarge ? .fileTooLarge : .noSpace
+          switch error {
+          case .tooLarge: return .fileTooLarge
+          case .nothingFound: return .noSuchFileOrDirectory
+          case .tooMany, .noMemory: return .noSpace
+          }
         }
       },
       remove: { prefetcher.removeOrder($0) }, names: { prefetcher.orderNames },
@@ -160,20 +176,30 @@ struct MountSession {
     return options
   }
 
-  private func successLine(_ name: String, _ place: String, _ configuration: EngineConfiguration)
-    -> String
-  {
-    let cache = configuration.cacheFolder.map {
-      "cache \($0), \(ByteSize.show(configuration.cacheLimit))"
+  /// How long the line waits for the cache's index: without it what is cached does not count as reachable.
+  private static let indexPatience = Duration.milliseconds(500)
+
+  private func successLine(
+    _ name: String, _ place: String, _ configuration: EngineConfiguration, _ engine: ReadEngine,
+    _ sink: LogSink
+  ) -> String {
+    let cache = configuration.cacheFolder.map { folder -> String in
+      _ = engine.waitUntilCacheIsCounted(by: .now + Self.indexPatience)
+      let limit = configuration.cacheLimit
+      let size = min(engine.reachableCache ?? limit, limit)
+      return "cache \(folder), \(ByteSize.show(size))"
+        + (size < limit ? "; the disk lacks the free space for \(ByteSize.show(limit))" : "")
     }
-    return "Mounted \(name) at \(place) (\(cache ?? "no cache on disk"))"
+    let log = sink.path.map { "; log \($0)" } ?? ""
+    return "Mounted \(name) at \(place) (\(cache ?? "no cache on disk")\(log))"
   }
 
   /// After the mount is usable: nobody waits for it.
   private func startControl(
     _ runtime: RuntimeFolder, _ place: String, _ name: String,
     _ configuration: EngineConfiguration, _ metrics: Metrics, _ engine: ReadEngine,
-    _ fileSystem: FileSystem, _ prefetcher: Prefetcher, _ frontEnd: FuseFrontEnd, _ log: Logger
+    _ fileSystem: FileSystem, _ prefetcher: Prefetcher, _ frontEnd: FuseFrontEnd, _ sink: LogSink,
+    _ log: Logger
   ) -> ControlServer {
     let began = Instant.now
     let metadataLimit = settings.metadataLimit
@@ -183,12 +209,14 @@ struct MountSession {
       return StatsReport(
         source: name, mountPoint: place, pid: getpid(), socket: socket,
         version: Millrace.version,
-        uptimeSeconds: (Instant.now - began).seconds, cacheFolder: configuration.cacheFolder,
+        uptimeSeconds: (Instant.now - began).seconds, cacheDirectory: configuration.cacheFolder,
         limits: StatsReport.Limits(
           memory: configuration.memoryLimit, metadata: metadataLimit,
-          cache: configuration.cacheLimit), residentBytes: memory.resident,
+          cache: configuration.cacheLimit, cacheReachable: engine.reachableCache),
+        store: metrics.store.health.report(at: Int64(clamping: Instant.now.nanoseconds)),
+        residentBytes: memory.resident,
         peakResidentBytes: memory.peak, metrics: metrics, engine: engine.usage(),
-        fileSystem: fileSystem.statistics(), fill: prefetcher.fill, orders: prefetcher.orders,
+        fileSystem: fileSystem.statistics(), prefetch: prefetcher.fill, orders: prefetcher.orders,
         callers: frontEnd?.callers ?? [],
         session: frontEnd?.session ?? [:])
     }
@@ -200,7 +228,7 @@ struct MountSession {
         update: { path, reply in
           fileSystem.update(path) { found in fileSystem.afterInvalidations { reply(found) } }
         }, prefetcher: prefetcher))
-    do { try DaemonRecord.write(mountPoint: place, in: runtime) } catch {
+    do { try DaemonRecord.write(mountPoint: place, log: sink.path, in: runtime) } catch {
       log.warning(
         "no runtime file: unmount cannot wait for this daemon", metadata: ["error": "\(error)"])
     }

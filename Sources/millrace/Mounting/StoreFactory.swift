@@ -57,7 +57,7 @@ enum StoreFactory {
       let (found, objects) = try Snapshot.load(snapshot, in: cache)
       guard found.identity == mounted.store.identity, mounted.prefix.hasPrefix(found.prefix) else {
         throw Failure(
-          "snapshot \(snapshot) is of \(found.source) (\(found.identity)) and not of \(mounted.name)"
+          "snapshot \(snapshot) is of \(found.source) (\(found.identity)), not of \(mounted.name)"
         )
       }
       catalog = objects
@@ -65,7 +65,7 @@ enum StoreFactory {
       frozen.frozenBy = "snapshot \(snapshot) of \(UTCTime.text(found.created))"
     } else if let manifest = settings.manifest, mounted.takesManifest {
       guard !manifest.contains("://") else {
-        throw Failure.usage("--manifest: for this kind of source a file on this machine")
+        throw Failure.usage("--manifest must be a local file for this source")
       }
       catalog = try ManifestReader.read(
         file: manifest, prefix: mounted.prefix, quotesETags: mounted.origin != nil)
@@ -109,7 +109,7 @@ enum StoreFactory {
       guard let folder = realPath(path) else {
         throw StoreError(
           .noSuchStore, store: "file://\(path)",
-          detail: "cannot open the folder: \(systemMessage())")
+          detail: "cannot open the directory: \(systemMessage())")
       }
       let showsRights = settings.sourceAccess != nil
       let store = try FolderStore(
@@ -117,7 +117,7 @@ enum StoreFactory {
         showsRights: showsRights, metrics: metrics
       ) { key in
         log.warning(
-          "\(key) and perhaps other links lead out of \(folder) and are not shown; see --follow-links"
+          "\(key) and possibly other links lead out of \(folder) and are not shown; see --follow-links"
         )
       }
       var mounted = Mounted(store: store, prefix: .root, name: store.displayName)
@@ -166,8 +166,7 @@ enum StoreFactory {
         origin: url, takesManifest: hub != nil, spool: spool, peers: peers,
         warnings: store.sendsSecretsInClear
           ? [
-            "the password or token of \(store.displayName) is sent without TLS: whoever is on the way can read it; "
-              + "use an https address"
+            "the password or token of \(store.displayName) is sent without TLS and can be intercepted; use an https URL"
           ] : [])
     } catch {
       transport.shutdown()
@@ -260,7 +259,10 @@ enum StoreFactory {
     configuration.bodyBudget = BodyBudget(limit: settings.answerLimit)
     configuration.maxBytesPerSecond = settings.maxBandwidth
     configuration.maxRequestsPerSecond = settings.maxRequestsPerSecond
+    // Each read's own deadline (--io-timeout) ends the wait for a store that is away.
+    configuration.waitsWhileAway = true
     configuration.userAgent = "millrace/\(Millrace.version)"
+    if settings.logLevel <= .debug { configuration.requestLog = { log.debug("\($0)") } }
     let transport = Transport(configuration: configuration, metrics: metrics, log: log)
     do throws(StoreError) { try transport.prepare() } catch {
       transport.shutdown()

@@ -2,7 +2,7 @@ import Control
 import Glibc
 import Posix
 
-/// Takes mounts away: umount2 as root, fusermount3 for everybody else.
+/// Takes mounts away: umount2 as root, fusermount3 for other users.
 enum Unmounter {
   enum Outcome: Equatable {
     case done
@@ -12,9 +12,10 @@ enum Unmounter {
 
   static func detach(_ path: String, lazily: Bool) -> Outcome {
     if geteuid() == 0 {
-      let flags = Int32(UMOUNT_NOFOLLOW) | (lazily ? Int32(MNT_DETACH) : 0)
-      if umount2(path, flags) == 0 { return .done }
-      return errno == EBUSY ? .busy : .failed(systemMessage())
+      guard let mount = MountInfo.current().topmost(at: path) else {
+        return .failed("it is not a mount point")
+      }
+      return detachAsRoot(mount, lazily: lazily)
     }
     do throws(Failure) {
       let child = try Child(
@@ -29,35 +30,58 @@ enum Unmounter {
     }
   }
 
+  /// Through the directory above it, held open, and only the mount that was looked up: another user may
+  /// rename directories above it, or replace them by links, between the lookup and the unmount. A mount point itself
+  /// cannot be renamed.
+  static func detachAsRoot(_ mount: MountInfo.Entry, lazily: Bool) -> Outcome {
+    let path = mount.path
+    guard let slash = path.lastIndex(of: "/") else { return .failed("it is not a mount point") }
+    let parent = open(
+      slash == path.startIndex ? "/" : String(path[..<slash]),
+      MountInfo.pathOnly | O_DIRECTORY | O_CLOEXEC)
+    guard parent >= 0 else { return .failed(systemMessage()) }
+    defer { close(parent) }
+    let place = "/proc/self/fd/\(parent)/\(path[path.index(after: slash)...])"
+    guard MountInfo.identifier(ofMountAt: place) == mount.identifier else {
+      return .failed("a directory above it was replaced; try again")
+    }
+    let flags = Int32(UMOUNT_NOFOLLOW) | (lazily ? Int32(MNT_DETACH) : 0)
+    if umount2(place, flags) == 0 { return .done }
+    return errno == EBUSY ? .busy : .failed(systemMessage())
+  }
+
   /// Unmounts ours at `path`, and waits for its daemon.
   static func unmount(
     _ path: String, force: Bool, timeout: Duration, environment: [String: String]
   ) throws(Failure) {
-    guard let place = pathThroughParent(path) else { throw Failure("\(path): \(systemMessage())") }
+    guard let place = pathThroughParent(path) else {
+      throw Failure("\(path): \(systemMessage())", .mountPoint)
+    }
     let table = MountInfo.current()
     let found =
       table.topmost(at: place).map { (place, $0) }
       ?? realPath(path).flatMap { real in table.topmost(at: real).map { (real, $0) } }
-    guard let (mountPoint, mount) = found else { throw Failure("\(place) is not a mount point") }
+    guard let (mountPoint, mount) = found else {
+      throw Failure("\(place) is not a mount point\(MountList.hint())", .mountPoint)
+    }
     guard mount.isOurs else {
       throw Failure(
-        "\(mountPoint) is not a mount of millrace's but of type \(mount.type); use umount")
+        "\(mountPoint) is a mount of type \(mount.type) and not of millrace; use umount",
+        .mountPoint)
     }
     let daemon = DaemonRecord.find(mountPoint: mountPoint, user: mount.user, environment)
     let connection = force ? FuseConnection(mount) : nil
     switch detach(mountPoint, lazily: force) {
     case .done: break
-    case .busy:
-      throw Failure(
-        "\(mountPoint) is busy: a program has a file open or its working folder there; end it, or "
-          + "detach the mount: millrace unmount --force \(mountPoint)")
-    case .failed(let reason): throw Failure("cannot unmount \(mountPoint): \(reason)")
+    case .busy: throw Failure(busy(mountPoint), .mountPoint)
+    case .failed(let reason):
+      throw Failure("cannot unmount \(mountPoint): \(reason)", .mountPoint)
     }
     let patience = force ? min(timeout, .seconds(12)) : timeout  // The daemon gives open files ten.
     guard let daemon, !hasEnded(daemon, within: patience) else { return }
     guard force else {
       throw Failure(
-        "\(mountPoint) is unmounted, but its daemon (pid \(daemon.pid)) still runs; end it: kill \(daemon.pid)"
+        "\(mountPoint) is unmounted, but its daemon (pid \(daemon.pid)) is still running; end it: kill \(daemon.pid)"
       )
     }
     // A daemon that still answers the kernel ends by itself when its connection does.
@@ -65,14 +89,26 @@ enum Unmounter {
     guard let process = DaemonProcess(daemon, mount: mount) else {
       if !daemon.isAlive { return }
       throw Failure(
-        "\(mountPoint) is detached, but process \(daemon.pid), which its record names, is not proven to be its "
-          + "daemon and was not ended; look at it (ps -p \(daemon.pid)) and end it by hand if it is"
+        "\(mountPoint) is detached, but process \(daemon.pid) of its record could not be verified to be its daemon "
+          + "and was not killed; check it (ps -p \(daemon.pid)) and kill it if it is"
       )
     }
     process.kill()
     _ = hasEnded(daemon, within: .seconds(5))
     unlink(RuntimeFolder(path: daemon.folder).file(mountPoint, "mount"))
     unlink(daemon.socket.path)
+  }
+
+  private static func busy(_ mountPoint: String) -> String {
+    let users = MountUsers.find(below: mountPoint)
+    let holders =
+      users.isEmpty
+      ? "a process has a file open or its working directory there"
+      : "used by "
+        + users.prefix(3).map { "pid \($0.pid) (\($0.name))" }.joined(separator: ", ")
+        + (users.count > 3 ? " and \(users.count - 3) more" : "")
+    return
+      "\(mountPoint) is busy: \(holders); end it, or detach the mount: millrace unmount --force \(mountPoint)"
   }
 
   private static func hasEnded(_ daemon: DaemonRecord, within timeout: Duration) -> Bool {

@@ -45,6 +45,16 @@ struct OptionValues {
     }
   }
 
+  /// "16" or "16x".
+  func multiple(_ name: String, _ option: String?, _ range: ClosedRange<UInt32>) throws(Failure)
+    -> Double?
+  {
+    try read(name, option, "a multiple from \(range.lowerBound)x to \(range.upperBound)x") { text in
+      let number = text.hasSuffix("x") ? text.dropLast() : text[...]
+      return UInt32(number).flatMap { range.contains($0) ? Double($0) : nil }
+    }
+  }
+
   func url(_ name: String, _ option: String?) throws(Failure) -> String? {
     try read(name, option, "a URL such as https://HOST[:PORT]") { text in
       let lower = text.lowercased()
@@ -75,10 +85,10 @@ struct OptionValues {
 
   /// One of a few words.
   func choice<Value: RawRepresentable & CaseIterable>(
-    _ name: String, _ option: String?
+    _ name: String, _ option: Choice<Value>?
   ) throws(Failure) -> Value? where Value.RawValue == String {
     let words = Value.allCases.map(\.rawValue).joined(separator: ", ")
-    return try read(name, option, "one of \(words)") { Value(rawValue: $0.lowercased()) }
+    return try read(name, option?.text, "one of \(words)") { Value(rawValue: $0.lowercased()) }
   }
 
   /// A file that can be read.

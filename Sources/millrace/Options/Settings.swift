@@ -44,10 +44,13 @@ struct Settings {
   var cacheFolder: String?
   var cacheSize: ByteSize
   var eviction: EvictionPolicy
-  var fill: FillPolicy
-  var fillMultiple: Double?
+  /// Of the cache's disk, left free: the cache shrinks before less than this is available.
+  var cacheMinFree: ByteSize
+  var prefetch: FillPolicy
+  /// Prefetched bytes for each byte that was read; nil: the default.
+  var prefetchBudget: Double?
   /// Bytes; nil: what the cache allows.
-  var orderWindow: UInt64?
+  var prefetchWindow: UInt64?
   var memoryLimit: Int
   var metadataLimit: Int
   var metadataTTL: Duration
@@ -73,90 +76,88 @@ struct Settings {
   var environment: [String: String]
   /// Option and path of files that others should not be able to read.
   var secretFiles: [(option: String, path: String)] = []
+  /// What in the environment looks like an option and is none.
+  var warnings: [String] = []
 
   init(
     source text: String, options: SharedOptions, environment: [String: String],
     memory: UInt64 = Machine.memory()
   ) throws(Failure) {
+    let environment = Variables.withAbsolutePaths(environment)
     let values = OptionValues(environment: environment)
-    source = try SourceAddress(text)
-    sourceText = text
+    sourceText = SourceAddress.joined(text, values.text("prefix", options.source.tree.prefix))
+    source = try SourceAddress(sourceText).absolute
     self.environment = environment
-    endpointURL = try values.url("endpoint-url", options.endpointURL)
-    region = values.text("region", options.region)
-    profile = values.text("profile", options.profile)
-    noSignRequest = try values.flag("no-sign-request", options.noSignRequest)
+    endpointURL = try values.url("endpoint-url", options.source.common.endpointURL)
+    region = values.text("region", options.source.common.region)
+    profile = values.text("profile", options.source.common.profile)
+    noSignRequest = try values.flag("no-sign-request", options.source.common.noSignRequest)
     pathStyle = try Settings.pathStyle(options, values)
-    caBundle = try values.file("ca-bundle", options.caBundle)
-    usesDualStack = try values.flag("dualstack", options.dualstack)
-    usesFIPS = try values.flag("fips", options.fips)
-    accelerates = try values.flag("accelerate", options.accelerate)
-    requesterPays = try values.flag("requester-pays", options.requesterPays)
-    expectedBucketOwner = values.text("expected-bucket-owner", options.expectedBucketOwner)
-    if let owner = expectedBucketOwner,
-      owner.utf8.count != 12 || !owner.utf8.allSatisfy({ $0 > 47 && $0 < 58 })
-    {
+    caBundle = try values.file("ca-bundle", options.source.site.caBundle)
+    usesDualStack = try values.flag("dualstack", options.source.bucket.dualstack)
+    usesFIPS = try values.flag("fips", options.source.bucket.fips)
+    accelerates = try values.flag("accelerate", options.source.bucket.accelerate)
+    requesterPays = try values.flag("requester-pays", options.source.bucket.requesterPays)
+    expectedBucketOwner = values.text(
+      "expected-bucket-owner", options.source.bucket.expectedBucketOwner)
+    if let owner = expectedBucketOwner, owner.utf8.count != 12 || !owner.utf8.allSatisfy(isDigit) {
       throw .usage("--expected-bucket-owner '\(oneLine(owner))': an account has twelve digits")
     }
     customerKey = try Settings.customerKey(options, values)
-    at = try values.moment("at", options.at)
-    bearerTokenFile = try values.file("bearer-token-file", options.bearerTokenFile)
-    netrcFile = try values.file("netrc-file", options.netrcFile)
-    if netrcFile == nil, try values.flag("netrc", options.netrc) {
+    at = try values.moment("at", options.source.bucket.at)
+    bearerTokenFile = try values.file("bearer-token-file", options.source.site.bearerTokenFile)
+    netrcFile = try values.file("netrc-file", options.source.site.netrcFile)
+    if netrcFile == nil, try values.flag("netrc", options.source.site.netrc) {
       netrcFile =
         environment["NETRC"].flatMap { $0.isEmpty ? nil : $0 } ?? (environment["HOME"] ?? "")
         + "/.netrc"
       netrcIsOptional = true
     }
-    clientCertificate = try values.file("client-cert", options.clientCert)
-    clientKey = try values.file("client-key", options.clientKey)
+    clientCertificate = try values.file("client-cert", options.source.site.clientCert)
+    clientKey = try values.file("client-key", options.source.site.clientKey)
     if clientKey != nil, clientCertificate == nil {
-      throw .usage("--client-key is the key of a --client-cert, which is missing")
+      throw .usage("--client-key needs --client-cert")
     }
     maxBandwidth = try Settings.bandwidth(options, values)
     maxRequestsPerSecond = try values.number(
-      "max-requests-per-second", options.maxRequestsPerSecond, 1...1_000_000
+      "max-requests-per-second", options.source.network.maxRequestsPerSecond, 1...1_000_000
     ).map(Double.init)
-    verifiesETag = try values.flag("verify-etag", options.verifyETag)
-    manifest = values.text("manifest", options.manifest).map {
+    verifiesETag = try values.flag("verify-etag", options.source.bucket.verifyETag)
+    manifest = values.text("manifest", options.source.tree.manifest).map {
       $0.contains("://") ? $0 : absolutePath($0)
     }
-    snapshot = values.text("snapshot", options.snapshot)
-    cacheFolder = try Settings.cacheFolder(options, environment)
-    if at != nil {
-      guard case .bucket = source else { throw .usage("--at: only buckets keep versions") }
-      if snapshot != nil || manifest != nil {
-        throw .usage("--at excludes --snapshot and --manifest: each says what there is")
-      }
-    }
-    if snapshot != nil, manifest != nil {
-      throw .usage("--snapshot and --manifest exclude each other: each says what there is")
-    }
-    if snapshot != nil, cacheFolder == nil {
-      throw .usage("--snapshot: snapshots lie in the cache folder, so not with --cache-dir none")
-    }
-    cacheSize = try values.size("cache-size", options.cacheSize) ?? .percent(75)
-    eviction = try values.choice("eviction", options.eviction) ?? .epoch
-    fill = try values.choice("fill", options.fill) ?? .auto
-    fillMultiple = try values.number("fill-multiple", options.fillMultiple, 1...1000).map(
-      Double.init)
-    orderWindow = try values.size("order-window", options.orderWindow)?.resolved(of: memory)
-    let data = try values.size("memory-limit", options.memoryLimit)?.resolved(of: memory)
+    snapshot = values.text("snapshot", options.source.tree.snapshot)
+    cacheFolder = try Settings.cacheFolder(options.source.cache, environment)
+    try Settings.checkFrozen(source, at, snapshot: snapshot, manifest: manifest, cacheFolder)
+    cacheSize = try values.size("cache-size", options.mount.common.cacheSize) ?? .percent(75)
+    eviction = try values.choice("eviction", options.mount.cache.eviction) ?? .epoch
+    cacheMinFree =
+      try values.size("cache-min-free", options.mount.cache.cacheMinFree) ?? .percent(10)
+    prefetch = try values.choice("prefetch", options.mount.common.prefetch) ?? .auto
+    prefetchBudget = try values.multiple(
+      "prefetch-budget", options.mount.prefetch.prefetchBudget, 1...1000)
+    prefetchWindow = try values.size("prefetch-window", options.mount.prefetch.prefetchWindow)?
+      .resolved(
+        of: memory)
+    let data = try values.size("memory-limit", options.mount.cache.memoryLimit)?.resolved(
+      of: memory)
     memoryLimit = try Settings.limit(
       "memory-limit", data ?? min(max(memory / 8, 64 << 20), 2 << 30), least: 16 << 20)
-    let names = try values.size("metadata-limit", options.metadataLimit)?.resolved(of: memory)
+    let names = try values.size("metadata-limit", options.mount.cache.metadataLimit)?.resolved(
+      of: memory)
     metadataLimit = try Settings.limit(
       "metadata-limit", names ?? min(max(memory / 16, 32 << 20), 512 << 20), least: 1 << 20)
-    metadataTTL = try values.duration("metadata-ttl", options.metadataTTL) ?? .seconds(60)
-    ioTimeout = try values.duration("io-timeout", options.ioTimeout) ?? .seconds(60)
+    metadataTTL =
+      try values.duration("metadata-ttl", options.mount.cache.metadataTTL) ?? .seconds(60)
+    ioTimeout = try values.duration("io-timeout", options.source.network.ioTimeout) ?? .seconds(600)
     if ioTimeout <= .zero || ioTimeout > .seconds(86_400) {
-      throw .usage("--io-timeout: every wait ends; give 1ms to 1d")
+      throw .usage("--io-timeout: expected a time from 1ms to 1d")
     }
-    allowOther = try values.flag("allow-other", options.allowOther)
-    let uid = try values.number("uid", options.uid, 0...UInt32.max - 1)
-    let gid = try values.number("gid", options.gid, 0...UInt32.max - 1)
-    let fileModeGiven = try values.mode("file-mode", options.fileMode)
-    let folderModeGiven = try values.mode("dir-mode", options.dirMode)
+    allowOther = try values.flag("allow-other", options.mount.common.allowOther)
+    let uid = try values.number("uid", options.mount.mount.uid, 0...UInt32.max - 1)
+    let gid = try values.number("gid", options.mount.mount.gid, 0...UInt32.max - 1)
+    let fileModeGiven = try values.mode("file-mode", options.mount.mount.fileMode)
+    let folderModeGiven = try values.mode("dir-mode", options.mount.mount.dirMode)
     owner = uid ?? getuid()
     group = gid ?? getgid()
     fileMode = fileModeGiven ?? 0o444
@@ -166,31 +167,53 @@ struct Settings {
         owner: uid == nil, group: gid == nil, fileMode: fileModeGiven == nil,
         folderMode: folderModeGiven == nil)
     }
-    followsLinks = try values.flag("follow-links", options.followLinks)
-    _ = try values.flag("read-only", options.readOnly)
-    threads = Int(try values.number("threads", options.threads, 1...64) ?? 2)
-    nonempty = try values.flag("nonempty", options.nonempty)
-    noPassthrough = try values.flag("no-passthrough", options.noPassthrough)
-    allowsCoreDumps = try values.flag("core-dumps", options.coreDumps)
-    allowsPrivate = try values.flag("allow-private", options.allowPrivate)
-    let level = values.text("log-level", options.logLevel) ?? "notice"
-    guard let logLevel = Logger.Level(rawValue: level.lowercased()) else {
-      throw .usage("--log-level '\(level)': one of trace, debug, info, notice, warning, error")
-    }
-    self.logLevel = logLevel
-    logFile = values.text("log-file", options.logFile).map(absolutePath)
+    followsLinks = try values.flag("follow-links", options.source.tree.followLinks)
+    _ = try values.flag("read-only", options.mount.mount.readOnly)
+    threads = Int(try values.number("threads", options.mount.mount.threads, 1...64) ?? 2)
+    nonempty = try values.flag("nonempty", options.mount.mount.nonempty)
+    noPassthrough = try values.flag("no-passthrough", options.mount.mount.noPassthrough)
+    allowsCoreDumps = try values.flag("core-dumps", options.mount.mount.coreDumps)
+    allowsPrivate = try values.flag("allow-private", options.source.tree.allowPrivate)
+    logLevel = try values.choice("log-level", options.mount.logging.logLevel) ?? .notice
+    logFile = values.text("log-file", options.mount.logging.logFile).map(absolutePath)
     let secrets = [
       ("bearer-token-file", bearerTokenFile), ("client-key", clientKey),
-      ("sse-customer-key-file", values.text("sse-customer-key-file", options.sseCustomerKeyFile)),
+      (
+        "sse-customer-key-file",
+        values.text("sse-customer-key-file", options.source.bucket.sseCustomerKeyFile)
+      ),
     ]
     secretFiles = secrets.compactMap { option, path in path.map { (option, $0) } }
+    warnings = Variables.warnings(environment)
+  }
+
+  /// What says which files there are, beside the store: one thing at most.
+  private static func checkFrozen(
+    _ source: SourceAddress, _ at: Int64?, snapshot: String?, manifest: String?,
+    _ cacheFolder: String?
+  ) throws(Failure) {
+    if at != nil {
+      guard case .bucket = source else {
+        throw .usage("--at needs a bucket as source: other stores keep no versions")
+      }
+      if snapshot != nil || manifest != nil {
+        throw .usage("--at, --snapshot and --manifest are mutually exclusive")
+      }
+    }
+    if snapshot != nil, manifest != nil {
+      throw .usage("--snapshot and --manifest are mutually exclusive")
+    }
+    if snapshot != nil, cacheFolder == nil {
+      throw .usage(
+        "--snapshot needs a cache directory; it cannot be combined with --cache-dir none")
+    }
   }
 
   /// nil: none is wanted.
   static func cacheFolder(
-    _ options: SharedOptions, _ environment: [String: String]
+    _ option: CacheDirectoryOption, _ environment: [String: String]
   ) throws(Failure) -> String? {
-    let given = OptionValues(environment: environment).text("cache-dir", options.cacheDir)
+    let given = OptionValues(environment: environment).text("cache-dir", option.cacheDir)
     let folder: String
     if let given { folder = given } else { folder = try defaultCache(environment) }
     return folder == "none" ? nil : absolutePath(folder)
@@ -199,7 +222,9 @@ struct Settings {
   private static func customerKey(
     _ options: SharedOptions, _ values: OptionValues
   ) throws(Failure) -> [UInt8]? {
-    guard let path = try values.file("sse-customer-key-file", options.sseCustomerKeyFile) else {
+    guard
+      let path = try values.file("sse-customer-key-file", options.source.bucket.sseCustomerKeyFile)
+    else {
       return nil
     }
     guard let key = CustomerKeyFile.read(path) else {
@@ -211,14 +236,14 @@ struct Settings {
   private static func bandwidth(
     _ options: SharedOptions, _ values: OptionValues
   ) throws(Failure) -> Int? {
-    switch try values.size("max-bandwidth", options.maxBandwidth) {
+    switch try values.size("max-bandwidth", options.source.network.maxBandwidth) {
     case nil: return nil
-    case .percent: throw .usage("--max-bandwidth: bytes a second, such as 200MB")
+    case .percent: throw .usage("--max-bandwidth: expected bytes a second, such as 200MB")
     case .bytes(let rate):
       // Less would not bring one block of a file within --io-timeout.
       guard rate >= 64 << 10 else {
         throw .usage(
-          "--max-bandwidth: \(ByteSize.show(rate)) a second is too little; at least 64 KiB")
+          "--max-bandwidth: \(ByteSize.show(rate)) a second is too low; the minimum is 64 KiB")
       }
       return Int(clamping: rate)
     }
@@ -236,18 +261,18 @@ struct Settings {
   private static func pathStyle(_ options: SharedOptions, _ values: OptionValues) throws(Failure)
     -> Bool?
   {
-    if options.pathStyle && options.virtualHost {
-      throw .usage("--path-style and --virtual-host exclude each other")
+    if options.source.bucket.pathStyle && options.source.bucket.virtualHost {
+      throw .usage("--path-style and --virtual-host are mutually exclusive")
     }
-    if options.pathStyle { return true }
-    if options.virtualHost { return false }
+    if options.source.bucket.pathStyle { return true }
+    if options.source.bucket.virtualHost { return false }
     return values.text("path-style", nil) == nil ? nil : try values.flag("path-style", false)
   }
 
   private static func limit(_ name: String, _ bytes: UInt64, least: UInt64) throws(Failure) -> Int {
     guard bytes >= least else {
       throw .usage(
-        "--\(name): \(ByteSize.show(bytes)) is too little; at least \(ByteSize.show(least))")
+        "--\(name): \(ByteSize.show(bytes)) is too low; the minimum is \(ByteSize.show(least))")
     }
     return Int(clamping: bytes)
   }
@@ -262,9 +287,11 @@ struct Settings {
     let given = environment["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
     guard let home = given ?? Account.home(of: getuid()) else {
       throw .usage(
-        "--cache-dir: this user (uid \(getuid())) has no home folder and HOME is not set; "
-          + "name a folder for the cache, or none")
+        "--cache-dir: user \(getuid()) has no home directory and HOME is not set; give the cache's directory, "
+          + "or none")
     }
     return home + "/.cache/millrace"
   }
 }
+
+private func isDigit(_ byte: UInt8) -> Bool { byte > 47 && byte < 58 }

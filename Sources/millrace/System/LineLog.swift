@@ -8,10 +8,12 @@ final class LogSink: Sendable {
   private struct State {
     var descriptor: CInt
     var written: Int
+    var hasWarnings = false
   }
 
   static let sizeLimit = 8 << 20
-  private let path: String?
+  /// nil: standard error.
+  let path: String?
   private let state: Lock<State>
 
   /// Standard error.
@@ -31,8 +33,12 @@ final class LogSink: Sendable {
     state.withLock { _ = dup2($0.descriptor, STDERR_FILENO) }
   }
 
-  func write(_ line: String) {
+  /// Something was logged as a warning or worse.
+  var hasWarnings: Bool { state.withLock { $0.hasWarnings } }
+
+  func write(_ line: String, isWarning: Bool) {
     state.withLock { state in
+      state.hasWarnings = state.hasWarnings || isWarning
       if let path, state.written > LogSink.sizeLimit { rotate(path, &state) }
       var line = line
       let count = line.withUTF8 { Glibc.write(state.descriptor, $0.baseAddress, $0.count) }
@@ -95,7 +101,8 @@ struct LineLogHandler: LogHandler {
     for (key, value) in all.sorted(by: { $0.key < $1.key }) { line += " \(key)=\(value)" }
     if let error = event.error { line += " error=\(oneLine("\(error)"))" }
     // Values are names of stores and files, and what servers said: none may begin a line or steer a terminal.
-    sink.write(printable(SecretMask.masked(line)) + "\n")
+    sink.write(
+      printable(SecretMask.masked(line)) + "\n", isWarning: event.level >= .warning)
   }
 
   private static func timestamp() -> String {

@@ -1,3 +1,4 @@
+import Glibc
 import Posix
 
 /// /proc/self/mountinfo: asking a mount point itself (stat) may wait for a daemon that is gone.
@@ -10,6 +11,10 @@ struct MountInfo {
     var user: UInt32?
     /// The minor number of its device, which names a FUSE connection.
     var minor: UInt32? = nil
+    /// The kernel's number of this mount.
+    var identifier: Int? = nil
+    /// "MAJOR:MINOR", which names a block device.
+    var device = ""
     var isOurs: Bool { type == "fuse.millrace" }
   }
 
@@ -34,8 +39,25 @@ struct MountInfo {
         user: user.flatMap { UInt32($0.dropFirst(8)) },
         minor: fields[2].split(separator: UInt8(ascii: ":")).last.flatMap {
           UInt32(String(decoding: $0, as: UTF8.self))
-        })
+        },
+        identifier: Int(String(decoding: fields[0], as: UTF8.self)),
+        device: String(decoding: fields[2], as: UTF8.self))
     }
+  }
+
+  /// O_PATH, which Swift does not see.
+  static let pathOnly: CInt = 0o10_000_000
+
+  /// The kernel's number of the mount that is seen at `path`, which is not followed if it is a link. Its daemon is not
+  /// asked. Nil: nothing is there.
+  static func identifier(ofMountAt path: String) -> Int? {
+    let file = open(path, pathOnly | O_NOFOLLOW | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    let line = readSmallFile("/proc/self/fdinfo/\(file)")?.split(separator: "\n")
+      .first { $0.hasPrefix("mnt_id:") }
+    guard let line else { return nil }
+    return Int(line.filter(\.isNumber))
   }
 
   /// What a path walk finds there: the last one mounted.

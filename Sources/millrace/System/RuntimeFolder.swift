@@ -9,16 +9,16 @@ struct RuntimeFolder {
   /// This user's own, made if it is missing.
   static func own(_ environment: [String: String]) throws(Failure) -> RuntimeFolder {
     let path = location(user: geteuid(), environment)
-    let advice = "remove it, or set XDG_RUNTIME_DIR to a folder of your own"
+    let advice = "remove it, or set XDG_RUNTIME_DIR to a directory of your own"
     let folder: PrivateFolder
     do throws(PrivateFolder.Problem) { folder = try PrivateFolder.open(path) } catch {
-      throw Failure("runtime folder \(path) cannot be used: \(error); \(advice)")
+      throw Failure("runtime directory \(path) cannot be used: \(error); \(advice)")
     }
     guard let status = folder.status(of: "."), status.st_mode & 0o077 != 0 else {
       return RuntimeFolder(path: path)
     }
     guard fchmod(folder.raw, 0o700) == 0 else {
-      throw Failure("runtime folder \(path): \(systemMessage()); \(advice)")
+      throw Failure("runtime directory \(path): \(systemMessage()); \(advice)")
     }
     // It was open to others: what they put there goes.
     for name in folder.names(in: ".") {
@@ -79,6 +79,8 @@ struct DaemonRecord: Equatable {
   var folder: String
   /// The file's owner, who vouches for what it says.
   var owner: UInt32
+  /// nil: it logs to standard error.
+  var log: String?
 
   /// Only the record's owner or root may answer there.
   var socket: ControlSocket {
@@ -98,20 +100,20 @@ struct DaemonRecord: Equatable {
     for folder in folders {
       let file = folder.file(mountPoint, "mount")
       guard let (text, owner) = read(file), [0, geteuid(), user].contains(owner) else { continue }
-      let lines = text.split(separator: "\n", maxSplits: 2, omittingEmptySubsequences: false)
-      guard lines.count == 3, let pid = Int32(lines[0]), pid > 1, lines[2] == mountPoint else {
+      let lines = text.split(separator: "\n", maxSplits: 3, omittingEmptySubsequences: false)
+      guard lines.count == 4, let pid = Int32(lines[0]), pid > 1, lines[3] == mountPoint else {
         continue
       }
       let record = DaemonRecord(
         pid: pid, startTime: String(lines[1]), mountPoint: mountPoint, folder: folder.path,
-        owner: owner)
+        owner: owner, log: lines[2].isEmpty ? nil : String(lines[2]))
       if record.isAlive { return record }
     }
     return nil
   }
 
-  /// Bytes of a record: a path has 4096 at most.
-  private static let sizeLimit = 8 << 10
+  /// Bytes of a record: each of two paths has 4096 at most.
+  private static let sizeLimit = 9 << 10
 
   /// The text and the owner of a record: a regular file of its owner's alone, and no link to one.
   private static func read(_ path: String) -> (text: String, owner: UInt32)? {
@@ -134,10 +136,12 @@ struct DaemonRecord: Equatable {
     if readSmallFile(path)?.hasPrefix("\(getpid())\n") == true { unlink(path) }
   }
 
-  /// For this process.
-  static func write(mountPoint: String, in folder: RuntimeFolder) throws(Failure) {
+  /// For this process. `log`: its log file.
+  static func write(mountPoint: String, log: String?, in folder: RuntimeFolder) throws(Failure) {
     let path = folder.file(mountPoint, "mount")
-    let text = "\(getpid())\n\(startTime(of: getpid()) ?? "")\n\(mountPoint)"
+    // The mount point stands last: it may have ends of lines in it, and then the log file's name is not told.
+    let shown = log.flatMap { $0.contains("\n") ? nil : $0 } ?? ""
+    let text = "\(getpid())\n\(startTime(of: getpid()) ?? "")\n\(shown)\n\(mountPoint)"
     unlink(path)
     let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
     guard file >= 0 else { throw Failure("\(path): \(systemMessage())") }

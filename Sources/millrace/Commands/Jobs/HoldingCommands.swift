@@ -6,14 +6,13 @@ import Prefetch
 struct PinCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "pin",
-    abstract: "Keep files in the cache: they are never evicted, at this mount or the next.",
+    abstract: "Pin files in the cache: they are never evicted, by this mount or a later one.",
     discussion: """
-      It holds for what is cached of them now and for what comes; nothing is fetched (see warm). A file
-      that changes in the store, or is added later, is not pinned until it is pinned again, which lets go
-      of the version before.
+      A pin applies to the current version of a file, to what is cached of it now and later; nothing is fetched \
+      (see warm). Run pin again after files have changed or were added; this replaces the old pin.
       """)
 
-  @Argument(help: "Files, or folders with all below them.") var paths: [String]
+  @Argument(help: "Files or directories.") var paths: [String]
 
   func run() throws {
     let run = try JobRun(.pin, paths)
@@ -25,13 +24,13 @@ struct PinCommand: ParsableCommand {
 
 struct UnpinCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "unpin", abstract: "Let files be evicted again.",
+    commandName: "unpin", abstract: "Unpin files: they may be evicted again.",
     discussion: """
-      Whichever version of them is pinned. Of a whole mount of a whole bucket: all there is, also of what
-      is no longer in the store.
+      Unpins every version of the given paths. On the root of a bucket mount this also unpins objects deleted from \
+      the store.
       """)
 
-  @Argument(help: "Files, or folders with all below them.") var paths: [String]
+  @Argument(help: "Files or directories.") var paths: [String]
 
   func run() throws {
     let run = try JobRun(.unpin, paths)
@@ -44,10 +43,10 @@ struct UnpinCommand: ParsableCommand {
 struct EvictCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "evict",
-    abstract: "Drop files from the cache, on disk and in memory.",
-    discussion: "Files that are open or pinned stay, and are told as failures.")
+    abstract: "Evict files from the cache, on disk and in memory.",
+    discussion: "Open or pinned files are not evicted and count as failures (exit code 1).")
 
-  @Argument(help: "Files, or folders with all below them.") var paths: [String]
+  @Argument(help: "Files or directories.") var paths: [String]
 
   func run() throws {
     let run = try JobRun(.evict, paths)
@@ -61,10 +60,11 @@ struct EvictCommand: ParsableCommand {
 
 struct DuCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "du", abstract: "What of a folder is in memory, on disk, pinned.")
+    commandName: "du",
+    abstract: "Show how much of a directory is cached: in memory, on disk, pinned.")
 
-  @Argument(help: "Files, or folders with all below them.") var paths: [String]
-  @Flag(help: "As JSON.") var json = false
+  @Argument(help: "Files or directories.") var paths: [String]
+  @Flag(help: "Print JSON.") var json = false
 
   func run() throws {
     let run = try JobRun(.du, paths)

@@ -19,7 +19,7 @@ struct JobRun {
     mount = mounts[0]
     for other in mounts where other.mountPoint != mount.mountPoint {
       throw Failure(
-        "\(mount.mountPoint) and \(other.mountPoint) are two mounts: give each a command of its own"
+        "\(mount.mountPoint) and \(other.mountPoint) are two mounts: run the command once for each"
       )
     }
     request = JobRequest(action, paths: mounts.map(\.relative))
@@ -44,8 +44,8 @@ struct JobRun {
     } catch {
       guard MountInfo.current().topmost(at: mount.mountPoint)?.isOurs == true else {
         throw Failure(
-          "\(mount.mountPoint) was unmounted meanwhile; mounted again, the same command goes on from "
-            + "where it was")
+          "\(mount.mountPoint) was unmounted meanwhile; after mounting it again, the same command continues where "
+            + "it stopped")
       }
       throw Failure("\(error)")
     }
@@ -60,7 +60,7 @@ struct JobRun {
       Millrace.complain("... and \(report.failures - report.failureList.count) more")
     }
     switch report.state {
-    case .cancelled: throw Failure("stopped; the same command goes on from where it was")
+    case .cancelled: throw Failure("interrupted; the same command continues where it stopped")
     case .failed: throw ExitCode(1)
     default: break
     }

@@ -1,41 +1,38 @@
 import Glibc
-import Posix
 import Prefetch
 
-/// One line on the terminal that is written over and over.
+/// The progress of a job on standard error: on a terminal one line that is written over and over, elsewhere a line
+/// each 10 seconds, as a batch job's log wants it.
 final class ProgressBar {
-  private static let width = 20
+  /// Seconds between two lines of a log.
+  static let logInterval = 10.0
+
+  private let isTerminal = isatty(STDERR_FILENO) != 0
+  private var text = ProgressText()
+  private var log = ProgressLog()
 
   func show(_ report: JobReport) {
-    let line = "\r\u{1B}[K" + Self.text(report)
-    Output.screen(line, to: STDERR_FILENO)
+    text.take(report)
+    if isTerminal {
+      let columns = (Terminal.size(of: STDERR_FILENO)?.columns ?? 80) - 1
+      Output.screen("\r\u{1B}[K" + text.line(report, columns: columns), to: STDERR_FILENO)
+    } else if log.isDue(report) {
+      Output.screen("millrace: \(text.sentence(report))\n", to: STDERR_FILENO)
+    }
   }
 
-  func clear() { Output.screen("\r\u{1B}[K", to: STDERR_FILENO) }
+  func clear() {
+    if isTerminal { Output.screen("\r\u{1B}[K", to: STDERR_FILENO) }
+  }
+}
 
-  /// "[########------------]  40 %  812 of 2,000 files  88 of 214 MiB  91 MiB/s  1 s left"
-  static func text(_ report: JobReport) -> String {
-    let rate = Double(report.bytesFetched) / max(report.seconds, 0.001)
-    var parts: [String] = []
-    if report.isCounted {
-      let share = report.bytes == 0 ? 1 : Double(report.bytesDone) / Double(report.bytes)
-      let full = min(width, Int(saturating: share * Double(width)))
-      parts.append(
-        "[" + String(repeating: "#", count: full) + String(repeating: "-", count: width - full)
-          + "]")
-      parts.append("\(Int(saturating: share * 100)) %")
-    }
-    let more = report.isCounted ? "" : " found so far"
-    parts.append("\(counted(report.filesDone, "file")) of \(counted(report.files, "file"))\(more)")
-    parts.append("\(ByteSize.show(report.bytesDone)) of \(ByteSize.show(report.bytes))")
-    parts.append("\(ByteSize.show(UInt64(saturating: rate)))/s")
-    if report.isCounted, report.bytesDone > 0, report.state == .running {
-      let pace = Double(report.bytesDone) / max(report.seconds, 0.001)
-      parts.append(
-        "\(StatsTable.uptime(Double(report.bytes.subtractingSaturated(report.bytesDone)) / pace)) left"
-      )
-    }
-    if report.failures > 0 { parts.append("\(report.failures) failed") }
-    return parts.joined(separator: "  ")
+/// When a line of a log is due, by the job's own time.
+struct ProgressLog {
+  private var next = ProgressBar.logInterval
+
+  mutating func isDue(_ report: JobReport) -> Bool {
+    guard report.state == .running, report.seconds >= next else { return false }
+    next = ((report.seconds / ProgressBar.logInterval).rounded(.down) + 1) * ProgressBar.logInterval
+    return true
   }
 }

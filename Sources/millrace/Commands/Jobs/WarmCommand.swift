@@ -6,31 +6,37 @@ import Prefetch
 struct WarmCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "warm",
-    abstract: "Fetch files into the cache before somebody reads them.",
+    abstract: "Warm the cache: fetch files before they are read.",
     discussion: """
-      PATH is a mount point, a folder or a file on one. What is in the cache already is passed over, so a
-      warm-up that was stopped goes on where it was. What was last used before makes room, unless it is open
-      or pinned. It ends with the files that failed, and exit code 1 if there are any.
-      """)
+      Cached files are skipped, so an interrupted run continues where it stopped. Files that were used before this \
+      run are evicted if the cache is full, unless they are open or pinned. Files that failed are listed at the \
+      end, with exit code 1.
 
-  @Argument(help: "Files, or folders with all below them.") var paths: [String]
-  @Option(help: "A file with a path a line, relative to PATH; - is the standard input.")
+      Examples:
+        millrace warm /mnt/data/train
+        millrace warm /mnt/data --list epoch-1.txt --order
+      """, aliases: ["warmup"])
+
+  @Argument(help: "Files or directories, mount points included.") var paths: [String]
+  @Option(help: "A file with one path a line, relative to PATH; - is standard input.")
   var list: String?
   @Flag(
     help:
-      "With --list: the files are read in this order, so what fits comes first, the rest as it is read."
+      "With --list: the files are read in this order; those that do not fit are prefetched as the order is read."
   )
   var order = false
-  @Flag(help: "Compare what is on disk with its checksums too, and fetch what does not fit.")
+  @Flag(help: "Also verify cached files against their checksums, and fetch corrupt ones again.")
   var verify = false
-  @Option(help: "Files fetched at once, 1 to 256.") var jobs = JobRequest.usualWidth
-  @Flag(help: "The report as JSON, without a progress bar.") var json = false
+  @Option(help: "Files fetched in parallel, 1 to 256.") var jobs = JobRequest.usualWidth
+  @Flag(help: "Print the report as JSON, without a progress bar.") var json = false
 
   func validate() throws {
-    if !(1...JobRequest.mostWidth).contains(jobs) { throw ValidationError("--jobs: 1 to 256") }
+    if !(1...JobRequest.mostWidth).contains(jobs) {
+      throw ValidationError("--jobs: expected 1 to 256")
+    }
     if order, list == nil { throw ValidationError("--order needs --list") }
     if list != nil, paths.count != 1 {
-      throw ValidationError("--list goes with one PATH, to which its lines are relative")
+      throw ValidationError("--list needs exactly one PATH, to which its lines are relative")
     }
   }
 
@@ -41,9 +47,9 @@ struct WarmCommand: ParsableCommand {
     run.request.isOrder = order
     if let list {
       run.request.paths = try PathList.read(list, below: run.mount)
-      if run.request.paths.isEmpty { throw Failure("\(list): there is no path in it") }
+      if run.request.paths.isEmpty { throw Failure("\(list): it contains no path") }
     }
-    let bar = json || isatty(STDERR_FILENO) == 0 ? nil : ProgressBar()
+    let bar = json ? nil : ProgressBar()
     if let bar { run.progress = { bar.show($0) } }
     let (report, answer) = try run()
     bar?.clear()
@@ -53,18 +59,21 @@ struct WarmCommand: ParsableCommand {
 
   static func summary(_ report: JobReport) -> [String] {
     let rate = UInt64(saturating: Double(report.bytesFetched) / max(report.seconds, 0.001))
+    let cached = report.bytesDone.subtractingSaturated(report.bytesFetched)
     var lines = [
       "Warmed \(counted(report.filesDone, "file")), \(ByteSize.show(report.bytesDone)): "
         + "\(counted(report.filesFetched, "file")), \(ByteSize.show(report.bytesFetched)) fetched in "
-        + "\(StatsTable.duration(report.seconds)), \(ByteSize.show(rate))/s"
+        + "\(Figure.duration(report.seconds)), \(ByteSize.show(rate))/s"
+        + (cached > 0 ? "; \(ByteSize.show(cached)) already cached" : "")
     ]
     if report.bytesDropped > 0 {
       lines.append(
-        "\(ByteSize.show(report.bytesDropped)) on disk did not verify and were fetched again")
+        "\(ByteSize.show(report.bytesDropped)) on disk failed verification and were fetched again")
     }
     if report.filesLeft > 0 {
       lines.append(
-        "\(counted(report.filesLeft, "file")) did not fit; they are fetched as the order is read")
+        "\(counted(report.filesLeft, "file")) did not fit in the cache; they are prefetched as the order is read"
+      )
     }
     if report.failures > 0 { lines.append("\(counted(report.failures, "failure")):") }
     return lines

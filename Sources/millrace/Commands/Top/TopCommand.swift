@@ -5,15 +5,19 @@ import Glibc
 struct TopCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "top",
-    abstract: "Watch who reads a mount, and what they wait for.",
+    abstract: "Show the processes that read a mount, and what they wait for.",
     discussion: """
-      Ends with q or Ctrl-C. WAIT is the share of the time in which at least one read or look-up of a
-      process waited for this mount; after it, that share by cause.
+      WAIT is the share of the time in which at least one read or look-up of a process waited for this mount. \
+      The columns after it are its causes: LIST listings, QUEUE queued behind other requests, LIMIT our own \
+      rate limit, TTFB time to first byte, XFER bandwidth, DISK the cache disk. Processes with one parent and \
+      one command are a row together. Keys: f shows each process, q ends.
       """)
 
-  @Argument(help: "Where it is mounted.") var mountpoint: String
-  @Option(help: "Seconds between two looks, 0.2 to 60.") var interval = 1.0
-  @Flag(help: "One look, of one interval, and no live screen.") var once = false
+  @Argument(help: "The mount point.") var mountpoint: String
+  @Option(help: ArgumentHelp("Seconds between two samples, 0.2 to 60.", valueName: "seconds"))
+  var interval = 1.0
+  @Flag(help: "Print one sample, of one interval, and end.") var once = false
+  @Flag(help: "A row for each process, not for each group of workers.") var processes = false
 
   func validate() throws {
     if !(0.2...60).contains(interval) { throw ValidationError("--interval: 0.2 to 60") }
@@ -25,18 +29,31 @@ struct TopCommand: ParsableCommand {
     let terminal = isLive ? Terminal() : nil
     defer { terminal?.restore() }
     Interrupt.watch()
-    var last = try look(mount)
-    while true {
-      if Terminal.waitForQuit(seconds: interval, readsKeys: isLive) || Interrupt.came { return }
-      let now = try look(mount)
-      let lines = TopScreen.lines(now, since: last, size: terminal?.size)
+    var unfolds = processes
+    var (last, now) = (try sample(mount), nil as StatsReport?)
+    func show() {
+      guard let now else { return }
+      let lines = TopScreen.lines(now, since: last, size: terminal?.size, unfolds: unfolds)
       if let terminal { terminal.show(lines) } else { Output.lines(lines) }
+    }
+    while true {
+      switch Terminal.wait(seconds: interval, readsKeys: isLive) {
+      case .quit: return
+      case .fold:
+        unfolds.toggle()
+        show()
+        continue
+      case nil: break
+      }
+      if Interrupt.came { return }
+      if let now { last = now }
+      now = try sample(mount)
+      show()
       if !isLive { return }
-      last = now
     }
   }
 
-  private func look(_ mount: LiveMount) throws -> StatsReport {
+  private func sample(_ mount: LiveMount) throws -> StatsReport {
     do {
       return try ControlClient.decode(try ControlClient.stats(socket: mount.daemon.socket))
     } catch { throw Failure("\(error)") }
@@ -45,6 +62,8 @@ struct TopCommand: ParsableCommand {
 
 /// The screen of a terminal, in which keys are read one by one.
 final class Terminal {
+  enum Key { case quit, fold }
+
   private var before = termios()
 
   init() {
@@ -52,7 +71,7 @@ final class Terminal {
     var raw = before
     raw.c_lflag &= ~tcflag_t(ICANON | ECHO)
     tcsetattr(STDIN_FILENO, TCSANOW, &raw)
-    // The other screen, so that what was there comes back.
+    // The alternate screen, so that what was there comes back.
     write("\u{1B}[?1049h\u{1B}[?25l")
   }
 
@@ -61,10 +80,13 @@ final class Terminal {
     tcsetattr(STDIN_FILENO, TCSANOW, &before)
   }
 
-  var size: (rows: Int, columns: Int) {
+  var size: (rows: Int, columns: Int) { Self.size(of: STDOUT_FILENO) ?? (24, 80) }
+
+  /// nil: it is no terminal, or does not say.
+  static func size(of descriptor: CInt) -> (rows: Int, columns: Int)? {
     var size = winsize()
-    guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0 else {
-      return (24, 80)
+    guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0, size.ws_col > 0 else {
+      return nil
     }
     return (Int(size.ws_row), Int(size.ws_col))
   }
@@ -72,19 +94,23 @@ final class Terminal {
   func show(_ lines: [String]) {
     let size = size
     let shown = lines.prefix(size.rows - 1).map {
-      String(printable($0).prefix(size.columns)) + "\u{1B}[K\r\n"
+      String(printable($0).prefix(size.columns - 1)) + "\u{1B}[K\r\n"
     }
     write("\u{1B}[H" + shown.joined() + "\u{1B}[J")
   }
 
   private func write(_ text: String) { Output.screen(text) }
 
-  /// True: q was pressed. A signal ends the wait as well.
-  static func waitForQuit(seconds: Double, readsKeys: Bool) -> Bool {
+  /// The key pressed meanwhile; nil: none that means anything, or a signal.
+  static func wait(seconds: Double, readsKeys: Bool) -> Key? {
     var wanted = pollfd(fd: readsKeys ? STDIN_FILENO : -1, events: Int16(POLLIN), revents: 0)
-    guard poll(&wanted, 1, Int32(seconds * 1000)) > 0 else { return false }
+    guard poll(&wanted, 1, Int32(seconds * 1000)) > 0 else { return nil }
     var key: UInt8 = 0
-    guard read(STDIN_FILENO, &key, 1) == 1 else { return true }
-    return key == UInt8(ascii: "q") || key == UInt8(ascii: "Q")
+    guard read(STDIN_FILENO, &key, 1) == 1 else { return .quit }
+    switch key {
+    case UInt8(ascii: "q"), UInt8(ascii: "Q"): return .quit
+    case UInt8(ascii: "f"), UInt8(ascii: "F"): return .fold
+    default: return nil
+    }
   }
 }

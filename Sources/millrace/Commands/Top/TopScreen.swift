@@ -5,116 +5,150 @@ import ReadEngine
 
 /// What `millrace top` shows: the difference of two reports. Pure.
 enum TopScreen {
-  private static let causes: [(WaitCause, String)] = [
-    (.listing, "LIST"), (.queue, "QUEUE"), (.firstByte, "STORE"), (.bandwidth, "LINE"),
-    (.disk, "DISK"),
-  ]
+  /// Of the table without quantiles; a terminal of 80 columns has it whole. The last column is left empty, since
+  /// erasing to the end of a full line takes its last character on some terminals.
+  static let width = 79
+  private static let quantileWidth = 7
 
-  /// `size`: of the screen; nil: as many lines as there are.
+  /// `size`: of the terminal; nil: as many lines and columns as there are. `unfolds`: a row for each process.
   static func lines(
-    _ now: StatsReport, since last: StatsReport, size: (rows: Int, columns: Int)? = nil
+    _ now: StatsReport, since last: StatsReport, size: (rows: Int, columns: Int)? = nil,
+    unfolds: Bool = false
   ) -> [String] {
     let seconds = max(now.uptimeSeconds - last.uptimeSeconds, 0.001)
-    let before = Dictionary(last.callers.map { (Key($0), $0) }, uniquingKeysWith: { $1 })
-    let callers = now.callers.map { caller in
-      let earlier = before[Key(caller)]
-      return (all: caller, recent: earlier.map { caller.since($0) } ?? caller)
-    }.sorted {
-      ($0.recent.waited, $0.recent.bytes, $0.all.bytes)
-        > ($1.recent.waited, $1.recent.bytes, $1.all.bytes)
-    }
+    let rows = TopRow.rows(now.callers, since: last.callers, unfolds: unfolds)
+    let columns = max((size?.columns ?? 100) - 1, 20)
+    let hasQuantiles = columns >= width + 2 * quantileWidth
     var lines = [
-      "\(now.source) at \(now.mountPoint), up \(StatsTable.uptime(now.uptimeSeconds))",
-      total(callers.map(\.recent), seconds), store(now, last, seconds), cache(now), "",
-      "WAIT: share of the time spent waiting; LIST listings, QUEUE a turn, STORE its first byte,",
-      "LINE the rest of the bytes, DISK this machine's. P50, P99: how long a read takes.", "",
-      row(
-        ["PID", "OPENS/S", "READ/S", "HIT", "WAIT"] + causes.map(\.1) + ["P50", "P99", "COMMAND"]),
+      "\(now.source) at \(now.mountPoint), up \(Figure.uptime(now.uptimeSeconds)), "
+        + StatsTable.health(now),
+      read(rows.map(\.recent), seconds), store(now, last, seconds), cache(now),
+      hits(now, rows.map(\.recent)),
     ]
-    let most = size.map { max(1, $0.rows - lines.count - 1) } ?? callers.count
-    lines += callers.prefix(most).map { line($0.recent, $0.all, seconds) }
-    return lines
+    lines += [
+      "",
+      "WAIT, % of time, by cause: LIST listings, QUEUE queued, LIMIT our rate limit,",
+      "TTFB time to first byte, XFER bandwidth, DISK cache disk", "",
+      header(hasQuantiles),
+    ]
+    let end = [""] + wrapped(verdict(now, rows, seconds).text, to: columns)
+    let most = size.map { max(1, $0.rows - lines.count - end.count - 1) } ?? rows.count
+    lines += rows.prefix(most).map { line($0, seconds, hasQuantiles) }
+    return lines + end
   }
 
-  private struct Key: Hashable {
-    var pid: Int32
-    var name: String
-    init(_ caller: CallerReport) {
-      pid = caller.pid
-      name = caller.name
-    }
-  }
+  // MARK: Of the mount
 
-  private static func total(_ callers: [CallerReport], _ seconds: Double) -> String {
+  private static func read(_ callers: [CallerReport], _ seconds: Double) -> String {
     let bytes = callers.reduce(0) { $0 + $1.bytes }
     func share(_ part: (CallerReport) -> UInt64) -> String {
-      bytes == 0 ? "-" : percent(Double(callers.reduce(0) { $0 + part($1) }) / Double(bytes))
+      bytes == 0
+        ? "-" : Figure.percent(Double(callers.reduce(0) { $0 + part($1) }) / Double(bytes))
     }
-    return "read \(rate(bytes, seconds)): \(share(\.bytesFromMemory)) from memory, "
-      + "\(share(\.bytesFromDisk)) from disk, \(share(\.bytesPassed)) by the kernel, "
-      + "\(share(\.bytesFromStore)) waited for the store"
+    return "read \(Figure.rate(bytes, seconds)): \(share(\.passthroughBytes)) kernel, "
+      + "\(share(\.bytesFromDisk)) disk, \(share(\.bytesFromMemory)) memory, "
+      + "\(share(\.bytesFromStore)) store"
   }
 
   private static func store(_ now: StatsReport, _ last: StatsReport, _ seconds: Double) -> String {
     func more(_ name: String) -> UInt64 { (now.counters[name] ?? 0) &- (last.counters[name] ?? 0) }
     let gets = Double(more("store.getRequests")) / seconds
-    let ahead = more("prefetch.filledBytes") + more("prefetch.orderedBytes")
-    return
-      "store \(rate(more("store.bytesFetched"), seconds)), \(Int(saturating: gets.rounded())) GET/s, "
-      + "\(now.gauges["store.inFlight"] ?? 0) at once; ahead of readers \(rate(ahead, seconds))"
-  }
-
-  private static func cache(_ report: StatsReport) -> String {
-    let engine = report.engine
+    let ahead = more("prefetch.backgroundBytes") &+ more("prefetch.orderedBytes")
     var text =
-      "cache \(ByteSize.show(engine.diskBytes)) on disk, "
-      + "\(ByteSize.show(UInt64(max(0, engine.memoryBytes)))) in memory; epoch \(engine.epoch)"
-    if engine.epochFiles > 0 {
-      text += " of \(counted(engine.epochFiles, "file")), \(ByteSize.show(engine.epochBytes))"
-    }
-    if let share = engine.foundShare, let twice = engine.foundShareOfTwice {
-      text += "; it holds \(percent(share)) of an epoch, one twice as large \(percent(twice))"
+      "store \(Figure.rate(more("store.bytesFetched"), seconds)), "
+      + "\(Figure.count(Int(saturating: gets.rounded()))) GET/s, "
+      + "\(Figure.count(UInt64(clamping: now.gauges["store.inFlight"] ?? 0))) in flight; "
+      + "prefetch \(Figure.rate(ahead, seconds))"
+    if more("store.throttles") > 0 {
+      text += "; throttled \(Figure.count(more("store.throttles")))"
     }
     return text
   }
 
-  private static func line(_ recent: CallerReport, _ all: CallerReport, _ seconds: Double) -> String
-  {
-    let found = recent.bytes - recent.bytesFromStore
-    let hit = recent.bytes == 0 ? "-" : percent(Double(found) / Double(recent.bytes))
-    let waits = causes.map { cause, _ in
-      percent(recent.waited(for: cause) / seconds)
-    }
-    // Of all the time, where nothing was read just now.
-    let timed = recent.reads > 0 ? recent : all
-    return row(
-      [
-        all.pid == 0 ? "-" : "\(all.pid)",
-        "\(Int(saturating: (Double(recent.opens) / seconds).rounded()))",
-        rate(recent.bytes, seconds), hit, percent(recent.waited / seconds),
-      ] + waits + [duration(timed.latency(0.5)), duration(timed.latency(0.99)), all.name])
+  private static func cache(_ report: StatsReport) -> String {
+    let engine = report.engine
+    let memory = ByteSize.show(UInt64(clamping: engine.memoryBytes))
+    let held =
+      report.cacheDirectory == nil
+      ? "no cache on disk, \(memory) in memory"
+      : "cache \(StatsTable.cacheSize(report)), \(memory) in memory"
+    return "\(held); \(StatsTable.epoch(engine))"
   }
 
-  private static func row(_ cells: [String]) -> String {
-    let widths = [8, 8, 12, 6, 6, 6, 6, 6, 6, 6, 8, 8]
-    var line = ""
+  /// Quantiles are of the reads that the daemon saw; those of files open by passthrough are the kernel's.
+  private static func hits(_ report: StatsReport, _ callers: [CallerReport]) -> String {
+    var all = CallerReport(pid: 0, name: "", seconds: 0)
+    for caller in callers { all.add(caller) }
+    return
+      "\(StatsTable.hitRatio(report.engine)); read latency p50 \(Figure.latency(all.latency(0.5))), "
+      + "p99 \(Figure.latency(all.latency(0.99)))"
+  }
+
+  static func verdict(_ now: StatsReport, _ rows: [TopRow], _ seconds: Double) -> TopVerdict {
+    var verdict = TopVerdict(mountPoint: now.mountPoint, source: now.source)
+    verdict.unreachableSeconds = now.store.unreachableSeconds
+    verdict.lastError = now.store.lastError
+    verdict.bytes = rows.reduce(0) { $0 + $1.recent.bytes }
+    verdict.opens = rows.reduce(0) { $0 + $1.recent.opens }
+    verdict.hitRatio = now.engine.estimatedHitRatio
+    verdict.hitRatioAtDoubleSize = now.engine.estimatedHitRatioAtDoubleSize
+    if let first = rows.max(by: { $0.waitShare(of: seconds) < $1.waitShare(of: seconds) }) {
+      verdict.name = first.name
+      verdict.waitShare = first.waitShare(of: seconds)
+      for cause in WaitCause.allCases {
+        verdict.causes[cause] = first.waitShare(of: seconds, for: cause)
+      }
+    }
+    return verdict
+  }
+
+  // MARK: The table
+
+  private static let nameWidth = 15
+  private static let columns: [(String, Int)] =
+    [("PID", 8), ("OPEN/S", 7), ("READ/S", 7), ("HIT", 5), ("WAIT", 5)]
+    + WaitCause.allCases.map { ($0.column, $0.column.count + 1) }
+
+  private static func header(_ hasQuantiles: Bool) -> String {
+    row("COMMAND", columns.map(\.0) + (hasQuantiles ? ["P50", "P99"] : []))
+  }
+
+  private static func line(_ row: TopRow, _ seconds: Double, _ hasQuantiles: Bool) -> String {
+    let recent = row.recent
+    var cells = [
+      row.processes > 1 ? "x\(row.processes)" : row.pid == 0 ? "-" : "\(row.pid)",
+      Figure.compact(UInt64(saturating: (Double(recent.opens) / seconds).rounded())),
+      Figure.compact(UInt64(saturating: Double(recent.bytes) / seconds)),
+      row.hitRatio.map(Figure.cell) ?? "-", Figure.cell(row.waitShare(of: seconds)),
+    ]
+    cells += WaitCause.allCases.map { Figure.cell(row.waitShare(of: seconds, for: $0)) }
+    if hasQuantiles {
+      cells += [Figure.latency(recent.latency(0.5)), Figure.latency(recent.latency(0.99))]
+    }
+    return self.row(row.name, cells)
+  }
+
+  private static func row(_ name: String, _ cells: [String]) -> String {
+    let name = String(name.prefix(nameWidth))
+    var line = name + String(repeating: " ", count: nameWidth - name.count)
+    let widths = columns.map(\.1) + [quantileWidth, quantileWidth]
     for (cell, width) in zip(cells, widths) {
       line += String(repeating: " ", count: max(width - cell.count, 0)) + cell
     }
-    return line + "  " + (cells.last ?? "")
+    return line
   }
 
-  static func percent(_ share: Double) -> String { "\(Int(saturating: (share * 100).rounded()))%" }
-
-  private static func rate(_ bytes: UInt64, _ seconds: Double) -> String {
-    ByteSize.show(UInt64(saturating: Double(bytes) / seconds)) + "/s"
-  }
-
-  /// "<16 us", "<33 ms": a read took less than so long.
-  static func duration(_ microseconds: UInt64?) -> String {
-    guard let microseconds else { return "-" }
-    if microseconds < 1000 { return "<\(microseconds) us" }
-    if microseconds < 1_000_000 { return "<\(microseconds / 1000) ms" }
-    return "<\(microseconds / 1_000_000) s"
+  /// Lines of at most `columns` characters, broken at blanks.
+  static func wrapped(_ text: String, to columns: Int) -> [String] {
+    var lines: [String] = []
+    var line = ""
+    for word in text.split(separator: " ") {
+      if !line.isEmpty, line.count + 1 + word.count > columns {
+        lines.append(line)
+        line = ""
+      }
+      line += (line.isEmpty ? "" : " ") + word
+    }
+    return line.isEmpty ? lines : lines + [line]
   }
 }
