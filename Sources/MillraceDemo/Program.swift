@@ -1,5 +1,5 @@
 /// `make demo`: a real S3 server on loopback, a bucket of pictures, a mount, two epochs of a small
-/// network. Everything it starts or writes is gone when it ends, Ctrl-C included.
+/// network, and the same on a mount of rclone's. Everything it starts or writes is gone when it ends, Ctrl-C included.
 import Glibc
 import Posix
 import TestSupport
@@ -39,15 +39,23 @@ enum Program {
     }
     try Interruption.check()
 
+    let ours = scratch.path("millrace.times")
+    try withMillrace(server.endpoint, scratch) { try train(environment, on: $0, times: ours) }
+    let theirs = scratch.path("rclone.times")
+    try withRclone(server.endpoint, scratch) { try train(environment, on: $0, times: theirs) }
+    try compare(ours, theirs)
+  }
+
+  private static func withMillrace(
+    _ endpoint: S3Endpoint, _ scratch: TemporaryFolder, _ body: (String) throws -> Void
+  ) throws {
     let mountPoint = try scratch.folder("mnt")
-    say(
-      "\n  millrace mount s3://pictures/train \(mountPoint) --endpoint-url \(server.endpoint.url)\n"
-    )
+    say("\n  millrace mount s3://pictures/train \(mountPoint) --endpoint-url \(endpoint.url)\n")
     let mount = try MountedMillrace(
       "s3://pictures/train", cache: scratch.folder("cache"), at: mountPoint,
-      environment: server.endpoint.environment)
+      environment: endpoint.environment)
     do {
-      try train(environment, on: mount)
+      try body(mount.path)
       try mount.unmount()
       say("Unmounted.")
     } catch {
@@ -56,15 +64,52 @@ enum Program {
     }
   }
 
+  private static func withRclone(
+    _ endpoint: S3Endpoint, _ scratch: TemporaryFolder, _ body: (String) throws -> Void
+  ) throws {
+    let mountPoint = try scratch.folder("rclone")
+    say("\n  rclone mount :s3:pictures/train \(mountPoint) --vfs-cache-mode full\n")
+    let mount = try RcloneMount(
+      "pictures/train", of: endpoint, at: mountPoint, cache: scratch.folder("rclone-cache"),
+      log: scratch.path("rclone.log"))
+    defer { mount.end() }
+    try body(mount.path)
+  }
+
   /// Between the epochs the kernel's page cache is emptied of these files: so the second epoch shows
   /// the disk, as it would with a data set larger than memory.
-  private static func train(_ environment: VirtualEnvironment, on mount: MountedMillrace) throws {
+  private static func train(
+    _ environment: VirtualEnvironment, on path: String, times: String
+  ) throws {
     say("Two epochs; the page cache is emptied of the files in between.\n")
-    try Interruption.run(
-      [
-        environment.python, Checkout.root + "/docs/examples/train.py", "--data", mount.path,
-        "--epochs", "2", "--workers", "4", "--forget-pages", "--millrace", Checkout.millrace(),
-      ], within: .seconds(300))
+    var command = [
+      environment.python, Checkout.root + "/docs/examples/train.py", "--data", path,
+      "--epochs", "2", "--workers", "4", "--forget-pages", "--times", times,
+    ]
+    if !times.hasSuffix("rclone.times") { command += ["--millrace", try Checkout.millrace()] }
+    try Interruption.run(command, within: .seconds(300))
+  }
+
+  /// Both mounts' epochs as bars.
+  private static func compare(_ ours: String, _ theirs: String) throws {
+    let (millrace, rclone) = (try seconds(ours), try seconds(theirs))
+    let longest = max(0.1, (millrace + rclone).max() ?? 0)
+    say("Seconds for each epoch, the same loop on both mounts of the same bucket:\n")
+    for epoch in 0..<min(millrace.count, rclone.count) {
+      for (name, time) in [("millrace", millrace[epoch]), ("rclone", rclone[epoch])] {
+        let bar = String(repeating: "#", count: max(1, Int(time / longest * 40)))
+        let label = name + String(repeating: " ", count: 10 - name.count)
+        say("  epoch \(epoch + 1)  \(label)\(bar) \(Double(Int(time * 10)) / 10)")
+      }
+    }
+    say("")
+  }
+
+  /// The first number of each line.
+  private static func seconds(_ file: String) throws -> [Double] {
+    try readText(file).split(separator: "\n").compactMap {
+      $0.split(separator: " ").first.flatMap { Double($0) }
+    }
   }
 
   private static func step<Value>(_ name: String, _ body: () throws -> Value) throws -> Value {

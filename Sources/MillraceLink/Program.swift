@@ -12,7 +12,7 @@ struct Program: ParsableCommand {
 }
 
 struct Serve: ParsableCommand {
-  @Argument(help: "A folder whose sub-folders are buckets.") var folder: String
+  @Argument(help: "A directory whose subdirectories are buckets.") var folder: String
   @Option(help: "loopback, s3 (20 ms, 90 MB/s a connection) or far (120 ms, 25 MB/s).")
   var link = "loopback"
   @Option(help: "Median wait for the first byte, milliseconds, instead of the link's.")
@@ -24,7 +24,7 @@ struct Serve: ParsableCommand {
   @Option(help: "Milliseconds.") var slowWait = 0.0
   @Option(help: "BUCKET/KEY=SIZE: an object that exists in name only.") var synthetic: [String] = []
   @Option(
-    help: "BUCKET/PREFIX=FOLDERS,FILES[,NAMELENGTH]: folders of files that exist in name only.")
+    help: "BUCKET/PREFIX=DIRS,FILES[,NAMELENGTH]: directories of files that exist in name only.")
   var syntheticTree: [String] = []
   @Option(help: "Addresses to listen on.") var address: [String] = ["127.0.0.1"]
   @Option(help: "0: any that is free.") var port: UInt16 = 0
@@ -61,7 +61,7 @@ struct Serve: ParsableCommand {
     guard let bucket = names.first, (2...3).contains(numbers.count), let folders = numbers[0],
       let files = numbers[1], let nameLength = numbers.count > 2 ? numbers[2] : 40
     else {
-      throw ValidationError("--synthetic-tree \(tree): give BUCKET/PREFIX=FOLDERS,FILES")
+      throw ValidationError("--synthetic-tree \(tree): give BUCKET/PREFIX=DIRS,FILES")
     }
     try server.addSyntheticTree(
       bucket: String(bucket), prefix: names.count > 1 ? String(names[1]) : "", folders: folders,
@@ -90,19 +90,20 @@ struct Raw: ParsableCommand {
 
 struct List: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Every page of a bucket, folder by folder, read for nothing but the next one's token."
+    abstract:
+      "Every page of a bucket, directory by directory, read for nothing but the next one's token."
   )
 
   @Argument(help: "Port of the server.") var port: UInt16
   @Argument(help: "Bucket.") var bucket: String
   @Option(help: "Empty, or ends with a slash.") var prefix = ""
-  @Option(help: "Folders that are listed at once.") var connections = 32
+  @Option(help: "Directories listed in parallel.") var connections = 32
 
   func run() throws {
     let client = ListClient(port: port, bucket: bucket, prefix: prefix)
     let result = try client.list(connections: connections)
     print(
       "{\"seconds\": \(result.seconds), \"requests\": \(result.requests), "
-        + "\"bytes\": \(result.bytes), \"folders\": \(result.folders)}")
+        + "\"bytes\": \(result.bytes), \"directories\": \(result.folders)}")
   }
 }

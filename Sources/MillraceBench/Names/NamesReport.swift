@@ -66,7 +66,7 @@ enum NamesReport {
     return
       "Median of \(conditions.repeats) (least to most), requests of the store; x: ratio to the bare "
       + "listing of the same server (nothing is read of a page but the next one's token), else to the plain "
-      + "folder. Store, mounts and readers on the same \(sysconf(CInt(_SC_NPROCESSORS_ONLN))) cores; "
+      + "directory. Store, mounts and readers on the same \(sysconf(CInt(_SC_NPROCESSORS_ONLN))) cores; "
       + conditions.versions.map { "\($0.0) \($0.1)" }.joined(separator: "; ") + "."
   }
 }

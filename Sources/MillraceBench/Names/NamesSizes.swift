@@ -13,8 +13,8 @@ struct NamesSizes: Sendable {
     var option: String { "\(bucket)=\(folders),\(files),\(NamesSizes.nameLength)" }
     var description: String {
       folders > 0
-        ? "\(grouped(objects)) files in \(grouped(folders)) folders"
-        : "\(grouped(objects)) in one folder"
+        ? "\(grouped(objects)) files in \(grouped(folders)) directories"
+        : "\(grouped(objects)) in one directory"
     }
   }
 

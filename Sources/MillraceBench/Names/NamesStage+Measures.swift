@@ -6,7 +6,7 @@ extension NamesStage {
   func measure(round: Int, into results: inout Results) throws {
     let steps: [(String, (SystemKind, inout Results) throws -> Void)] = [
       ("loopback", overLoopback), ("20 ms a request", delayedTree),
-      ("one folder, 20 ms a page", delayedFlat), ("a million, 20 ms a page", delayedMillion),
+      ("one directory, 20 ms a page", delayedFlat), ("a million, 20 ms a page", delayedMillion),
     ]
     for (name, step) in steps {
       say("round \(round), names: \(name)")

@@ -71,7 +71,7 @@ enum Report {
   private static func foot(_ results: Results, _ kinds: [SystemKind]) -> String {
     let conditions = results.conditions
     var lines = [
-      "Median of \(conditions.repeats) (least to most); x: ratio to the bound, else to the plain folder. Store, "
+      "Median of \(conditions.repeats) (least to most); x: ratio to the bound, else to the plain directory. Store, "
         + "mounts and readers on the same \(sysconf(CInt(_SC_NPROCESSORS_ONLN))) cores; "
         + conditions.versions.map { "\($0.0) \($0.1)" }.joined(separator: "; ") + ".", "",
     ]

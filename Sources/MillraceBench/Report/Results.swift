@@ -61,7 +61,7 @@ struct Results {
     if let bound = bounds[measure], let value = MillraceBench.median(bound.values) {
       return (bound.name, value)
     }
-    return median(measure, .plain).map { ("plain folder", $0) }
+    return median(measure, .plain).map { ("plain directory", $0) }
   }
 
   /// How much of the reference a system reaches; for waits how many times as long it takes.

@@ -3,7 +3,7 @@ import TestSupport
 
 /// A way of having the data as a folder. Default options; what had to be switched on is in `remark`.
 enum SystemKind: String, CaseIterable {
-  case plain = "plain folder"
+  case plain = "plain directory"
   case millrace
   case plainPath = "millrace, plain path"
   case ordinary = "millrace, ordinary user"

@@ -11,8 +11,8 @@ enum TrainingShape: String, CaseIterable {
 
   var explanation: String {
     switch self {
-    case .files: "2,000 files of 110 KB in 20 folders, batch 50, 60 ms a step"
-    case .many: "20,000 files of 110 KB in 20 folders, batch 50, 60 ms a step"
+    case .files: "2,000 files of 110 KB in 20 directories, batch 50, 60 ms a step"
+    case .many: "20,000 files of 110 KB in 20 directories, batch 50, 60 ms a step"
     case .unet3d: "112 .npz files of 9.2 +- 4.3 MB, batch 7, 323 ms a step (unet3d, 1/16)"
     case .resnet50:
       "10 TFRecord files of 800 samples of 114,660 bytes, batch 400, 224 ms (resnet50)"

@@ -134,7 +134,7 @@ final class TrainingStage {
     var waits: [Double] = []
     for fill in ["off", "auto"] {
       let cache = try newCache()
-      let options = ["--fill", fill, "--fill-multiple", "1000"]
+      let options = ["--prefetch", fill, "--prefetch-budget", "1000"]
       waits.append(
         try withMount(kind, cache, options) { mount in
           for index in 0..<Self.first {
@@ -157,7 +157,7 @@ final class TrainingStage {
   /// A fill that ended before the reader did would have cost him nothing.
   private func check(_ mount: MountedSystem, isStillFilling kind: SystemKind) throws {
     let said = try CommandResult.check([Checkout.millrace(), "stats", mount.path, "--json"]).output
-    let filled = try MountStats(json: said).number("filledFiles")
+    let filled = try MountStats(json: said).number("backgroundFiles")
     say("  filled meanwhile: \(filled) of \(files) files")
     guard filled > 0, filled < files - Self.first else {
       throw SupportError("the fill ended too early to tell what it costs")
