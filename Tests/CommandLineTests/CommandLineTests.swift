@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import Prefetch
 import TestSupport
 import Testing
 
@@ -130,6 +131,12 @@ import Testing
     #expect(try settings([], environment).allowOther)
     #expect(try settings([], environment).region == nil)
     #expect(try settings([]).memoryLimit == 2 << 30)
+    #expect(try settings([]).cacheMinFree == .percent(10))
+    #expect(try settings(["--cache-min-free", "20G"]).cacheMinFree == .bytes(20 << 30))
+    for budget in ["16", "16x"] {
+      #expect(try settings(["--prefetch-budget", budget]).prefetchBudget == 16)
+    }
+    #expect(try settings([], ["MILLRACE_PREFETCH": "all"]).prefetch == .all)
     #expect(try settings([], ["MILLRACE_PATH_STYLE": "true"]).pathStyle == true)
     #expect(try settings(["--virtual-host"], ["MILLRACE_PATH_STYLE": "true"]).pathStyle == false)
   }

@@ -127,12 +127,40 @@ struct NeighbourTests {
     #expect(victim.poll() == nil)
   }
 
+  /// The directory above a mount point is replaced between the lookup and the unmount.
+  @Test(.enabled(if: requireOrSkip(.root)))
+  func aDirectoryThatIsReplacedLeadsRootToNoOtherMount() throws {
+    let scratch = try TemporaryFolder("replaced")
+    let places = ["ours/mnt", "victim/mnt"].map { scratch.path($0) }
+    for place in places {
+      try scratch.folder(String(place.dropFirst(scratch.path.count + 1)))
+      #expect(mount("millrace-test", place, "tmpfs", 0, "size=4k") == 0)
+    }
+    defer {
+      for place in places + [scratch.path("moved/mnt")] { umount2(place, Int32(MNT_DETACH)) }
+    }
+    let found = try #require(MountInfo.current().topmost(at: places[0]))
+    #expect(rename(scratch.path("ours"), scratch.path("moved")) == 0)
+    #expect(symlink(scratch.path("victim"), scratch.path("ours")) == 0)
+    for lazily in [false, true] {
+      guard case .failed = Unmounter.detachAsRoot(found, lazily: lazily) else {
+        Issue.record("something was unmounted")
+        continue
+      }
+    }
+    #expect(MountInfo.current().topmost(at: places[1]) != nil)
+    #expect(unlink(scratch.path("ours")) == 0)
+    #expect(rename(scratch.path("moved"), scratch.path("ours")) == 0)
+    #expect(Unmounter.detachAsRoot(found, lazily: false) == .done)
+    #expect(MountInfo.current().topmost(at: places[0]) == nil)
+  }
+
   @Test func aRecordThatIsALinkOrOpenToOthersIsNone() throws {
     let scratch = try TemporaryFolder("records")
     let folder = RuntimeFolder(path: scratch.path)
     let file = folder.file("/m", "mount")
     func found() -> Int32? { DaemonRecord.find(mountPoint: "/m", user: nil, in: [folder])?.pid }
-    try DaemonRecord.write(mountPoint: "/m", in: folder)
+    try DaemonRecord.write(mountPoint: "/m", log: nil, in: folder)
     #expect(found() == getpid())
     for mode in [0o620, 0o602, 0o666] as [mode_t] {
       #expect(chmod(file, mode) == 0 && found() == nil, "\(String(mode, radix: 8))")
@@ -208,6 +236,6 @@ struct NeighbourTests {
         return error.description.contains("connecting") ? nil : error.description
       }
     }
-    #expect(found?.contains("is answered by user 65533") == true, "\(found ?? "")")
+    #expect(found?.contains("belongs to a process of user 65533") == true, "\(found ?? "")")
   }
 }

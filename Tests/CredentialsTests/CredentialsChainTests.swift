@@ -40,7 +40,7 @@ import Testing
     let sso =
       "sso_account_id = 123\nsso_role_name = reader\nsso_start_url = https://corp\nsso_region = us-east-1\n"
     return [
-      Case(name: "nothing", complaint: "no AWS keys found"),
+      Case(name: "nothing", complaint: "no AWS credentials found"),
       Case(
         name: "role of a profile", config: "[default]\n\(role)/a\nsource_profile = base",
         credentials: base),

@@ -59,7 +59,7 @@ import Testing
     walk(FileSystem.root)
     #expect(files == 216)
     #expect(store.lists == 1 + 6 + 36 + 216)
-    #expect(rig.metrics.names.listedAhead.count > 200)
+    #expect(rig.metrics.metadata.prefetchedListings.count > 200)
   }
 
   @Test func whoOpensAFewFoldersPaysForAFew() throws {
@@ -160,7 +160,7 @@ import Testing
       #expect(rig.find("absent", in: node) == nil)
       #expect(rig.list(node)?.count == 52)
       #expect(store.lists == lists && store.heads == 0)
-      #expect(rig.metrics.names.listingsFromDisk.count == 2)
+      #expect(rig.metrics.metadata.restoredListings.count == 2)
     }
     // What nobody asked for at the second mount is still there for a third, as old as it is.
     do {
@@ -269,7 +269,7 @@ import Testing
     let found = try #require(report.withLock { $0 })
     #expect(found.failures.isEmpty)
     #expect(found.added == 2 && found.changed == 1 && found.removed == 6)
-    #expect(found.folders == 33)
+    #expect(found.directories == 33)
     #expect(
       Set(found.changes.map { "\($0.kind.rawValue) \($0.path)" })
         == Set(
@@ -336,7 +336,7 @@ import Testing
       }
     }
     rig.files.shutdown()  // the notifier's jobs are done after it
-    #expect(rig.files.statistics().listedFolders < 20)
+    #expect(rig.files.statistics().listedDirectories < 20)
   }
 
   @Test func etagsAreUnpackedAsTheyCame() {

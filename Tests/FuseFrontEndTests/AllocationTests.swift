@@ -61,7 +61,7 @@ private let isOptimized: Bool = {
     #expect(floor >= 1000, "the count does not see libfuse's own")
     #expect(floor % 1000 == 0)
 
-    let getattrs = fixture.metrics.front.getattrs.count
+    let getattrs = fixture.metrics.fuse.getattrs.count
     let before = fixture.metrics.reads.hitsInMemory.count
     let reads = 100_000
     let large = 10_000
@@ -75,7 +75,7 @@ private let isOptimized: Bool = {
     #expect(
       (0..<10).contains(ours),
       "\(ours) allocations of ours")
-    let meanwhile = fixture.metrics.front.getattrs.count - getattrs
+    let meanwhile = fixture.metrics.fuse.getattrs.count - getattrs
     print("\(ours) allocations of ours in \(reads) reads, \(meanwhile) getattrs meanwhile")
   }
 }

@@ -12,6 +12,8 @@ import Testing
     let orders = Lock<[String: [UInt8]]>([:])
     /// Closed while an order is to be parsed slowly.
     let gate = Lock(())
+    /// What orders are refused with.
+    let refusal = Lock<Errno?>(nil)
   }
 
   private func folder(_ taken: Taken, limit: Int = 80, totalLimit: Int = 100) -> ControlFolder {
@@ -19,6 +21,7 @@ import Testing
       ControlFiles(
         take: { bytes, name in
           taken.gate.withLock { _ in }
+          if let refusal = taken.refusal.withLock({ $0 }) { return refusal }
           taken.orders.withLock { $0[name] = bytes }
           return nil
         }, remove: { name in taken.orders.withLock { $0.removeValue(forKey: name) != nil } },
@@ -169,6 +172,31 @@ import Testing
       #expect(taken.orders.withLock(\.isEmpty))
     }
     #expect(answer.wait(until: .now + .seconds(30)) { $0 } == .some(.none))
+    #expect(taken.orders.withLock { $0["large"]?.count } == 10)
+    folder.close(handle)
+  }
+
+  /// A child that inherits the descriptor closes it too, before or while its parent does.
+  @Test func eachCloseSaysWhatCameOfTheOrder() throws {
+    let taken = Taken()
+    let folder = folder(taken)
+    defer { folder.shutdown() }
+    let handle = try open(folder, "order.large")
+    #expect(write(folder, handle, 10) == nil)
+    taken.refusal.withLock { $0 = .noSpace }
+    let outcomes = Monitor<[Errno?]>([])
+    taken.gate.withLock { _ in
+      for _ in 0..<2 {
+        folder.flush(handle) { error in outcomes.signal(all: true) { $0.append(error) } }
+      }
+    }
+    let both = outcomes.wait(until: .now + .seconds(30)) { $0.count == 2 ? $0 : nil }
+    #expect(both == [.noSpace, .noSpace])
+    #expect(flush(folder, handle) == .noSpace)
+    // Another try is another order.
+    taken.refusal.withLock { $0 = nil }
+    #expect(write(folder, handle, 10) == nil)
+    #expect(flush(folder, handle) == nil && flush(folder, handle) == nil)
     #expect(taken.orders.withLock { $0["large"]?.count } == 10)
     folder.close(handle)
   }

@@ -58,7 +58,7 @@ final class MountFixture {
       log: log)
     guard mounts else { return }
     front = try FuseFrontEnd(
-      fileSystem: fileSystem, options: options(), metrics: metrics.front, log: log)
+      fileSystem: fileSystem, options: options(), metrics: metrics.fuse, log: log)
     serve()
   }
 

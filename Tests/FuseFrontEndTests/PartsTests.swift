@@ -177,7 +177,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
 @Suite struct FailureLogTests {
   @Test func eachFailureIsCountedAndEachKindLoggedOnce() {
     let lines = Lock<[String]>([])
-    let metrics = Metrics().front
+    let metrics = Metrics().fuse
     let failures = FailureLog(
       metrics: metrics, log: Logger(label: "test") { _ in LineCollector(lines: lines) })
     for _ in 0..<100 { failures.note(.ioError, during: .read) }
@@ -226,7 +226,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   @Test func aMountPointThatCannotBeIsToldInOneLine() {
     #expect(throws: MountError.self) { try MountDiagnosis.resolve("/does/not/exist") }
     let error = #expect(throws: MountError.self) { try MountDiagnosis.resolve("/etc/passwd") }
-    #expect(error?.description == "mount point /etc/passwd is not a folder")
+    #expect(error?.description == "mount point /etc/passwd is not a directory")
   }
 
   @Test func aMissingDeviceSaysHowToGetOne() {

@@ -28,7 +28,7 @@ struct UnmountTests {
     options.allowOther = true
     let error = #expect(throws: MountError.self) {
       _ = try FuseFrontEnd(
-        fileSystem: mount.fileSystem, options: options, metrics: mount.metrics.front,
+        fileSystem: mount.fileSystem, options: options, metrics: mount.metrics.fuse,
         log: mount.log)
     }
     #expect(error?.description.contains("add the line user_allow_other") == true)
@@ -85,14 +85,14 @@ struct UnmountTests {
     let mount = try MountFixture(files: [:], mounts: false)
     defer { mount.close() }
     var front: FuseFrontEnd? = try FuseFrontEnd(
-      fileSystem: mount.fileSystem, options: mount.options(), metrics: mount.metrics.front,
+      fileSystem: mount.fileSystem, options: mount.options(), metrics: mount.metrics.fuse,
       log: mount.log)
     #expect(mount.isMounted)
     front?.unmount()
     front?.run()
     #expect(!mount.isMounted)
     front = try FuseFrontEnd(
-      fileSystem: mount.fileSystem, options: mount.options(), metrics: mount.metrics.front,
+      fileSystem: mount.fileSystem, options: mount.options(), metrics: mount.metrics.fuse,
       log: mount.log)
     #expect(mount.isMounted)
     front = nil
@@ -104,7 +104,7 @@ struct UnmountTests {
     let first = try MountFixture(files: ["first": [1]])
     defer { first.close() }
     let second = try FuseFrontEnd(
-      fileSystem: first.fileSystem, options: first.options(), metrics: first.metrics.front,
+      fileSystem: first.fileSystem, options: first.options(), metrics: first.metrics.fuse,
       log: first.log)
     let server = Posix.Thread(named: "test-second") { second.run() }
     first.front.unmount(grace: .zero)
@@ -124,7 +124,7 @@ struct UnmountTests {
       Session.with(request) { _ = ParkedRequest($1, $0) }
     }
     let session = try Session(
-      fileSystem: mount.fileSystem, options: mount.options(), metrics: mount.metrics.front,
+      fileSystem: mount.fileSystem, options: mount.options(), metrics: mount.metrics.fuse,
       log: mount.log, operations: operations)
     let folder = try MountedFolder(
       session, at: mount.mountPoint, options: mount.options(), log: mount.log)
@@ -134,7 +134,7 @@ struct UnmountTests {
     let server = Posix.Thread(named: "test-server") { loop.run {} }
     var status = statvfs()
     #expect(failure { statvfs(mount.mountPoint, &status) } == EIO)
-    #expect(mount.metrics.front.unanswered.count == 1)
+    #expect(mount.metrics.fuse.droppedRequests.count == 1)
     folder.detach()
     loop.stop(by: .now)
     server.join()

@@ -28,7 +28,7 @@ struct WaitingTests {
     #expect(try names(in: mount.mountPoint).count == count + 3)
     mount.store.open()
     for reader in readers { #expect(exitCode(of: reader) == 0) }
-    #expect(mount.metrics.front.unanswered.count == 0)
+    #expect(mount.metrics.fuse.droppedRequests.count == 0)
   }
 
   @Test(.timeLimit(.minutes(10))) func aReaderThatIsKilledWhileItWaitsLeavesNothingOpen() throws {
@@ -83,18 +83,18 @@ struct WaitingTests {
     defer { mount.close() }
     var status = stat()
     #expect(stat(mount.mountPoint + "/file", &status) == 0)
-    let before = mount.metrics.front.lookups.count
+    let before = mount.metrics.fuse.lookups.count
     #expect(stat(mount.mountPoint + "/file", &status) == 0)
-    #expect(mount.metrics.front.lookups.count == before)
+    #expect(mount.metrics.fuse.lookups.count == before)
     let notifier = mount.front.notifier
     #expect(notifier.deliver(.entry(parent: FileSystem.root, name: Array("file".utf8))))
     #expect(notifier.deliver(.node(FileSystem.root)))
     #expect(stat(mount.mountPoint + "/file", &status) == 0)
-    #expect(mount.metrics.front.lookups.count == before + 1)
+    #expect(mount.metrics.fuse.lookups.count == before + 1)
     // Kernels before 6.16 cannot, and say so.
     if notifier.deliver(.everything) {
       #expect(stat(mount.mountPoint + "/file", &status) == 0)
-      #expect(mount.metrics.front.lookups.count == before + 2)
+      #expect(mount.metrics.fuse.lookups.count == before + 2)
     }
   }
 

@@ -47,7 +47,7 @@ struct NamesReportTests {
       (5_000_000, "5,000,000"),
     ]
     for (number, text) in texts { #expect(grouped(number) == text) }
-    #expect(NamesSizes().millions.description == "5,000,000 files in 5,000 folders")
+    #expect(NamesSizes().millions.description == "5,000,000 files in 5,000 directories")
     #expect(NamesSizes().flat.option == "flat=0,100000,40")
   }
 }

@@ -35,7 +35,7 @@ struct ReportTests {
   @Test func theTableHasAColumnForEachThatWasMeasured() {
     let (results, _) = results([(.plain, [100]), (.millrace, [50, 70])], bound: 200)
     let table = Report.markdown(results)
-    #expect(table.hasPrefix("| | bound | plain folder | millrace |\n"))
+    #expect(table.hasPrefix("| | bound | plain directory | millrace |\n"))
     #expect(
       table.contains("| a file, MB/s | 200 (raw) | 100, x 0.50 | 60.0 (50.0 to 70.0), x 0.30 |"))
     #expect(!table.contains("rclone"))

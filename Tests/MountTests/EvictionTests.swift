@@ -14,7 +14,7 @@ extension MountTests {
     private func rig(_ options: [String] = []) throws -> PrefetchRig {
       try PrefetchRig(
         [
-          "--fill", "off", "--cache-size", "\(Self.files / 2 * Self.footprint)",
+          "--prefetch", "off", "--cache-size", "\(Self.files / 2 * Self.footprint)",
           "--memory-limit", "16M",
         ] + options, files: Self.files, link: .loopback)
     }
@@ -52,12 +52,12 @@ extension MountTests {
       // The least memory there can be holds some of what the disk does not: the disk's share tells the policy.
       #expect(shares[2].store <= 0.55 && shares[2].disk >= 0.45, "\(shares)")
       let stats = try rig.mount.stats()
-      #expect(try stats.number("filesReadPast") > 0)
+      #expect(try stats.number("cacheBypassedFiles") > 0)
       try rig.mount.unmount()
     }
 
     @Test func halfOfAnOrderedEpochIsFoundInACacheOfHalfTheData() throws {
-      let rig = try rig(["--order-window", "128K"])
+      let rig = try rig(["--prefetch-window", "128K"])
       defer { rig.server.stop() }
       var random = SeededGenerator(seed: 12)
       var shares: [(store: Double, disk: Double)] = []
@@ -85,7 +85,8 @@ extension MountTests {
       let mount = try MountedMillrace(
         "s3://data", cache: scratch.folder("cache"),
         options: [
-          "--endpoint-url", "http://127.0.0.1:\(server.port)", "--no-sign-request", "--fill", "off",
+          "--endpoint-url", "http://127.0.0.1:\(server.port)", "--no-sign-request", "--prefetch",
+          "off",
           "--cache-size", "98M", "--memory-limit", "16M",
         ])
       // This epoch and the next one.

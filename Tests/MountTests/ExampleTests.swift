@@ -28,14 +28,14 @@ extension MountTests {
       let stats = try rig.mount.stats()
       #expect(try stats.number("orders") == orders)
       #expect(try stats.number("orderedFiles") > 0)
-      #expect(try stats.number("orderUnknown") == 0)
-      #expect(try stats.number("filledFiles") == 0)
+      #expect(try stats.number("orderPathsNotFound") == 0)
+      #expect(try stats.number("backgroundFiles") == 0)
       #expect(try rig.gets().lowerBound <= PrefetchRig.files)
     }
 
     @Test(.enabled(if: requireOrSkip(.torch)))
     func theSamplerGivesEachEpochsOrderAndEveryFileIsReadRight() throws {
-      let rig = try PrefetchRig(["--fill", "off"])
+      let rig = try PrefetchRig(["--prefetch", "off"])
       defer { rig.server.stop() }
       let said = try CommandResult.run(
         Self.command("ordered_sampler.py", [rig.mount.path]), within: .seconds(180))
@@ -51,7 +51,7 @@ extension MountTests {
 
     @Test(.enabled(if: requireOrSkip(.torch)))
     func ranksOfADistributedSamplerGiveAnOrderEachAndReadEverythingTogether() throws {
-      let rig = try PrefetchRig(["--fill", "off"])
+      let rig = try PrefetchRig(["--prefetch", "off"])
       defer { rig.server.stop() }
       let ranks = 2
       let said = (0..<ranks).map { rig.scratch.path("rank\($0)") }

@@ -51,7 +51,7 @@ extension MountTests {
     @Test(arguments: [
       (Fault.status(500, code: "InternalError"), EIO, "InternalError"),
       (.status(503, code: "SlowDown"), EIO, "SlowDown"),
-      (.silence, EIO, "no answer"), (.stall(after: 0.2), EIO, "did not come to its end"),
+      (.silence, EIO, "no response"), (.stall(after: 0.2), EIO, "not complete before"),
       (.reset(after: 0), EIO, "127.0.0.1"), (.garbage, EIO, "without an ETag"),
       (.wrongRange, EIO, "Content-Range"), (.otherETag, ESTALE, "changed"),
       (.flippedBit, EIO, "crc32c"), (.hugeHead(1_000_000), EIO, "bytes of headers"),
@@ -76,7 +76,8 @@ extension MountTests {
     }
 
     @Test(arguments: [
-      (Fault.garbage, "no S3 listing"), (.loopingToken, "circle"), (.endlessListing, "more than"),
+      (Fault.garbage, "not an S3 listing"), (.loopingToken, "repeated"),
+      (.endlessListing, "more than"),
       (.manyPrefixes(1_000_000), "more than"), (.hugeHead(1_000_000), "bytes of headers"),
       (.status(403, code: "AccessDenied"), "AccessDenied"),
     ])

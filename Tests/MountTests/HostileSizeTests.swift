@@ -28,7 +28,7 @@ extension MountTests {
         "s3://data", cache: scratch.folder("cache"),
         options: [
           "--endpoint-url", "http://127.0.0.1:\(server.port)", "--no-sign-request",
-          "--cache-size", "64M", "--memory-limit", "64M", "--fill", "always",
+          "--cache-size", "64M", "--memory-limit", "64M", "--prefetch", "all",
         ])
       // Asked for singly, then listed.
       #expect(Self.errno(mount.path + "/i") == ENOENT)

@@ -12,7 +12,7 @@ extension MountTests {
     }
 
     @Test func warmFetchesWhatIsNotThereAndNothingTwice() throws {
-      let rig = try PrefetchRig(["--fill", "off"])
+      let rig = try PrefetchRig(["--prefetch", "off"])
       defer { rig.server.stop() }
       let first = try millrace(
         "warm", rig.mount.path + "/d/1000.bin", rig.mount.path + "/d/1001.bin")
@@ -33,7 +33,7 @@ extension MountTests {
     }
 
     @Test func aListGivesTheFilesAndFailuresAreToldAtTheEnd() throws {
-      let rig = try PrefetchRig(["--fill", "off"])
+      let rig = try PrefetchRig(["--prefetch", "off"])
       defer { rig.server.stop() }
       let list = try rig.scratch.file(
         "list", Array("d/1005.bin\nd/none.bin\n./d/1006.bin\n\(rig.mount.path)/d/1007.bin\n".utf8))
@@ -49,12 +49,12 @@ extension MountTests {
     }
 
     @Test func verifyFindsWhatTheDiskHasLostAndFetchesItAgain() throws {
-      let rig = try PrefetchRig(["--fill", "off"])
+      let rig = try PrefetchRig(["--prefetch", "off"])
       defer { rig.server.stop() }
       #expect(try millrace("warm", rig.mount.path).succeeded)
       #expect(try damageOne(below: rig.scratch.path("cache")))
       let said = try millrace("warm", rig.mount.path, "--verify")
-      #expect(said.succeeded && said.output.contains("did not verify"), "\(said)")
+      #expect(said.succeeded && said.output.contains("failed verification"), "\(said)")
       #expect(try rig.gets().contains(PrefetchRig.files + 1))
       for index in 0..<PrefetchRig.files {
         let bytes = try readFile("\(rig.mount.path)/d/\(1000 + index).bin")
@@ -77,7 +77,7 @@ extension MountTests {
     }
 
     @Test func whatIsPinnedStaysAndWhatIsEvictedGoes() throws {
-      let rig = try PrefetchRig(["--fill", "off"])
+      let rig = try PrefetchRig(["--prefetch", "off"])
       defer { rig.server.stop() }
       let mount = rig.mount
       #expect(try millrace("warm", mount.path).succeeded)
@@ -100,7 +100,7 @@ extension MountTests {
     }
 
     @Test func pinsOutliveTheMount() throws {
-      let rig = try PrefetchRig(["--fill", "off"])
+      let rig = try PrefetchRig(["--prefetch", "off"])
       defer { rig.server.stop() }
       #expect(try millrace("warm", rig.mount.path).succeeded)
       #expect(try millrace("pin", rig.mount.path + "/d/1000.bin").succeeded)
@@ -108,7 +108,8 @@ extension MountTests {
       let again = try MountedMillrace(
         "s3://data", cache: rig.scratch.path("cache"),
         options: [
-          "--endpoint-url", "http://127.0.0.1:\(rig.server.port)", "--no-sign-request", "--fill",
+          "--endpoint-url", "http://127.0.0.1:\(rig.server.port)", "--no-sign-request",
+          "--prefetch",
           "off",
         ])
       let said = try millrace("evict", again.path)
@@ -123,7 +124,7 @@ extension MountTests {
         return scratch.path("tree")
       }
       let cache = try served.scratch.folder("cache")
-      let mount = try served.mount(cache: cache, options: ["--fill", "off"])
+      let mount = try served.mount(cache: cache, options: ["--prefetch", "off"])
       let path = mount.path + "/d/a"
       #expect(try millrace("warm", mount.path).succeeded)
       #expect(try millrace("pin", path).output.contains("1 of them newly"))
@@ -149,7 +150,9 @@ extension MountTests {
 
     @Test func aLoadMakesRoomOfWhatWasUsedBeforeAndSaysWhenThereIsNone() throws {
       // 100 files of 20 KB, which take 24 KiB of disk each with their records.
-      let rig = try PrefetchRig(["--fill", "off", "--cache-size", "2500K", "--memory-limit", "64M"])
+      let rig = try PrefetchRig([
+        "--prefetch", "off", "--cache-size", "2500K", "--memory-limit", "64M",
+      ])
       defer { rig.server.stop() }
       let names = (0..<300).map { "d/\(1000 + $0).bin\n" }
       let first = try rig.scratch.file("first", Array(names[..<80].joined().utf8))
@@ -160,14 +163,14 @@ extension MountTests {
       #expect(try rig.mount.stats().number("evictedFiles") > 0)
       let tooMuch = try millrace("warm", rig.mount.path)
       #expect(
-        tooMuch.status == .exited(1) && tooMuch.errors.contains("there is no room in the cache"),
+        tooMuch.status == .exited(1) && tooMuch.errors.contains("the cache has no free space"),
         "\(tooMuch)")
       #expect(try rig.mount.stats().number("diskBytes") <= 2500 << 10)
       try rig.mount.unmount()
     }
 
     @Test func anInterruptEndsTheJobAndTheSameCommandGoesOn() throws {
-      let rig = try PrefetchRig(["--fill", "off", "--max-bandwidth", "1MB"])
+      let rig = try PrefetchRig(["--prefetch", "off", "--max-bandwidth", "1MB"])
       defer { rig.server.stop() }
       let said = rig.scratch.path("said")
       let warm = try ChildProcess(
@@ -179,7 +182,7 @@ extension MountTests {
       #expect(begun == true)
       warm.signal(SIGINT)
       #expect(warm.wait(within: .seconds(20)) == .exited(1))
-      #expect(try readText(said).contains("the same command goes on from where it was"))
+      #expect(try readText(said).contains("the same command continues where it stopped"))
       let jobs = try CommandResult.check(
         [
           "curl", "-sS", "--unix-socket", rig.mount.stats().text("socket"),
@@ -190,7 +193,7 @@ extension MountTests {
     }
 
     @Test func anUnmountDuringAWarmUpIsToldAsOne() throws {
-      let rig = try PrefetchRig(["--fill", "off", "--max-bandwidth", "1MB"])
+      let rig = try PrefetchRig(["--prefetch", "off", "--max-bandwidth", "1MB"])
       defer { rig.server.stop() }
       let said = rig.scratch.path("said")
       let warm = try ChildProcess(
@@ -212,7 +215,7 @@ extension MountTests {
       try scratch.file("data/a", text: "yours")
       let mount = try MountedMillrace(
         "file://" + scratch.path("data"), cache: scratch.folder("cache"),
-        options: ["--fill", "off"])
+        options: ["--prefetch", "off"])
       let list = try scratch.file("list", text: "../secret\na/../../secret\na\n")
       let said = try millrace("warm", mount.path, "--list", list)
       #expect(
@@ -223,7 +226,9 @@ extension MountTests {
 
     @Test func whatDoesNotFitOfAnOrderComesAsItIsRead() throws {
       // 100 files of 20 KB, which take 24 KiB of disk each with their records.
-      let rig = try PrefetchRig(["--fill", "off", "--cache-size", "2500K", "--memory-limit", "64M"])
+      let rig = try PrefetchRig([
+        "--prefetch", "off", "--cache-size", "2500K", "--memory-limit", "64M",
+      ])
       defer { rig.server.stop() }
       let names = (0..<PrefetchRig.files).map { "d/\(1000 + ($0 * 7) % PrefetchRig.files).bin" }
       let list = try rig.scratch.file("list", text: names.joined(separator: "\n"))
@@ -243,7 +248,7 @@ extension MountTests {
     }
 
     @Test func whatIsTooMuchIsRefusedWithItsStatus() throws {
-      let rig = try PrefetchRig(["--fill", "off", "--max-bandwidth", "100KB"])
+      let rig = try PrefetchRig(["--prefetch", "off", "--max-bandwidth", "100KB"])
       defer { rig.server.stop() }
       let socket = try rig.mount.stats().text("socket")
       func ask(_ arguments: String...) throws -> String {
@@ -259,7 +264,8 @@ extension MountTests {
       }
       let order = try ask("-d", "d/1000.bin", base + "/order/one-more")
       #expect(order.hasSuffix(" 429") && order.contains("64 orders are in force"), "\(order)")
-      let file = open(rig.mount.path + "/.millrace/order.one-more", O_WRONLY | O_CREAT, 0o644)
+      let file = open(
+        rig.mount.path + "/.millrace/order.one-more", O_WRONLY | O_CLOEXEC | O_CREAT, 0o644)
       #expect(write(file, "d/1000.bin\n", 11) == 11)
       #expect(close(file) == -1 && errno == ENOSPC)
       // Of one name another replaces the last, however many there are.
@@ -311,7 +317,7 @@ extension MountTests {
         chmod("/dev/fuse", device.st_mode & 0o7777)
       }
       let mounted = try millrace([
-        "mount", "file://" + scratch.path("data"), mount, "--cache-dir", cache, "--fill", "off",
+        "mount", "file://" + scratch.path("data"), mount, "--cache-dir", cache, "--prefetch", "off",
       ])
       #expect(mounted.succeeded, "\(mounted)")
       let list = try scratch.file("list", text: "3\n2\n1\n")
@@ -319,7 +325,7 @@ extension MountTests {
         (["warm", mount], "Warmed 30 files"), (["pin", mount + "/1"], "Pinned 1 file"),
         (["du", mount], "30 files"), (["evict", mount + "/2"], "Evicted 1 file"),
         (["unpin", mount], "Unpinned 1 file"), (["order", mount, list], "3 files"),
-        (["stats", mount], "0 of          3 files"), (["refresh", mount], "1 folder"),
+        (["stats", mount], "0/3 opened"), (["refresh", mount], "1 directory"),
       ] {
         let result = try millrace(arguments)
         #expect(result.succeeded && result.output.contains(said), "\(arguments): \(result)")
@@ -342,7 +348,7 @@ extension MountTests {
     }
 
     @Test func theSocketTakesJobsAndTellsHowTheyGo() throws {
-      let rig = try PrefetchRig(["--fill", "off"])
+      let rig = try PrefetchRig(["--prefetch", "off"])
       defer { rig.server.stop() }
       let socket = try rig.mount.stats().text("socket")
       func ask(_ arguments: String...) throws -> String {
@@ -367,7 +373,7 @@ extension MountTests {
       )
       #expect(
         try ask("-X", "POST", base + "/evict?path=d&wait=9").contains(#""filesChanged" : 300"#))
-      #expect(try ask("-X", "POST", base + "/refresh?path=d").contains("folders"))
+      #expect(try ask("-X", "POST", base + "/refresh?path=d").contains("directories"))
       #expect(try ask("-X", "POST", base + "/update?path=").contains("changes"))
       #expect(
         try ask("--data-binary", "d/1002.bin\nd/1003.bin", base + "/order/rank0").contains("true"))
@@ -376,10 +382,11 @@ extension MountTests {
       #expect(try ask("-X", "POST", base + "/warm").contains("no path"))
       #expect(try ask("-X", "POST", base + "/nothing").contains("docs/api.md"))
       for wait in ["nan", "-1", "soon"] {
-        #expect(try ask(base + "/jobs/1?wait=" + wait).contains("wait: seconds"), "\(wait)")
+        #expect(
+          try ask(base + "/jobs/1?wait=" + wait).contains("wait: expected seconds"), "\(wait)")
       }
       let long = String(repeating: "n", count: 101)
-      #expect(try ask("-d", "d/1000.bin", base + "/order/" + long).contains("100 bytes at most"))
+      #expect(try ask("-d", "d/1000.bin", base + "/order/" + long).contains("at most 100 bytes"))
       #expect(try ask(base + "/stats").contains(#""prefetch.warmedFiles" : 300"#))
       try rig.mount.unmount()
     }

@@ -79,8 +79,8 @@ extension MountTests {
     @Test func whateverWouldWriteIsRefusedAsReadOnly() throws {
       let mount = try small().mount()
       let attempts: [(String, () -> CInt)] = [
-        ("open for writing", { open(mount.path + "/a/b.txt", O_WRONLY) }),
-        ("create", { open(mount.path + "/new", O_CREAT | O_WRONLY, 0o644) }),
+        ("open for writing", { open(mount.path + "/a/b.txt", O_WRONLY | O_CLOEXEC) }),
+        ("create", { open(mount.path + "/new", O_CREAT | O_WRONLY | O_CLOEXEC, 0o644) }),
         ("truncate", { truncate(mount.path + "/a/b.txt", 0) }),
         ("mkdir", { mkdir(mount.path + "/d", 0o755) }),
         ("unlink", { unlink(mount.path + "/a/b.txt") }),

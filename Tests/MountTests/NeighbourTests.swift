@@ -151,7 +151,7 @@ extension MountTests {
       defer { server.stop() }
       var canaries = Canaries()
       let customer = String(
-        (canaries.plant("customer key") + String(repeating: "k", count: 32)).prefix(32))
+        (canaries.plant("SSE-C key") + String(repeating: "k", count: 32)).prefix(32))
       let key = try scratch.file("key", text: customer)
       let output =
         #"{"Version":1,"AccessKeyId":"AKIDPROCESS","SecretAccessKey":"\#(canaries.plant("process"))","#
@@ -209,7 +209,7 @@ extension MountTests {
       let options = ["--cache-dir", cache]
       try CommandResult.check(
         [
-          program, "mount", source, mount, "--log-file", log, "--log-level", "debug", "--fill",
+          program, "mount", source, mount, "--log-file", log, "--log-level", "debug", "--prefetch",
           "off",
         ]
           + options)

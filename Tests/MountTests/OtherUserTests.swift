@@ -40,7 +40,7 @@ extension MountTests {
       let place = try scratch.folder("mnt")
       let mount = try MountedMillrace(
         "file://" + tree, cache: scratch.folder("cache"), at: place,
-        options: ["--allow-other", "--metadata-ttl", "0", "--fill", "off"])
+        options: ["--allow-other", "--metadata-ttl", "0", "--prefetch", "off"])
       func reads(_ user: uid_t, _ name: String) throws -> String? {
         let result = try run(as: user, "cat", "\(place)/\(name)")
         return result.succeeded ? result.output : nil

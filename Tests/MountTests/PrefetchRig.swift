@@ -11,10 +11,10 @@ struct PrefetchRig {
   let server: LinkServer
   let scratch: TemporaryFolder
 
-  /// GETs: as many as the store saw, and as few as were needed. Between them lies what a busy machine made the
+  /// GETs for readers, without the one of the mount's own check: as many as the store saw, and as few as were needed. Between them lies what a busy machine made the
   /// daemon hedge or retry.
   func gets() throws -> ClosedRange<Int> {
-    let seen = server.gets
+    let seen = server.gets - MountedMillrace.checkGets
     return max(0, seen - (try mount.stats().sentTwice))...seen
   }
 

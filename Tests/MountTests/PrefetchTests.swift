@@ -19,7 +19,7 @@ extension MountTests {
     private func filled(_ mount: MountedMillrace, atLeast count: Int) throws -> Int {
       var seen = 0
       _ = waitFor(within: .seconds(20)) { () -> Bool? in
-        seen = (try? mount.stats().number("filledFiles")) ?? 0
+        seen = (try? mount.stats().number("backgroundFiles")) ?? 0
         return seen >= count ? true : nil
       }
       return seen
@@ -56,32 +56,32 @@ extension MountTests {
       let mount = rig.mount
       for _ in 0..<3 { for index in 0..<10 { try read(mount, index) } }
       usleep(500_000)
-      #expect(try mount.stats().number("filledFiles") == 0)
+      #expect(try mount.stats().number("backgroundFiles") == 0)
       try mount.unmount()
     }
 
     @Test func fillStaysWithinTheMultipleOfWhatWasAskedFor() throws {
-      let rig = try self.mount(["--fill-multiple", "2"])
+      let rig = try self.mount(["--prefetch-budget", "2"])
       defer { rig.server.stop() }
       let mount = rig.mount
       for index in 0..<20 { try read(mount, index) }
       _ = try filled(mount, atLeast: 30)
       usleep(500_000)
       let stats = try mount.stats()
-      #expect(try (30...40).contains(stats.number("filledFiles")))
-      #expect(try stats.number("filledBytes") <= 2 * 20 * 20_000)
+      #expect(try (30...40).contains(stats.number("backgroundFiles")))
+      #expect(try stats.number("backgroundBytes") <= 2 * 20 * 20_000)
       try mount.unmount()
     }
 
     @Test func fillCanBeTurnedOffAndMadeToTakeAll() throws {
-      let rig = try self.mount(["--fill", "off"])
+      let rig = try self.mount(["--prefetch", "off"])
       defer { rig.server.stop() }
       let off = rig.mount
       for index in 0..<40 { try read(off, index) }
       usleep(300_000)
-      #expect(try off.stats().number("filledFiles") == 0)
+      #expect(try off.stats().number("backgroundFiles") == 0)
       try off.unmount()
-      let second = try self.mount(["--fill", "always"])
+      let second = try self.mount(["--prefetch", "all"])
       defer { second.server.stop() }
       let always = second.mount
       #expect(try filled(always, atLeast: Self.files) == Self.files)
@@ -89,7 +89,7 @@ extension MountTests {
     }
 
     @Test func anOrderIsFetchedAheadAndItsFileShowsNowhere() throws {
-      let rig = try self.mount(["--fill", "off", "--order-window", "1M"])
+      let rig = try self.mount(["--prefetch", "off", "--prefetch-window", "1M"])
       defer { rig.server.stop() }
       let mount = rig.mount
       let order = (0..<Self.files).map { ($0 * 7) % Self.files }
@@ -115,11 +115,11 @@ extension MountTests {
     }
 
     @Test func anOrderThatIsTooLargeIsRefusedAndTheLastOneStays() throws {
-      let rig = try self.mount(["--fill", "off"])
+      let rig = try self.mount(["--prefetch", "off"])
       defer { rig.server.stop() }
       let order = rig.mount.path + "/.millrace/order"
       try writeFile(order, Array("d/1000.bin\n".utf8))
-      let file = open(order, O_WRONLY | O_TRUNC)
+      let file = open(order, O_WRONLY | O_CLOEXEC | O_TRUNC)
       #expect(write(file, "d/1001.bin\n", 11) == 11)
       #expect(pwrite(file, "d/1002.bin\n", 11, 512 << 20) == -1 && errno == EFBIG)
       #expect(close(file) == -1 && errno == EFBIG)
@@ -130,7 +130,7 @@ extension MountTests {
     }
 
     @Test func theCommandGivesAnOrderANameAndSaysHowManyFilesItHas() throws {
-      let rig = try self.mount(["--fill", "off"])
+      let rig = try self.mount(["--prefetch", "off"])
       defer { rig.server.stop() }
       let mount = rig.mount
       let list = try rig.scratch.file("list", Array("d/1000.bin\nd/1001.bin\nnone\n".utf8))
@@ -141,7 +141,7 @@ extension MountTests {
         (try? mount.stats().number("orderedFiles")) ?? 0 == 2 ? true : nil
       }
       #expect(fetched == true)
-      #expect(try mount.stats().number("orderUnknown") == 1)
+      #expect(try mount.stats().number("orderPathsNotFound") == 1)
       #expect(try namesIn(mount.path + "/.millrace").contains(Array("order.rank0".utf8)))
       #expect(unlink(mount.path + "/.millrace/order.rank0") == 0)
       try mount.unmount()

@@ -68,7 +68,7 @@ extension MountTests {
       }
       let mount = try served.mount()
       #expect(attribute(mount.path + "/large", "state") == "store")
-      let file = open(mount.path + "/large", O_RDONLY | openDirect)
+      let file = open(mount.path + "/large", O_RDONLY | O_CLOEXEC | openDirect)
       let buffer = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 4096)
       defer { buffer.deallocate() }
       #expect(pread(file, buffer, 4096, 5 << 20) == 4096)
@@ -210,7 +210,7 @@ extension MountTests {
       _ path: String, _ content: [UInt8], _ random: inout SeededGenerator
     ) -> String? {
       let isDirect = Int.random(in: 0..<5, using: &random) == 0
-      let file = open(path, O_RDONLY | (isDirect ? openDirect : 0))
+      let file = open(path, O_RDONLY | O_CLOEXEC | (isDirect ? openDirect : 0))
       guard file >= 0 else { return "\(path): open: errno \(errno)" }
       defer { close(file) }
       var offset = Int.random(in: 0...content.count + 10, using: &random)
@@ -255,7 +255,7 @@ extension MountTests {
       }
       let mount = try served.mount()
       let path = mount.path + "/d/f"
-      let file = open(path, O_RDONLY)
+      let file = open(path, O_RDONLY | O_CLOEXEC)
       #expect(lseek(file, 0, SEEK_END) == 10_000)
       #expect(lseek(file, 0, seekData) == 0)
       #expect(lseek(file, 0, seekHole) == 10_000)
@@ -272,7 +272,7 @@ extension MountTests {
       let deep = mount.path + String(repeating: "/d", count: 2048)
       #expect(open(deep, O_RDONLY) == -1 && errno == ENAMETOOLONG)
       var entry: UInt8 = 0
-      let folder = open(mount.path + "/d", O_RDONLY)
+      let folder = open(mount.path + "/d", O_RDONLY | O_CLOEXEC)
       #expect(read(folder, &entry, 1) == -1 && errno == EISDIR)
       close(folder)
       close(file)

@@ -32,7 +32,7 @@ extension MountTests {
       }
       let large = try scratch.file("buckets/data/large.bin", noise)
       for index in 1..<size.largeMiB {
-        let file = open(large, O_WRONLY | O_APPEND)
+        let file = open(large, O_WRONLY | O_CLOEXEC | O_APPEND)
         defer { close(file) }
         let turned = noise[(index * 1021)...] + noise[..<(index * 1021)]
         try #require(

@@ -120,7 +120,7 @@ extension MountTests {
         """)
       let mount = try mount(server, scratch)
       #expect(try readText(mount.path + "/restored") == "cold")
-      let file = open(mount.path + "/frozen", O_RDONLY)
+      let file = open(mount.path + "/frozen", O_RDONLY | O_CLOEXEC)
       #expect(file < 0 && errno == EIO)
       if file >= 0 { close(file) }
       #expect(mount.logText.contains("s3://versions/frozen: the object is archived"))

@@ -17,11 +17,11 @@ import Testing
     account.waited(read(.disk, [(.disk, 2 * Self.second)]), until: 4 * Self.second)
     let report = account.report(at: 10 * Self.second)
     #expect(report.stalledSeconds == 3)
-    #expect(report.waitSeconds["firstByte"] == 2 && report.waitSeconds["disk"] == 2)
+    #expect(report.waitSeconds["ttfb"] == 2 && report.waitSeconds["disk"] == 2)
     // The three seconds are shared by the two causes, and are three tenths of its time.
     #expect(report.waited(for: .firstByte) == 1.5 && report.waited(for: .disk) == 1.5)
-    #expect(report.waitShare["all"] == 0.3 && report.waitShare["firstByte"] == 0.15)
-    #expect(report.waitShare["queue"] == 0)
+    #expect(report.waitShare["all"] == 0.3 && report.waitShare["ttfb"] == 0.15)
+    #expect(report.waitShare["queued"] == 0)
   }
 
   @Test func aReadThatStillWaitsCounts() {
@@ -42,12 +42,12 @@ import Testing
     let account = CallerAccount(pid: 7, name: "python", since: 0)
     account.hit(600, isFromDisk: false)
     account.hit(200, isFromDisk: true)
-    account.bytesPassed.add(100)
+    account.passthroughBytes.add(100)
     account.startsToWait(at: 0)
     account.waited(read(.store, [(.bandwidth, 5_000_000)], bytes: 100), until: 5_000_000)
     let report = account.report(at: Self.second)
     #expect(report.bytes == 1000 && report.reads == 3 && report.hits == 2)
-    #expect(report.foundShare == ["memory": 0.6, "disk": 0.2, "kernel": 0.1, "store": 0.1])
+    #expect(report.bytesShare == ["memory": 0.6, "disk": 0.2, "kernel": 0.1, "store": 0.1])
   }
 
   @Test func quantilesAreRoundedUpToAPowerOfTwo() {
@@ -93,6 +93,6 @@ import Testing
     ended.waited(read(.store, [(.queue, Self.second)]), until: Self.second)
     others.absorb(ended)
     let report = others.report(at: Self.second)
-    #expect(report.reads == 2 && report.stalledSeconds == 1 && report.waitSeconds["queue"] == 1)
+    #expect(report.reads == 2 && report.stalledSeconds == 1 && report.waitSeconds["queued"] == 1)
   }
 }

@@ -109,7 +109,7 @@ struct DiskTierTests {
     let engine = try rig.engine()
     // One piece of the large object, and the small one whole.
     #expect(try await readAll(rig, engine, versions) == UInt64((128 << 10) + Self.small))
-    #expect(rig.metrics.cache.corruptPieces.count == 2)
+    #expect(rig.metrics.cache.corruptBlocks.count == 2)
     try await settle(engine)
     #expect(try await readAll(rig, engine, versions) == 0)
     engine.shutdown()
@@ -189,13 +189,13 @@ struct DiskTierTests {
     let version = try await rig.put("object", size: Self.large)
     let first = try rig.engine()
     let second = try rig.engine()
-    #expect(first.usage().cacheFolder != second.usage().cacheFolder)
+    #expect(first.usage().cacheDirectory != second.usage().cacheDirectory)
     _ = try await readAll(rig, first, [version])
     #expect(try await readAll(rig, second, [version]) == UInt64(Self.large))
     first.shutdown()
     second.shutdown()
     let third = try rig.engine()
-    #expect(third.usage().cacheFolder == first.usage().cacheFolder)
+    #expect(third.usage().cacheDirectory == first.usage().cacheDirectory)
     #expect(try await readAll(rig, third, [version]) == 0)
     third.shutdown()
   }
@@ -243,7 +243,7 @@ struct DiskTierTests {
       #expect(engine.usage().diskBytes <= 6 << 20)
       #expect(rig.store.fetched.count <= 8)
     }
-    #expect(rig.metrics.cache.filesReadPast.count > 0)
+    #expect(rig.metrics.cache.cacheBypassedFiles.count > 0)
     engine.shutdown()
   }
 

@@ -141,6 +141,37 @@ import Testing
     #expect(choice == .keeps)
   }
 
+  @Test func nothingGoesForBytesThatFindNoSpaceAllTheSame() {
+    for seed in 0..<1000 {
+      var random = SeededGenerator(seed: UInt64(seed))
+      var index = CacheIndex()
+      let ids = (0..<Int.random(in: 1...80, using: &random)).map { FileID(number: UInt64($0)) }
+      var closed: UInt64 = 0
+      for id in ids {
+        _ = index.open(id)
+        index.set(id, bytes: 2)
+        if Bool.random(using: &random) {
+          index.close(id)
+          closed += 2
+        }
+      }
+      let terms = CacheIndex.Terms(policy: .lru, deadAfter: 0)
+      let choice = index.chooseVictims(
+        freeing: closed + 1, partly: false, terms, using: &random)
+      if case .victims(let victims) = choice { Issue.record("\(victims), seed \(seed)") }
+      // What was looked at may be opened, or chosen, as before.
+      guard closed > 0 else { continue }
+      guard
+        case .victims(let all) = index.chooseVictims(
+          freeing: closed, partly: true, terms, using: &random)
+      else {
+        Issue.record("nothing is chosen any more, seed \(seed)")
+        continue
+      }
+      #expect(!all.isEmpty)
+    }
+  }
+
   @Test func pinnedAndOpenFilesStay() {
     var random = SeededGenerator(seed: 4)
     var index = CacheIndex()

@@ -17,6 +17,8 @@ final class FaultyStore: ObjectStore {
     var waiting: [@Sendable () -> Void] = []
     /// Before the first byte.
     var delay: Duration?
+    /// What each fetch is said to have waited for a rate limit.
+    var limitWait: Duration?
   }
 
   private let inner: any ObjectStore
@@ -67,6 +69,7 @@ final class FaultyStore: ObjectStore {
       case late(Duration)
       case pass
     }
+    if let wait = faults.withLock({ $0.limitWait }) { sink.waitedForLimit(wait) }
     let fate: Fate = faults.withLock { faults in
       faults.fetched.append(request.range)
       if !faults.failures.isEmpty { return .fail(faults.failures.removeFirst()) }
@@ -121,6 +124,7 @@ private final class CuttingSink: FetchSink {
   }
 
   var isAwaited: Bool { sink.isAwaited }
+  func waitedForLimit(_ time: Duration) { sink.waitedForLimit(time) }
 
   func beginVerified() { sink.beginVerified() }
 
@@ -148,6 +152,7 @@ private final class MiscountingSink: FetchSink {
   }
 
   var isAwaited: Bool { sink.isAwaited }
+  func waitedForLimit(_ time: Duration) { sink.waitedForLimit(time) }
 
   func beginVerified() { sink.beginVerified() }
 

@@ -68,7 +68,8 @@ import Testing
     }
     rig.store.change { $0.delay = .milliseconds(10) }
     let engine = try rig.engine(
-      memory: 40 * Geometry.pieceSize, cacheLimit: UInt64(Self.size) * 42 / 10)
+      memory: 40 * Geometry.pieceSize, cacheLimit: UInt64(Self.size) * 42 / 10,
+      ioTimeout: .seconds(120))
     defer { engine.shutdown() }
     let order = Order(versions.map { engine.hash(of: $0) })
     engine.onNextUse { order.distance(of: $0) }

@@ -7,6 +7,9 @@ import Posix
 /// unmount if this process dies. Logs and cache are files that outlive the daemon; so a test can kill
 /// it and mount again over the same cache folder.
 public final class MountedMillrace: Sendable {
+  /// GETs that a mount sends before it is ready: one byte of one file. They are in no counter of its stats.
+  public static let checkGets = 1
+
   public let path: String
   public let log: String
   private let child: ChildProcess

@@ -3,7 +3,8 @@ import Glibc
 /// nginx over a folder: ranges, ETags, and listings as JSON or HTML; over TLS with a certificate of
 /// its own if asked. Its access log is the witness of what was asked of it.
 public final class Nginx: Sendable {
-  public enum Listing: String, Sendable { case json, html, none }
+  /// `html`: with rounded sizes; `htmlExact`: as nginx is configured by default.
+  public enum Listing: String, Sendable { case json, html, htmlExact, none }
 
   /// `http://127.0.0.1:PORT` or `https://localhost:PORT`.
   public let url: String
@@ -32,6 +33,7 @@ public final class Nginx: Sendable {
       case .none: "autoindex off;"
       case .json: "autoindex on; autoindex_format json;"
       case .html: "autoindex on; autoindex_format html; autoindex_exact_size off;"
+      case .htmlExact: "autoindex on;"
       }
     let folder = try TemporaryFolder("nginx")
     certificate = tls ? try Self.makeCertificate(in: folder) : nil

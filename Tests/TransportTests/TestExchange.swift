@@ -15,6 +15,7 @@ final class TestExchange: Exchange {
     var outcomes: [AttemptOutcome] = []
     var result: Result<Void, StoreError>?
     var finishes = 0
+    var limitWait = Duration.zero
   }
 
   private let monitor = Monitor(Record())
@@ -57,6 +58,8 @@ final class TestExchange: Exchange {
   }
 
   var record: Record { monitor.withLock { $0 } }
+
+  func waitedForLimit(_ time: Duration) { monitor.withLock { $0.limitWait += time } }
 
   func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
     let received = monitor.signal(all: true) { record in

@@ -199,6 +199,7 @@ import Testing
 private final class DroppingSink: FetchSink {
   let monitor = Monitor<Result<Void, StoreError>?>(nil)
   var isAwaited: Bool { true }
+  func waitedForLimit(_ time: Duration) {}
   func beginVerified() {}
   func receive(_ bytes: UnsafeRawBufferPointer) {}
   func finish(_ result: Result<Void, StoreError>) { monitor.signal { $0 = result } }

@@ -9,7 +9,6 @@ import Testing
 
   private func names(_ html: String) throws -> [String] {
     let index = try HTMLIndex.parse(Array(html.utf8), folder: folder)
-    #expect(!index.isExact)
     return index.entries.map {
       String(decoding: $0.name, as: UTF8.self) + ($0.isFolder ? "/" : "")
     }
@@ -27,7 +26,6 @@ import Testing
   @Test func nginxJSONGivesSizesAndTimes() throws {
     let index = try HTTPIndex.parse(
       Array(Self.nginxJSON.utf8), contentType: "application/json", folder: folder)
-    #expect(index.isExact)
     let page = index.page(of: ObjectKey("x/"))
     #expect(page.folders == [ObjectKey("x/sub dir/")])
     #expect(page.objects.map(\.key) == [ObjectKey("x/a"), ObjectKey("x/b\"\\é😀")])
@@ -79,6 +77,59 @@ import Testing
     #expect(
       try names(page)
         == ["a&b'<☺.txt", "abs.bin", "bare.txt", "dot file?", "full", "sub/"])
+  }
+
+  @Test func rowsOfNginxGiveExactSizesAndMinutes() throws {
+    let page = """
+      <html>\r\n<head><title>Index of /data/a b/</title></head>\r\n<body>\r
+      <h1>Index of /data/a b/</h1><hr><pre><a href="../">../</a>\r
+      <a href="sub/">sub/</a>                          21-Oct-2015 07:28                   -\r
+      <a href="large.bin">large.bin</a>                21-Oct-2015 07:29         12345678901\r
+      <a href="none">none</a>                          21-Oct-2015 07:30                   0\r
+      <a href="odd%20-%203">odd - 3</a>                21-Oct-2015 07:32                   7\r
+      </pre><hr></body>\r\n</html>\r\n
+      """
+    let index = try HTMLIndex.parse(Array(page.utf8), folder: folder)
+    #expect(
+      index.entries.map { String(decoding: $0.name, as: UTF8.self) }
+        == ["large.bin", "none", "odd - 3", "sub"])
+    #expect(index.entries.map(\.size) == [12_345_678_901, 0, 7, nil])
+    #expect(
+      index.entries.map(\.modified) == [1_445_412_540, 1_445_412_600, 1_445_412_720, nil])
+    #expect(index.timesAreMinutes)
+  }
+
+  @Test func rowsOfOtherServersGiveNoSizes() throws {
+    let page = """
+      <a href="apache">apache</a>  2015-10-21 07:28  123  \n<a href="python">python</a></li>
+      <tr><td><a href="table">table</a></td><td>21-Oct-2015 07:28</td><td>12</td></tr>
+      <a href="words">words</a> 21-Oct-2015 07:28 12 bytes\n<a href="cut">cut</a> 21-Oct-2015 07:28
+      """
+    let index = try HTMLIndex.parse(Array(page.utf8), folder: folder)
+    #expect(index.entries.count == 5 && index.entries.allSatisfy { $0.size == nil }, "\(index)")
+  }
+
+  @Test func oneRoundedSizeMakesAllSizesUnknown() throws {
+    let page = """
+      <a href="exact">exact</a>       21-Oct-2015 07:29      1234
+      <a href="rounded">rounded</a>   21-Oct-2015 07:31       12K
+      """
+    let index = try HTMLIndex.parse(Array(page.utf8), folder: folder)
+    #expect(index.entries.map(\.size) == [nil, nil] && !index.timesAreMinutes)
+    #expect(index.entries.map(\.modified) == [nil, nil])
+  }
+
+  @Test func onlyATimeOfAWholeMinuteMayHaveLostItsSeconds() {
+    let listed: Int64 = 1_445_412_480
+    for same: Int64 in [0, 1, 59] {
+      #expect(HTTPTime.isSame(listed + same, asListed: listed, inMinutes: true))
+      #expect(HTTPTime.isSame(listed + same, asListed: listed, inMinutes: false) == (same == 0))
+    }
+    for other: Int64 in [60, -1, 900, 3600] {
+      #expect(!HTTPTime.isSame(listed + other, asListed: listed, inMinutes: true))
+    }
+    #expect(!HTTPTime.isSame(listed + 2, asListed: listed + 1, inMinutes: true))
+    #expect(HTTPTime.minute(of: -1) == -60)
   }
 
   @Test func emptyFolderIsKnownByItsTitleOrParentLink() throws {

@@ -14,6 +14,7 @@ import Testing
     let result = Monitor<Result<Void, StoreError>?>(nil)
     let received = Lock(0)
     var isAwaited: Bool { true }
+    func waitedForLimit(_ time: Duration) {}
     func beginVerified() {}
     func receive(_ bytes: UnsafeRawBufferPointer) { received.withLock { $0 += bytes.count } }
     func finish(_ result: Result<Void, StoreError>) { self.result.signal { $0 = result } }

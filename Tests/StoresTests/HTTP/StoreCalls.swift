@@ -66,6 +66,7 @@ final class ByteSink: FetchSink {
   private let monitor = Monitor(State())
 
   var isAwaited: Bool { true }
+  func waitedForLimit(_ time: Duration) {}
 
   func beginVerified() { monitor.withLock { $0.bytes = [] } }
 

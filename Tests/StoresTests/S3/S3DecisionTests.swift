@@ -105,6 +105,20 @@ import Transport
     #expect(kind(react(404, subject: .listing)) == .noSuchStore)
   }
 
+  @Test func whatIsDeniedNamesTheActionThatItTakes() {
+    func advice(_ subject: S3Reaction.Subject, isSigned: Bool = true) -> String {
+      guard
+        case .fail(.accessDenied, _, let advice) = react(
+          403, "AccessDenied", subject: subject, isSigned: isSigned)
+      else { return "" }
+      return advice
+    }
+    #expect(advice(.object).contains("s3:GetObject ") && !advice(.object).contains("ListBucket"))
+    #expect(advice(.version).contains("s3:GetObjectVersion "))
+    #expect(advice(.listing).contains("s3:ListBucket ") && !advice(.listing).contains("GetObject"))
+    #expect(advice(.object, isSigned: false).contains("--no-sign-request"))
+  }
+
   @Test func whatPassesIsTriedAgain() {
     for (status, code) in [(503, "SlowDown"), (429, ""), (503, ""), (200, "SlowDown")] {
       #expect(react(status, code) == .retry(.throttled, isThrottle: true))

@@ -12,6 +12,7 @@ import Transport
   private final class Sink: FetchSink {
     let bytes = Lock<[UInt8]>([])
     var isAwaited: Bool { true }
+    func waitedForLimit(_ time: Duration) {}
     func beginVerified() { bytes.withLock { $0 = [] } }
     func receive(_ received: UnsafeRawBufferPointer) { bytes.withLock { $0 += received } }
     func finish(_ result: Result<Void, StoreError>) {}
@@ -125,6 +126,6 @@ import Transport
     guard case .success? = try listed(page).result else { return #expect(Bool(false)) }
     let again = try listed(page, cursor: ListCursor(first: "t").text)
     guard case .failure(let error)? = again.result else { return #expect(Bool(false)) }
-    #expect(error.detail.contains("circle"))
+    #expect(error.detail.contains("repeated"))
   }
 }

@@ -117,6 +117,7 @@ import Transport
     }
     let told = Lock(Told())
     var isAwaited: Bool { true }
+    func waitedForLimit(_ time: Duration) {}
     func beginVerified() {
       told.withLock {
         $0.bytes = []

@@ -91,6 +91,7 @@ private final class CollectingSink: FetchSink {
   let completion = Lock<(@Sendable (Result<Void, StoreError>) -> Void)?>(nil)
 
   var isAwaited: Bool { true }
+  func waitedForLimit(_ time: Duration) {}
 
   func beginVerified() { bytes.withLock { $0 = [] } }
 
