@@ -1,9 +1,9 @@
-"""Makes a small image data set: JPEG files of about 110 KB, one folder a class.
+"""Makes a small image data set: JPEG files of about 110 KB, one directory for each class.
 
-    python make_images.py FOLDER [--count 2000] [--classes 10]
+    python make_images.py DIRECTORY [--count 2000] [--classes 10]
 
-The classes differ by colour and shape under a good deal of noise, so that a small network has
-something to learn and the files do not compress to nothing.
+The classes differ by colour and shape under noise, so that a small network has something to learn
+and the files do not compress well.
 """
 
 import argparse
@@ -31,16 +31,16 @@ def make(task):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("folder")
+    options.add_argument("directory")
     options.add_argument("--count", type=int, default=2000)
     options.add_argument("--classes", type=int, default=10)
     arguments = options.parse_args()
     tasks = []
     for index in range(arguments.count):
         kind = index % arguments.classes
-        folder = os.path.join(arguments.folder, f"class-{kind}")
-        os.makedirs(folder, exist_ok=True)
-        tasks.append((os.path.join(folder, f"{index:05}.jpg"), kind, arguments.classes, index))
+        directory = os.path.join(arguments.directory, f"class-{kind}")
+        os.makedirs(directory, exist_ok=True)
+        tasks.append((os.path.join(directory, f"{index:05}.jpg"), kind, arguments.classes, index))
     with multiprocessing.Pool() as pool:
         for _ in pool.imap_unordered(make, tasks, chunksize=20):
             pass

@@ -1,11 +1,11 @@
-"""Trains a small network on a folder of pictures, and says what it waited for.
+"""Trains a small network on a directory of images, and prints what it waited for.
 
-    python train.py --data FOLDER [--epochs 2] [--workers 4] [--millrace PATH_OF_THE_PROGRAM]
+    python train.py --data DIRECTORY [--epochs 2] [--workers 4] [--millrace PATH_OF_THE_PROGRAM]
 
-FOLDER holds a folder of JPEG files for each class; a mount of Millrace is such a folder, and nothing
-below knows of it but the table at the end of each epoch, which asks `millrace stats` where the
-bytes came from. Without PyTorch the same files are read and decoded by as many processes, and
-nothing is learned.
+DIRECTORY has one directory of JPEG files for each class. A mount of Millrace is such a directory:
+nothing below depends on it but the table after each epoch, which shows what `millrace stats`
+counted. Without PyTorch the same files are read and decoded by as many processes, and nothing is
+trained.
 """
 
 import argparse
@@ -28,16 +28,16 @@ except ImportError:
     torch = None
     Dataset = object
 
-# More workers than cores is what is wanted here: they wait for data.
+# More workers than cores are intended here: they wait for data.
 warnings.filterwarnings("ignore", message="This DataLoader will create")
 
 SIDE = 64
 
 
-def samples(folder):
-    """(path, class number, bytes) of every picture."""
+def samples(directory):
+    """(path, class number, bytes) of every image."""
     found = []
-    classes = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
+    classes = sorted(entry.path for entry in os.scandir(directory) if entry.is_dir())
     for number, path in enumerate(classes):
         with os.scandir(path) as entries:
             found += [(entry.path, number, entry.stat().st_size) for entry in entries]
@@ -73,7 +73,7 @@ def network(classes):
 
 
 class Training:
-    """Epochs over a DataLoader. Each returns (seconds, seconds of them waiting, a remark)."""
+    """Epochs over a DataLoader. Each returns (seconds, seconds spent waiting, a remark)."""
 
     def __init__(self, found, classes, arguments):
         torch.manual_seed(1)
@@ -111,7 +111,7 @@ def decode(sample):
 
 
 class Reading:
-    """What is left without PyTorch: the same files, decoded by several processes."""
+    """The fallback without PyTorch: the same files, decoded by several processes."""
 
     def __init__(self, found, _, arguments):
         self.found, self.workers = list(found), arguments.workers
@@ -129,7 +129,7 @@ class Reading:
 
 
 class Account:
-    """Where the bytes came from, by the difference of two `millrace stats`."""
+    """Where the bytes were when they were read, by the difference of two `millrace stats`."""
 
     def __init__(self, program, mount):
         self.command = [program, "stats", mount, "--json"] if program else None
@@ -150,29 +150,30 @@ class Account:
         flatten(json.loads(subprocess.run(self.command, check=True, capture_output=True).stdout))
         return numbers
 
-    def lines(self, files, size):
-        """Rows of a table for the files and bytes that were read since the last call."""
+    def lines(self):
+        """Rows of a table for what was read since the last call."""
         if not self.command:
             return []
         now = self.ask()
         since = {name: now[name] - self.last.get(name, 0) for name in now}
         self.last = now
-        disk_files = since.get("filesOpenedFromDisk", 0)
-        # A byte counts for the farthest place that it came from: what was fetched in this epoch is the
-        # store's, though most of it was read from memory a moment later. What the kernel reads from
-        # cache files by itself is known by the files' sizes, and each is read whole here.
-        store = min(size, since.get("bytesFetched", 0))
-        disk = since.get("bytesFromDisk", 0) + since.get("passthroughBytes", 0)
-        disk = min(disk, size - store)
-        memory = size - store - disk
-        store_files = max(0, files - disk_files)
+        # One rule for all rows: a byte counts for the place it was in when a worker read it. Files that the
+        # kernel reads by passthrough count with their size.
+        served = [
+            ("kernel, from disk", since.get("passthroughBytes", 0), "passthrough: no daemon in between"),
+            ("disk", since.get("bytesFromDisk", 0), "the cache directory"),
+            ("memory", since.get("bytesFromMemory", 0), "prefetched, or read shortly before"),
+            ("store", since.get("bytesFromStore", 0), "the worker waited for it"),
+        ]
+        total = max(1, sum(size for _, size, _ in served))
         return [
-            f"    {'':14}{'files':>8}{'MB':>9}",
-            f"    {'from store':14}{store_files:>8}{store / 1e6:>9.1f}",
-            f"    {'from disk':14}{disk_files:>8}{disk / 1e6:>9.1f}",
-            f"    {'from memory':14}{'':>8}{memory / 1e6:>9.1f}   (Millrace's and the kernel's)",
-            f"    asked of the store: {since.get('getRequests', 0)} GET, {since.get('listRequests', 0)} LIST,"
-            f" {since.get('bytesFetched', 0) / 1e6:.1f} MB fetched",
+            f"    {'read from':20}{'MB':>8}{'share':>8}",
+            *(
+                f"    {place:20}{size / 1e6:>8.1f}{100 * size / total:>6.0f} %   {remark}"
+                for place, size, remark in served
+            ),
+            f"    the store sent {since.get('bytesFetched', 0) / 1e6:.1f} MB"
+            f" in {since.get('getRequests', 0)} GET, {since.get('listRequests', 0)} LIST",
         ]
 
 
@@ -191,6 +192,7 @@ def main():
     options.add_argument("--workers", type=int, default=4)
     options.add_argument("--batch", type=int, default=50)
     options.add_argument("--millrace", help="the program, to show where bytes came from")
+    options.add_argument("--times", help="a file that gets a line for each epoch: seconds, seconds waiting")
     options.add_argument("--forget-pages", action="store_true", help="empty the page cache between epochs")
     arguments = options.parse_args()
 
@@ -207,7 +209,10 @@ def main():
         print(
             f"epoch {epoch}: {seconds:6.1f} s, {100 * waiting / seconds:3.0f} % of it waiting for data,"
             f" {len(found)} files, {size / 1e6:.0f} MB; {remark}")
-        print(*account.lines(len(found), size), sep="\n", end="\n\n", flush=True)
+        if arguments.times:
+            with open(arguments.times, "a") as times:
+                print(f"{seconds:.2f} {waiting:.2f}", file=times)
+        print(*account.lines(), sep="\n", end="\n\n", flush=True)
         if arguments.forget_pages and epoch < arguments.epochs:
             forget_pages(found)
             account.last = account.ask()
