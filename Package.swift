@@ -149,8 +149,8 @@ let package = Package(
     tests(
       "CommandLineTests",
       [
-        "millrace", "Control", "FileSystem", "ReadEngine", "Metrics", "TestSupport", "Posix",
-        "ObjectStore", "CProcessShim", arguments, logging,
+        "millrace", "Control", "FileSystem", "FuseFrontEnd", "Prefetch", "ReadEngine", "Metrics",
+        "TestSupport", "Posix", "ObjectStore", "CProcessShim", arguments, logging,
       ]),
     tests("MillraceBenchTests", ["MillraceBench", "ReadEngine", "TestSupport", "Posix"]),
     tests("LinkServerTests", ["LinkServer", "TestSupport", "Posix"]),
