@@ -17,7 +17,6 @@ public struct StatsReport: Sendable, Codable {
     /// space. Nil without a cache on disk.
     public var cacheReachable: UInt64?
     public init(memory: Int, metadata: Int, cache: UInt64, cacheReachable: UInt64? = nil) {
-      self.cacheReachable = cacheReachable
       self.memory = memory
       self.metadata = metadata
       self.cache = cache

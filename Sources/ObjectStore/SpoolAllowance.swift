@@ -46,16 +46,17 @@ public final class SpoolAllowance: Sendable {
   /// Nil: there is no room.
   public func reserve(_ bytes: UInt64) -> Reservation? {
     // It counts before space is looked for, or two that look at once would be given the same space.
-    let handler = state.withLock { state -> Callback<UInt64, Bool>?? in
+    let isCounted = state.withLock { state in
       let (reserved, overflow) = state.use.reserved.addingReportingOverflow(bytes)
-      if overflow { return .none }
+      if overflow { return false }
       state.use.reserved = reserved
       state.use.unwritten += bytes
-      return .some(state.makeRoom)
+      return true
     }
-    guard let handler else { return nil }
+    guard isCounted else { return nil }
     let reservation = Reservation(self, bytes)
-    return handler.map { $0(0) } ?? hasFree() ? reservation : nil
+    let makeRoom = state.withLock { $0.makeRoom }
+    return makeRoom.map { $0(0) } ?? hasFree() ? reservation : nil
   }
 
   /// The disk has space for what is reserved and not written.

@@ -27,10 +27,5 @@ struct RefreshCommand: ParsableCommand {
 
 /// "1 file", "1,234 files"; `plural` where that is not the noun and an "s".
 func counted(_ count: Int, _ noun: String, _ plural: String? = nil) -> String {
-  var digits = ""
-  for (index, digit) in String(count).reversed().enumerated() {
-    if index > 0 && index % 3 == 0 { digits.append(",") }
-    digits.append(digit)
-  }
-  return "\(String(digits.reversed())) \(count == 1 ? noun : plural ?? noun + "s")"
+  "\(Figure.count(count)) \(count == 1 ? noun : plural ?? noun + "s")"
 }
