@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef RWF_NOWAIT
@@ -17,7 +19,46 @@ ssize_t millrace_pread_nowait(int fd, void *buffer, size_t length, off_t offset)
   return preadv2(fd, &vector, 1, offset, RWF_NOWAIT);
 }
 
-int millrace_syncfs(int fd) { return syncfs(fd); }
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+int millrace_syncfs_within(int fd, int milliseconds) {
+  if (milliseconds <= 0) {
+    errno = ETIMEDOUT;
+    return -1;
+  }
+  // In a process of its own: no signal interrupts syncfs, and a process does not end before its threads do.
+  pid_t child = fork();
+  if (child < 0) return -1;
+  if (child == 0) {
+    // Nothing else stays open here: not the lock of the directory, and no pipe that is read to its end.
+    if (dup2(fd, 0) < 0) _exit(errno);
+    syscall(SYS_close_range, 1, ~0U, 0);
+    _exit(syncfs(0) == 0 ? 0 : errno);
+  }
+  struct timespec now, end;
+  clock_gettime(CLOCK_MONOTONIC, &end);
+  end.tv_sec += milliseconds / 1000;
+  end.tv_nsec += milliseconds % 1000 * 1000000L;
+  if (end.tv_nsec >= 1000000000L) end.tv_sec++, end.tv_nsec -= 1000000000L;
+  for (struct timespec step = {0, 500000};;) {
+    int status;
+    pid_t ended = waitpid(child, &status, WNOHANG);
+    if (ended < 0 && errno != EINTR) return -1;
+    if (ended == child) {
+      errno = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+      return errno == 0 ? 0 : -1;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec > end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec >= end.tv_nsec)) {
+      errno = ETIMEDOUT;
+      return -1;
+    }
+    nanosleep(&step, NULL);
+    if (step.tv_nsec < 20000000) step.tv_nsec *= 2;
+  }
+}
 
 int millrace_allocate(int fd, off_t offset, off_t length) {
   return fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);

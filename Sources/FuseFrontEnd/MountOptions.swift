@@ -15,6 +15,7 @@ public struct SourceAccess: Sendable, Equatable {
 
 /// How a file system is shown to the kernel and to users.
 public struct MountOptions: Sendable {
+  /// As root: absolute and without links, as it was checked; a link that was put there since is not followed.
   public var mountPoint: String
   /// Shown as the source of the mount in /proc/self/mountinfo and df.
   public var sourceName: String

@@ -3,7 +3,7 @@ import Glibc
 import Logging
 import Posix
 
-/// One mount in the name space: made once, and taken away by whoever comes first.
+/// One mount in the name space: made once, and removed by the first caller of `detach`.
 final class MountedFolder: Sendable {
   let path: String
   /// Tells our mount from another at the same path later; nil if mountinfo does not show it.
@@ -14,23 +14,51 @@ final class MountedFolder: Sendable {
   init(
     _ connection: Session, at path: String, options: MountOptions, log: Logger
   ) throws(MountError) {
+    let held = try MountedFolder.hold(options.mountPoint)
+    defer { if let held { close(held) } }
+    // fusermount3, which mounts for other users, goes into the directory and looks at it itself.
+    let place = held.map { "/proc/self/fd/\($0)" } ?? path
     let ((result, logged), printed) = StandardErrorCapture.run {
-      LibraryLog.capture { fuse_session_mount(connection.raw, path) }
+      LibraryLog.capture { fuse_session_mount(connection.raw, place) }
     }
     let helper = printed.filter(MountedFolder.isOfTheHelper)
-    // Not the helper's: somebody else's line that came in between.
+    // Not from the helper: a line that other code wrote meanwhile.
     for line in printed where !MountedFolder.isOfTheHelper(line) {
       _ = Array((line + "\n").utf8).withUnsafeBytes {
         write(STDERR_FILENO, $0.baseAddress, $0.count)
       }
     }
-    guard result == 0 else { throw MountDiagnosis.mount(logged + helper, at: path) }
+    guard result == 0 else {
+      // Where the kernel refuses root, libfuse asks fusermount3, which does not see what this process holds.
+      let isRefused = held != nil && helper.contains { $0.contains(place) }
+      let lines = isRefused ? ["mount: Operation not permitted"] : logged + helper
+      throw MountDiagnosis.mount(lines.map { $0.replacing(place, with: path) }, at: path)
+    }
     for line in logged + helper { log.info("mounting: \(line)") }
     self.path = path
     self.log = log
     let entry = MountTable.current().topmost(at: path)
     device = entry?.type.hasPrefix("fuse") == true ? entry?.device : nil
   }
+
+  /// As root: the directory at `path`, held open. Another user may rename directories above it, or replace them by links,
+  /// between the checks and the mount; what is held is mounted on and nothing else.
+  static func hold(_ path: String) throws(MountError) -> CInt? {
+    guard geteuid() == 0 else { return nil }
+    let folder = open(path, pathOnly | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    guard folder >= 0 else {
+      throw MountError("cannot mount on \(path): \(String(cString: strerror(errno)))")
+    }
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+    let count = readlink("/proc/self/fd/\(folder)", &buffer, buffer.count)
+    let opened = buffer.prefix(max(0, count)).map(UInt8.init(bitPattern:))
+    if opened.elementsEqual(path.utf8) { return folder }
+    close(folder)
+    throw MountError("cannot mount on \(path): a directory above it was replaced; try again")
+  }
+
+  /// O_PATH, which Swift does not see.
+  private static let pathOnly: CInt = 0o10_000_000
 
   /// The second where the helper could not even be started.
   private static func isOfTheHelper(_ line: String) -> Bool {

@@ -75,15 +75,18 @@ final class CacheFolder: Sendable {
   /// Makes the sub-folder of a file that is about to be created.
   func makeParent(of id: FileID) { try? files.makeFolder("objects/\(id.folder)") }
 
-  /// Gives the folder up. What was written is on the disk then: the next start trusts it, whatever
-  /// happens to the machine between.
-  func release() {
-    if millrace_syncfs(lock.raw) == 0 {
-      var state = state
-      state.isClean = true
-      try? write(state)
+  /// Gives the folder up. True: what was written is on the disk, and the next start trusts it, whatever happens to the
+  /// machine between. False: that took longer than `limit`. Then the next start trusts it unless the machine
+  /// stops without writing it.
+  @discardableResult func release(within limit: Duration = .seconds(10)) -> Bool {
+    defer { flock(lock.raw, LOCK_UN) }
+    guard millrace_syncfs_within(lock.raw, CInt(clamping: limit.milliseconds)) == 0 else {
+      return false
     }
-    flock(lock.raw, LOCK_UN)
+    var state = state
+    state.isClean = true
+    try? write(state)
+    return true
   }
 
   private func write(_ state: FolderState) throws(EngineError) {

@@ -76,7 +76,11 @@ final class DiskTier: Sendable {
     isStopping.store(true, ordering: .relaxed)
     let thread = census.withLock { $0 }
     thread?.join()
-    folder.release()
+    if !folder.release() {
+      log.notice(
+        "\(folder.path): its disk was not written within 10 s; if the machine stops first, cached blocks are verified"
+      )
+    }
   }
 
   func onPressure(_ handler: @escaping @Sendable () -> Void) {
@@ -200,7 +204,7 @@ final class DiskTier: Sendable {
       == .made
   }
 
-  /// Unlinks a file that nobody has open. Returns the bytes that are free then, nil: it is in use, pinned or
+  /// Unlinks a file that is not open. Returns the bytes that are free then; nil: it is in use, pinned or
   /// not there.
   func remove(_ id: FileID) -> UInt64? {
     guard let victim = index.withLock({ $0.takeOut(id) }) else { return nil }
@@ -366,7 +370,7 @@ final class DiskTier: Sendable {
     return fstatvfs(folder.files.raw, &status) == 0 ? Self.free(status) : nil
   }
 
-  /// Unlinks files that nobody has open, if any should go.
+  /// Unlinks files that are not open, if any should be evicted.
   private func evict(_ shortage: Shortage, _ terms: CacheIndex.Terms) -> CacheIndex.Choice {
     let choice = index.withLock { index in
       generator.withLock {

@@ -3,6 +3,7 @@ import FileSystem
 import Glibc
 import Metrics
 import Posix
+import TestSupport
 import Testing
 
 @testable import FuseFrontEnd
@@ -18,6 +19,24 @@ struct UnmountTests {
     #expect(run("sh", "-c", "\(command) \(mount.mountPoint)") == 0)
     #expect(mount.waitForEnd())
     #expect(!mount.isMounted)
+  }
+
+  /// The directory above a mount point is replaced by a link between the checks and the mount.
+  @Test func rootMountsOnNoDirectoryThatALinkLeadsTo() throws {
+    guard geteuid() == 0 else { return }
+    let scratch = try TemporaryFolder("replaced")
+    for folder in ["theirs/mnt", "victim/mnt"] { try scratch.folder(folder) }
+    let place = scratch.path("theirs/mnt")
+    let held = try #require(try MountedFolder.hold(place))
+    close(held)
+    #expect(rename(scratch.path("theirs"), scratch.path("moved")) == 0)
+    #expect(symlink(scratch.path("victim"), scratch.path("theirs")) == 0)
+    let error = #expect(throws: MountError.self) { _ = try MountedFolder.hold(place) }
+    #expect(error?.description.contains("a directory above it was replaced") == true)
+    // The last part of the path as well.
+    #expect(unlink(scratch.path("theirs")) == 0)
+    #expect(symlink(scratch.path("victim"), scratch.path("theirs")) == 0)
+    #expect(throws: MountError.self) { _ = try MountedFolder.hold(scratch.path("theirs")) }
   }
 
   @Test func allowOtherIsRefusedToUsersInOneLine() throws {

@@ -94,6 +94,24 @@ struct CacheTrustTests {
     unlink(path)
   }
 
+  @Test func aDiskThatIsNotWrittenInTimeIsCleanOnlyWhileTheMachineRuns() throws {
+    let scratch = try TemporaryFolder("trust")
+    let first = try CacheFolder(root: scratch.path, store: "s3://b", log: log)
+    #expect(!first.release(within: .zero))
+    let state = try #require(FolderState(bytes: first.files.read("state", limit: 1024) ?? []))
+    #expect(!state.isClean)
+    #expect(
+      FolderState(after: state, boot: state.boot, now: 0, store: "s").trustedFrom
+        == state.trustedFrom)
+    #expect(
+      FolderState(after: state, boot: "later", now: 0, store: "s").trustedFrom > state.generation)
+    // Its lock is gone all the same, and a disk that is in time is marked.
+    let second = try CacheFolder(root: scratch.path, store: "s3://b", log: log)
+    #expect(second.path == first.path)
+    #expect(second.release())
+    #expect(FolderState(bytes: second.files.read("state", limit: 1024) ?? [])?.isClean == true)
+  }
+
   @Test func theFolderOfAnotherStoreIsNotUsedWhateverItsName() throws {
     let scratch = try TemporaryFolder("trust")
     let other = try CacheFolder(root: scratch.path, store: "s3://other", log: log)

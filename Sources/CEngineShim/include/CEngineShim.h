@@ -17,7 +17,9 @@ uint64_t millrace_crc64nvme(uint64_t crc, const void *bytes, size_t length);
 // preadv2 with RWF_NOWAIT: bytes that are in the page cache, or -1 with EAGAIN.
 ssize_t millrace_pread_nowait(int fd, void *buffer, size_t length, off_t offset);
 
-int millrace_syncfs(int fd);
+// syncfs(2), waited for no longer than this. -1 with errno, ETIMEDOUT among others; then the kernel goes on
+// writing, and `fd` may be closed.
+int millrace_syncfs_within(int fd, int milliseconds);
 
 // Gives a range of a file its blocks, the size unchanged. -1 where the file system cannot.
 int millrace_allocate(int fd, off_t offset, off_t length);

@@ -78,14 +78,14 @@ enum Unmounter {
       throw Failure("cannot unmount \(mountPoint): \(reason)", .mountPoint)
     }
     let patience = force ? min(timeout, .seconds(12)) : timeout  // The daemon gives open files ten.
-    guard let daemon, !hasEnded(daemon, within: patience) else { return }
+    guard let daemon, !hasEnded(daemon, within: patience, of: mount) else { return }
     guard force else {
+      let holders = MountUsers.namespaces(withDevice: mount.device)
       throw Failure(
-        "\(mountPoint) is unmounted, but its daemon (pid \(daemon.pid)) is still running; end it: kill \(daemon.pid)"
-      )
+        holders.first.map { held(mountPoint, daemon, by: $0) } ?? running(mountPoint, daemon))
     }
     // A daemon that still answers the kernel ends by itself when its connection does.
-    if connection?.abort() == true, hasEnded(daemon, within: .seconds(2)) { return }
+    if connection?.abort() == true, hasEnded(daemon, within: .seconds(2), of: nil) { return }
     guard let process = DaemonProcess(daemon, mount: mount) else {
       if !daemon.isAlive { return }
       throw Failure(
@@ -94,7 +94,7 @@ enum Unmounter {
       )
     }
     process.kill()
-    _ = hasEnded(daemon, within: .seconds(5))
+    _ = hasEnded(daemon, within: .seconds(5), of: nil)
     unlink(RuntimeFolder(path: daemon.folder).file(mountPoint, "mount"))
     unlink(daemon.socket.path)
   }
@@ -111,10 +111,34 @@ enum Unmounter {
       "\(mountPoint) is busy: \(holders); end it, or detach the mount: millrace unmount --force \(mountPoint)"
   }
 
-  private static func hasEnded(_ daemon: DaemonRecord, within timeout: Duration) -> Bool {
-    let deadline = Instant.now + timeout
+  private static func running(_ mountPoint: String, _ daemon: DaemonRecord) -> String {
+    "\(mountPoint) is unmounted, but its daemon (pid \(daemon.pid)) is still running; end it: kill \(daemon.pid)"
+  }
+
+  /// A container or a service that was started while the mount was there has a copy of it.
+  private static func held(
+    _ mountPoint: String, _ daemon: DaemonRecord, by holder: MountUsers.User
+  ) -> String {
+    "\(mountPoint) is unmounted here, but the mount namespace of pid \(holder.pid) (\(holder.name)) still has it; its "
+      + "daemon (pid \(daemon.pid)) ends when that process does, or with: "
+      + "nsenter --target \(holder.pid) --mount umount \(mountPoint)"
+  }
+
+  /// `mount`: looked for in other mount namespaces, where the daemon does not end soon: then there is nothing to
+  /// wait for.
+  private static func hasEnded(
+    _ daemon: DaemonRecord, within timeout: Duration, of mount: MountInfo.Entry?
+  ) -> Bool {
+    let start = Instant.now
+    var isSaid = false
     while daemon.isAlive {
-      if Instant.now >= deadline { return false }
+      let waited = .now - start
+      if waited >= timeout { return false }
+      if !isSaid, waited >= .seconds(2), let mount {
+        if !MountUsers.namespaces(withDevice: mount.device).isEmpty { return false }
+        Output.complain("waiting for the daemon (pid \(daemon.pid)) to write its cache to disk")
+        isSaid = true
+      }
       usleep(5_000)
     }
     return true
