@@ -3,7 +3,7 @@ SWIFT ?= swift
 PREFIX ?= /usr/local
 RELEASE = -c release --static-swift-stdlib
 
-.PHONY: help setup venv build test test-long lint demo bench bench-training bench-progress faults fuzz allocations profile install clean
+.PHONY: help setup venv build package test test-long test-packages lint demo bench bench-training bench-progress faults fuzz allocations profile install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ venv:
 build: setup ## the program, in .build/release/millrace
 	$(SWIFT) build $(RELEASE) --product millrace
 
+package: ## wheel, .deb, .tar.gz, OCI image, debug symbols and SBOM, in .build/dist
+	@.ci/setup package
+	@SWIFT=$(SWIFT) Sources/Packaging/build
+
 test: setup venv ## all tests, with real mounts and real servers
 	$(SWIFT) build --build-tests
 	@SWIFT=$(SWIFT) .ci/test
@@ -24,6 +28,10 @@ test: setup venv ## all tests, with real mounts and real servers
 test-long: setup venv ## the tests that make test leaves out: full-size faults, large data sets
 	$(SWIFT) build --build-tests
 	@SWIFT=$(SWIFT) .ci/test long
+
+test-packages: venv ## install what make package made, in a venv, three distributions and a container (root)
+	@.ci/setup test-packages
+	@Tests/Packages/run
 
 lint: ## layout of the source and the house's rules
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests

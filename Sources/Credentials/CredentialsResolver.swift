@@ -76,7 +76,9 @@ public struct CredentialsResolver: Sendable {
     var region =
       options.region ?? environment["AWS_REGION"] ?? environment["AWS_DEFAULT_REGION"]
       ?? profile.text("region")
-    let bundle = caBundle ?? environment["AWS_CA_BUNDLE"] ?? profile.text("ca_bundle")
+    let bundle =
+      caBundle ?? environment["AWS_CA_BUNDLE"] ?? profile.text("ca_bundle")
+      ?? Self.commonCABundle(environment)
     let chain = CredentialsChain(
       environment: environment, files: files, name: name, isExplicit: options.profile != nil,
       region: region, caBundle: bundle, store: store)
@@ -90,6 +92,24 @@ public struct CredentialsResolver: Sendable {
       endpointURL: endpointURL, pathStyle: pathStyle(profile), caBundle: bundle)
     setVariants(of: &access, profile)
     return access
+  }
+
+  /// The PEM file that curl and OpenSSL would read; nil: the one that libcurl was built with.
+  public static func commonCABundle(_ environment: [String: String]) -> String? {
+    ["CURL_CA_BUNDLE", "SSL_CERT_FILE"].lazy.compactMap { environment[$0] }.first { !$0.isEmpty }
+      ?? systemCABundle { access($0, R_OK) == 0 }
+  }
+
+  /// Where a distribution keeps its certificate authorities. A libcurl that comes with this program was built for
+  /// Debian, and its path is in none of the others.
+  static func systemCABundle(exists: (String) -> Bool) -> String? {
+    guard !exists("/etc/ssl/certs/ca-certificates.crt") else { return nil }
+    return [
+      "/etc/pki/tls/certs/ca-bundle.crt",  // Red Hat, Amazon Linux
+      "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  // Red Hat 10
+      "/etc/ssl/ca-bundle.pem",  // SUSE
+      "/etc/ssl/cert.pem",
+    ].first(where: exists)
   }
 
   private func setVariants(of access: inout ResolvedAccess, _ profile: ProfileFile.Section) {
@@ -108,7 +128,7 @@ public struct CredentialsResolver: Sendable {
     access.accelerates = isOn(nil, s3["use_accelerate_endpoint"]) ?? false
   }
 
-  /// Asks the source once, so that what is wrong is told at the mount.
+  /// Fetches from the source once, so that errors are reported at the mount.
   private func keys(
     _ chain: CredentialsChain, log: Logger
   ) throws(StoreError) -> (Credentials, any CredentialsProvider, (any CredentialsSource))? {

@@ -34,6 +34,16 @@ import Testing
 
   private static let keys = "aws_access_key_id = FILEKEY\naws_secret_access_key = filesecret\n"
 
+  @Test func certificateAuthoritiesAreFoundWhereADistributionKeepsThem() {
+    let places = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"]
+    for place in places {
+      #expect(CredentialsResolver.systemCABundle { $0 == place } == place)
+    }
+    // libcurl's own is left to it, and with it the directory beside it.
+    #expect(CredentialsResolver.systemCABundle { _ in true } == nil)
+    #expect(CredentialsResolver.systemCABundle { _ in false } == nil)
+  }
+
   @Test func environmentComesBeforeFiles() throws {
     let found = try resolve(
       environment(

@@ -1,3 +1,4 @@
+import FuseFrontEnd
 import Glibc
 import Posix
 
@@ -68,12 +69,7 @@ enum MachineChecks {
   }
 
   private static func library() -> Finding {
-    typealias Version = @convention(c) () -> UnsafePointer<CChar>
-    guard let symbol = dlsym(nil, "fuse_pkgversion") else {
-      return Finding(grade: .warn, what: "libfuse", detail: "its version is unknown")
-    }
-    let version = String(cString: unsafeBitCast(symbol, to: Version.self)())
-    return Finding(grade: .ok, what: "libfuse", detail: version)
+    Finding(grade: .ok, what: "libfuse", detail: FuseLibrary.version)
   }
 
   private static func others(_ settings: Settings) -> Finding {
