@@ -9,7 +9,9 @@ struct Program: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "make bench ARGS=\"...\" #",
     abstract: "Millrace beside other mounts: one run, one store, three links.",
-    subcommands: [Bench.self, TrainingBench.self, ProgressBench.self, ReadCommand.self],
+    subcommands: [
+      Bench.self, TrainingBench.self, ProgressBench.self, PictureBench.self, ReadCommand.self,
+    ],
     defaultSubcommand: Bench.self)
 }
 

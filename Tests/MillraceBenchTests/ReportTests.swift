@@ -58,3 +58,30 @@ struct ReportTests {
       Scatter.touched(readers: 1, count: 1, size: 128 << 10, of: 1 << 30) == 2 * (128 << 10))
   }
 }
+
+struct PictureTests {
+  @Test func thePictureHasABarForEachSystemThatWasMeasured() {
+    var small = Results(conditions: Conditions(repeats: 1, versions: []))
+    let measure = Measure(name: "2000 files, from disk", unit: "files/s")
+    for (kind, value) in [(SystemKind.plain, 9250.0), (.millrace, 6146), (.rclone, 1022)] {
+      small.add(measure, kind, value, Usage())
+    }
+    let training = TrainingResults(
+      conditions: Conditions(repeats: 1, versions: []), isCaged: false)
+    let picture = Picture(
+      training: training, small: small,
+      names: [(.millrace, 1_000_000, 0.87), (.rclone, 20_000, 2.36)])
+    #expect(picture.panels.map(\.bars.count) == [3, 2])
+    #expect(picture.panels[0].bars.map(\.text) == ["9,250", "6,146", "1,022"])
+    #expect(picture.panels[1].bars[0].text == "1,149,425 (1M in 0.87 s)")
+    #expect(picture.panels[1].bars[1].text == "8,474 (20k in 2.36 s)")
+    let svg = picture.svg
+    #expect(svg.components(of: "<rect") == 5)
+    #expect(svg.contains("width=\"200\"") && svg.contains("width=\"22\""))
+    #expect(picture.markdown.hasPrefix("- Small files from the disk cache, files/s: local disk"))
+  }
+}
+
+extension String {
+  fileprivate func components(of word: String) -> Int { ranges(of: word).count }
+}

@@ -80,11 +80,28 @@ final class TrainingStage {
         if kind.isMillrace, shape == .many { try fillCost(kind, &results) }
       } catch let error as SupportError {
         say("  \(kind.rawValue): \(error)")
-        // A loop that ended with its system is none for the next one.
-        trainer.end()
-        trainer = try Trainer(shape, behind: cage?.prefix ?? [], scratch: scratch)
+        try restart()
       }
     }
+  }
+
+  /// The part of it that the README's picture shows.
+  func measureTwoEpochs(round: Int, into results: inout TrainingResults) throws {
+    for kind in kinds {
+      try Interruption.check()
+      say("round \(round), \(shape.rawValue): \(kind.rawValue)")
+      seed = round
+      do { try empty(kind, &results) } catch let error as SupportError {
+        say("  \(kind.rawValue): \(error)")
+        try restart()
+      }
+    }
+  }
+
+  /// A loop that ended with its system is none for the next one.
+  private func restart() throws {
+    trainer.end()
+    trainer = try Trainer(shape, behind: cage?.prefix ?? [], scratch: scratch)
   }
 
   /// An empty cache, and what is found in it the second time.
@@ -115,7 +132,7 @@ final class TrainingStage {
       return [
         "--memory-limit", "\(Self.memoryLimit)", "--cache-size", "\(half - Self.memoryLimit)",
       ]
-    // It looks at its cache's size once a minute unless told.
+    // By default rclone checks the size of its cache once a minute.
     case .rclone: return ["--vfs-cache-max-size", "\(half)B", "--vfs-cache-poll-interval", "1s"]
     case .juicefs: return ["--cache-size", "\(half >> 20)"]
     }
