@@ -128,7 +128,8 @@ public enum ControlClient {
     }
   }
 
-  /// Whoever may write the folder can put a socket of theirs there: nothing is sent to it or believed of it.
+  /// Any user with write permission on the directory can create a socket there. Nothing is sent to such a socket, and
+  /// nothing that it sends is trusted.
   private static func checkPeer(_ descriptor: CInt, _ place: ControlSocket) throws(Failure) {
     guard let owner = place.owner else { return }
     var user: uid_t = 0

@@ -138,7 +138,7 @@ struct Routes: Sendable {
       actions.prefetcher.take(order: body.bytes, name: name) { done.resume(returning: $0) }
     }
     switch taken {
-    case .success(let receipt): return try Self.answer(OrderAnswer(receipt))
+    case .success(let receipt): return try Self.answer(receipt)
     case .failure(let error): return Self.refuse(Self.code(of: error), error.description)
     }
   }
@@ -171,21 +171,6 @@ struct Routes: Sendable {
 
   private struct Done: Codable { var done = true }
 
-  private struct OrderAnswer: Codable {
-    var done = true
-    var files: Int
-    var pathsChecked: Int
-    var pathsNotFound: Int
-    var firstNotFound: String?
-
-    init(_ receipt: OrderReceipt) {
-      files = receipt.files
-      pathsChecked = receipt.pathsChecked
-      pathsNotFound = receipt.pathsNotFound
-      firstNotFound = receipt.firstNotFound
-    }
-  }
-
   private struct Refusal: Codable { var error: String }
 
   private static func noJob(_ id: String) -> HTTPResponse {
@@ -211,7 +196,7 @@ struct Routes: Sendable {
   }
 }
 
-/// What `millrace refresh` is told.
+/// The response to `millrace refresh`.
 public struct RefreshReport: Sendable, Codable {
   /// Directories whose listing was dropped.
   public var directories: Int

@@ -1,7 +1,7 @@
 /// The control socket of a mount: HTTP with JSON over a unix socket.
 ///
-/// The daemon serves it (`ControlServer`), the command line asks it (`ControlClient`). Whoever may
-/// connect is decided by the socket's mode and its folder's alone.
+/// The daemon serves it (`ControlServer`), the command line sends requests to it (`ControlClient`). Only the
+/// modes of the socket and its directory decide which users may connect.
 public import FileSystem
 public import Metrics
 public import Prefetch

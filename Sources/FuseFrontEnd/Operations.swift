@@ -1,4 +1,5 @@
 import CFuseShim
+import FileSystem
 import Glibc
 import SystemPackage
 
@@ -78,6 +79,7 @@ enum Operations {
       }
     }
     table.releasedir = { request, node, info in
+      Session.with(request) { session, _ in session.trace("releasedir", node) }
       if ControlFolder.has(node) { return refuse(request, Errno(rawValue: 0)) }
       guard let handle = info?.pointee.fh else { return refuse(request, .badFileDescriptor) }
       Session.with(request) { $0.releasedir($1, handle) }
@@ -106,47 +108,57 @@ enum Operations {
         ControlFolder.has(node) ? $0.controlRelease($1, handle) : $0.release($1, handle)
       }
     }
-    // Of the control folder's files alone: the others are opened with "no flush", and a kernel that does
-    // not know that (before 5.16) is told once that there is none.
+    // Only for files of the control directory. The others are opened with "no flush". A kernel that does
+    // not know this flag (before 5.16) gets one ENOSYS reply.
     table.flush = { request, node, info in
       guard let handle = info?.pointee.fh, ControlFolder.has(node) else {
         return refuse(request, .noFunction)
       }
-      Session.with(request) { $0.controlFlush($1, handle) }
+      Session.with(request) { $0.controlFlush($1, node, handle) }
     }
   }
 
   /// Whatever would write. The mount is not "ro" to the kernel, so this is where EROFS comes from.
   private static func addRefusals(to table: inout fuse_lowlevel_ops) {
     table.setattr = { request, node, _, what, _ in
-      guard ControlFolder.has(node) else { return refuse(request) }
+      guard ControlFolder.has(node) else { return refuseWrite(request, "setattr", node) }
       Session.with(request) { $0.controlSetAttributes($1, node, what) }
     }
-    table.mknod = { request, _, _, _, _ in refuse(request) }
-    table.mkdir = { request, _, _, _ in refuse(request) }
+    table.mknod = { request, node, _, _, _ in refuseWrite(request, "mknod", node) }
+    table.mkdir = { request, node, _, _ in refuseWrite(request, "mkdir", node) }
     table.unlink = { request, parent, name in
-      guard ControlFolder.has(parent) else { return refuse(request) }
+      guard ControlFolder.has(parent) else { return refuseWrite(request, "unlink", parent) }
       Session.with(request) { $0.controlUnlink($1, name) }
     }
-    table.rmdir = { request, _, _ in refuse(request) }
-    table.symlink = { request, _, _, _ in refuse(request) }
-    table.rename = { request, _, _, _, _, _ in refuse(request) }
-    table.link = { request, _, _, _ in refuse(request) }
+    table.rmdir = { request, node, _ in refuseWrite(request, "rmdir", node) }
+    table.symlink = { request, _, node, _ in refuseWrite(request, "symlink", node) }
+    table.rename = { request, node, _, _, _, _ in refuseWrite(request, "rename", node) }
+    table.link = { request, node, _, _ in refuseWrite(request, "link", node) }
     table.create = { request, parent, name, _, _ in
-      guard ControlFolder.has(parent) else { return refuse(request) }
+      guard ControlFolder.has(parent) else { return refuseWrite(request, "create", parent) }
       Session.with(request) { $0.controlCreate($1, name) }
     }
     table.write = { request, node, bytes, size, offset, info in
-      guard ControlFolder.has(node), let handle = info?.pointee.fh else { return refuse(request) }
+      guard ControlFolder.has(node), let handle = info?.pointee.fh else {
+        return refuseWrite(request, "write", node)
+      }
       Session.with(request) { $0.controlWrite($1, handle, bytes, size, offset) }
     }
-    table.setxattr = { request, _, _, _, _, _ in refuse(request) }
-    table.removexattr = { request, _, _ in refuse(request) }
-    table.fallocate = { request, _, _, _, _, _ in refuse(request) }
-    table.copy_file_range = { request, _, _, _, _, _, _, _, _ in refuse(request) }
+    table.setxattr = { request, node, _, _, _, _ in refuseWrite(request, "setxattr", node) }
+    table.removexattr = { request, node, _ in refuseWrite(request, "removexattr", node) }
+    table.fallocate = { request, node, _, _, _, _ in refuseWrite(request, "fallocate", node) }
+    table.copy_file_range = { request, node, _, _, _, _, _, _, _ in
+      refuseWrite(request, "copy_file_range", node)
+    }
   }
 }
 
 private func refuse(_ request: fuse_req_t?, _ error: Errno = .readOnlyFileSystem) {
   _ = fuse_reply_err(request, error.rawValue)
+}
+
+/// What would write below the mount, which is read-only.
+private func refuseWrite(_ request: fuse_req_t?, _ operation: StaticString, _ node: NodeID) {
+  Session.with(request) { session, _ in session.trace(operation, node) { "refused: EROFS" } }
+  refuse(request)
 }

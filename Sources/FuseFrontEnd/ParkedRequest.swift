@@ -22,8 +22,14 @@ final class ParkedRequest: Sendable {
   private let account: CallerAccount?
   /// The account counts it among the reads that wait.
   private let isWaiting: Atomic<Bool>
+  /// What names it in the log, at level debug alone.
+  private let label: String?
 
-  init(_ request: fuse_req_t, _ connection: Session, account: CallerAccount? = nil) {
+  init(
+    _ request: fuse_req_t, _ connection: Session, account: CallerAccount? = nil,
+    label: String? = nil
+  ) {
+    self.label = label
     pending = Atomic(UInt(bitPattern: request))
     self.connection = connection
     self.account = account
@@ -43,7 +49,7 @@ final class ParkedRequest: Sendable {
   }
 
   /// Its caller is being killed and waits for nothing else.
-  func giveUp() { answer { fuse_reply_err($0, EINTR) } }
+  func giveUp() { answer(error: .interrupted) { fuse_reply_err($0, EINTR) } }
 
   deinit {
     if isWaiting.load(ordering: .relaxed) {
@@ -57,16 +63,18 @@ final class ParkedRequest: Sendable {
 
   /// True: the kernel took the answer. False: the caller of the request is gone (interrupted), or
   /// it was answered before; what the answer would have handed over must be taken back.
+  /// `error`: what the answer says, for the log.
   @discardableResult
-  func answer(_ reply: (fuse_req_t) -> CInt) -> Bool {
+  func answer(error: Errno? = nil, _ reply: (fuse_req_t) -> CInt) -> Bool {
     guard let request = take() else { return false }
+    if let label { connection.traceResult(label, error, after: .now - began) }
     if account == nil { countWait() }
     return reply(request) == 0 && connection.isOpen
   }
 
   func fail(_ error: Errno, during operation: Operation) {
     connection.failures.note(error, during: operation)
-    answer { fuse_reply_err($0, error.replyCode) }
+    answer(error: error) { fuse_reply_err($0, error.replyCode) }
   }
 
   /// Names that are known are answered in less; what took longer had to wait for a listing.
@@ -92,6 +100,6 @@ extension ParkedRequest: ParkedRead {
   func complete(_ reply: ReadReply, _ wait: ReadWait) {
     isWaiting.store(false, ordering: .relaxed)
     account?.waited(wait, until: Int64(clamping: Instant.now.nanoseconds))
-    answer { connection.send(reply, to: $0) }
+    answer(error: reply.error) { connection.send(reply, to: $0) }
   }
 }

@@ -30,6 +30,7 @@ extension Session {
   }
 
   func controlAttributes(_ request: fuse_req_t, _ node: NodeID) {
+    trace("getattr", node)
     guard var status = control?.status(node, view) else { return refuseControl(request, ENOENT) }
     _ = fuse_reply_attr(request, &status, 3600)
   }
@@ -42,6 +43,7 @@ extension Session {
   }
 
   func controlOpenFolder(_ request: fuse_req_t) {
+    trace("opendir", ControlFolder.firstNode)
     var info = fuse_file_info()
     _ = fuse_reply_open(request, &info)
   }
@@ -49,6 +51,7 @@ extension Session {
   func controlReadFolder(
     _ request: fuse_req_t, size: Int, offset: off_t, plus: Bool
   ) {
+    trace("readdir", ControlFolder.firstNode) { "offset=\(offset) size=\(size)" }
     guard let control else { return refuseControl(request, ENOENT) }
     let buffer = UnsafeMutablePointer<CChar>.allocate(capacity: size)
     defer { buffer.deallocate() }
@@ -74,6 +77,7 @@ extension Session {
   }
 
   func controlOpen(_ request: fuse_req_t, _ node: NodeID) {
+    trace("open", node)
     guard let control, node != ControlFolder.firstNode else {
       return refuseControl(request, EISDIR)
     }
@@ -86,6 +90,7 @@ extension Session {
 
   func controlCreate(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
     let bytes = UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
+    trace("create", ControlFolder.firstNode) { "name=\(String(decoding: bytes, as: UTF8.self))" }
     guard let control, let order = control.order(of: bytes) else {
       return refuseControl(request, EPERM)
     }
@@ -105,6 +110,7 @@ extension Session {
     _ request: fuse_req_t, _ handle: UInt64, _ bytes: UnsafePointer<CChar>?, _ size: Int,
     _ offset: off_t
   ) {
+    trace("write", ControlFolder.firstNode) { "offset=\(offset) size=\(size)" }
     let buffer = UnsafeRawBufferPointer(start: bytes, count: size)
     guard let control else { return refuseControl(request, EBADF) }
     if let error = control.write(handle, buffer, at: Int(offset)) {
@@ -113,11 +119,12 @@ extension Session {
     _ = fuse_reply_write(request, size)
   }
 
-  func controlFlush(_ request: fuse_req_t, _ handle: UInt64) {
+  func controlFlush(_ request: fuse_req_t, _ node: NodeID, _ handle: UInt64) {
+    let label = trace("flush", node)
     guard let control else { return refuseControl(request, EBADF) }
-    let parked = ParkedRequest(request, self)
+    let parked = ParkedRequest(request, self, label: label)
     control.flush(handle) { error in
-      parked.answer { fuse_reply_err($0, error?.rawValue ?? 0) }
+      parked.answer(error: error) { fuse_reply_err($0, error?.rawValue ?? 0) }
     }
   }
 
@@ -128,6 +135,7 @@ extension Session {
 
   func controlUnlink(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
     let bytes = UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
+    trace("unlink", ControlFolder.firstNode) { "name=\(String(decoding: bytes, as: UTF8.self))" }
     guard let control, let order = control.order(of: bytes), control.remove(order) else {
       return refuseControl(request, ENOENT)
     }

@@ -14,8 +14,8 @@ extension Session {
       return
     }
     metrics.opens.add()
-    trace("open", node)
-    let parked = ParkedRequest(request, self)
+    let label = trace("open", node)
+    let parked = ParkedRequest(request, self, label: label)
     fileSystem.open(node) { result in
       switch result {
       case .success(let file): parked.opened(file)
@@ -35,17 +35,20 @@ extension Session {
       return
     }
     OpenHandles.withFile(handle) { open in
-      trace("read", open.file.node) {
+      let label = trace("read", open.file.node) {
         "offset=\(offset) size=\(size) key=\(open.file.object.version.key)"
       }
+      let began = label == nil ? nil : Instant.now
       open.file.object.read(
         at: UInt64(clamping: offset), count: size, scratch: scratch,
         reply: {
           note($0, scratch, open.account)
+          if let label, let began { traceResult(label, $0.error, after: .now - began) }
           _ = send($0, to: request)
         },
         park: {
-          let parked = ParkedRequest(request, self, account: open.account)
+          let parked = ParkedRequest(
+            request, self, account: open.account, label: label)
           parked.watch()
           return parked
         })

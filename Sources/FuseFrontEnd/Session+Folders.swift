@@ -7,8 +7,8 @@ import SystemPackage
 
 extension Session {
   func opendir(_ request: fuse_req_t, _ node: NodeID) {
-    trace("opendir", node)
-    let parked = ParkedRequest(request, self)
+    let label = trace("opendir", node)
+    let parked = ParkedRequest(request, self, label: label)
     fileSystem.openFolder(node) { result in
       switch result {
       case .success(let folder): parked.opened(folder, node)
@@ -22,8 +22,8 @@ extension Session {
     _ request: fuse_req_t, _ node: NodeID, _ handle: UInt64, size: Int, offset: off_t, plus: Bool
   ) {
     metrics.readdirs.add()
-    trace(plus ? "readdirplus" : "readdir", node) { "offset=\(offset) size=\(size)" }
-    let parked = ParkedRequest(request, self)
+    let label = trace(plus ? "readdirplus" : "readdir", node) { "offset=\(offset) size=\(size)" }
+    let parked = ParkedRequest(request, self, label: label)
     let reply = FolderReply(parked, size: size, plus: plus)
     let attributes: OpenFolder.Attributes =
       !plus ? .none : attributePolicy.withLock { $0.givesAll(of: node) } ? .all : .folders

@@ -13,9 +13,9 @@ extension Session {
       _ = fuse_reply_err(request, ENAMETOOLONG)
       return
     }
-    trace("lookup", parent) { "name=\(String(decoding: bytes, as: UTF8.self))" }
+    let label = trace("lookup", parent) { "name=\(String(decoding: bytes, as: UTF8.self))" }
     if controlLookup(request, parent, bytes) { return }
-    let parked = ParkedRequest(request, self)
+    let parked = ParkedRequest(request, self, label: label)
     fileSystem.lookup(parent: parent, name: bytes) { result in
       switch result {
       case .success(.found(let attributes)):
@@ -29,7 +29,7 @@ extension Session {
       case .success(.absent(let validFor)):
         guard validFor > .zero else { return parked.fail(.noSuchFileOrDirectory, during: .lookup) }
         var entry = NodeView.absence(validFor: validFor)
-        parked.answer { fuse_reply_entry($0, &entry) }
+        parked.answer(error: .noSuchFileOrDirectory) { fuse_reply_entry($0, &entry) }
       case .failure(let error): parked.fail(error, during: .lookup)
       }
     }
@@ -61,8 +61,8 @@ extension Session {
 
   func getattr(_ request: fuse_req_t, _ node: NodeID) {
     metrics.getattrs.add()
-    trace("getattr", node)
-    let parked = ParkedRequest(request, self)
+    let label = trace("getattr", node)
+    let parked = ParkedRequest(request, self, label: label)
     fileSystem.attributes(of: node) { result in
       switch result {
       case .success(let attributes):
@@ -117,8 +117,8 @@ extension Session {
     _ request: fuse_req_t, _ node: NodeID, _ name: UnsafePointer<CChar>?, _ size: Int
   ) {
     let bytes = Session.bytes(of: name)
-    trace("getxattr", node) { "name=\(String(decoding: bytes, as: UTF8.self))" }
-    let parked = ParkedRequest(request, self)
+    let label = trace("getxattr", node) { "name=\(String(decoding: bytes, as: UTF8.self))" }
+    let parked = ParkedRequest(request, self, label: label)
     fileSystem.extendedAttribute(of: node, name: bytes) { result in
       switch result {
       case .success(let value): parked.answer { Session.reply($0, value, size) }
@@ -129,8 +129,8 @@ extension Session {
   }
 
   func listxattr(_ request: fuse_req_t, _ node: NodeID, _ size: Int) {
-    trace("listxattr", node)
-    let parked = ParkedRequest(request, self)
+    let label = trace("listxattr", node)
+    let parked = ParkedRequest(request, self, label: label)
     fileSystem.extendedAttributeNames(of: node) { result in
       switch result {
       case .success(let names):

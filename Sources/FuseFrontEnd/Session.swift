@@ -29,7 +29,7 @@ final class Session: @unchecked Sendable {
   let folderCopies = Lock(FolderCopies())
   let attributePolicy = Lock(AttributePolicy())
   let passthroughOutcome: PassthroughHandshake.Outcome
-  /// What INIT settled; empty before.
+  /// What INIT negotiated; empty before.
   let facts = Lock<[String: String]>([:])
   private(set) var raw: OpaquePointer
   /// Written once, between INIT and the first request.
@@ -76,14 +76,28 @@ final class Session: @unchecked Sendable {
   }
 
   /// Logs an operation of the kernel's at level debug. Costs a comparison where that is off.
-  @inline(__always)
-  func trace(_ operation: StaticString, _ node: NodeID, _ detail: () -> String = { "" }) {
-    if tracer != nil { logOperation(operation, node, detail()) }
+  ///
+  /// Returns what names the operation in the line of its result; nil where that is off.
+  @inline(__always) @discardableResult
+  func trace(_ operation: StaticString, _ node: NodeID, _ detail: () -> String = { "" }) -> String?
+  {
+    tracer == nil ? nil : logOperation(operation, node, detail())
   }
 
   @inline(never)
-  private func logOperation(_ operation: StaticString, _ node: NodeID, _ detail: String) {
-    tracer?.debug("fuse \(operation) node=\(node)\(detail.isEmpty ? "" : " ")\(detail)")
+  private func logOperation(
+    _ operation: StaticString, _ node: NodeID, _ detail: String
+  ) -> String {
+    let label = "fuse \(operation) node=\(node)\(detail.isEmpty ? "" : " ")\(detail)"
+    tracer?.debug("\(label)")
+    return label
+  }
+
+  /// "fuse read node=7 offset=0 size=4096: ok, 0.1 ms". `label`: what `trace` returned.
+  func traceResult(_ label: String, _ error: Errno?, after time: Duration) {
+    let tenths = Int(time.seconds * 10_000)
+    tracer?.debug(
+      "\(label): \(error.map { "\($0)" } ?? "ok"), \(tenths / 10).\(tenths % 10) ms")
   }
 
   /// What INIT has made of the wish for passthrough. Called before the loop starts.

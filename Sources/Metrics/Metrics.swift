@@ -103,10 +103,8 @@ public final class StoreMetrics: Sendable {
 
   /// Sets the counters to zero: the requests that a mount sends to check the store are no reader's.
   public func reset() {
-    for counter in [
-      getRequests, listRequests, headRequests, retries, errors, bytesFetched, connectionsOpened,
-      hedges, hedgesWon, throttles, objectsVerified, checksumMismatches,
-    ] { counter.reset() }
+    // By reflection, so that a counter added above needs no line here.
+    for item in Mirror(reflecting: self).children { (item.value as? Counter)?.reset() }
   }
 }
 

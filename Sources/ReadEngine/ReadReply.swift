@@ -9,6 +9,10 @@ public enum ReadReply {
   case data(UnsafeBufferPointer<iovec>)
   /// ESTALE: the object changed. EIO: it cannot be had; the log says why.
   case failure(Errno)
+
+  public var error: Errno? {
+    if case .failure(let error) = self { error } else { nil }
+  }
 }
 
 /// A read that waits for the store. Made only when bytes are missing.

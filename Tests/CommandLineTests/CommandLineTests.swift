@@ -139,6 +139,12 @@ import Testing
     #expect(try settings([], ["MILLRACE_PREFETCH": "all"]).prefetch == .all)
     #expect(try settings([], ["MILLRACE_PATH_STYLE": "true"]).pathStyle == true)
     #expect(try settings(["--virtual-host"], ["MILLRACE_PATH_STYLE": "true"]).pathStyle == false)
+    #expect(try settings([], ["MILLRACE_VIRTUAL_HOST": "true"]).pathStyle == false)
+    #expect(try settings([]).pathStyle == nil)
+    #expect(throws: Failure.self) {
+      try settings([], ["MILLRACE_VIRTUAL_HOST": "true", "MILLRACE_PATH_STYLE": "true"])
+    }
+    #expect(try settings([], ["SSL_CERT_FILE": "/tls/ca.pem"]).siteCABundle == "/tls/ca.pem")
   }
 
   @Test func wrongValuesAreUsageErrorsThatNameTheirPlace() {

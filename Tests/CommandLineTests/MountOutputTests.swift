@@ -101,10 +101,60 @@ import Testing
     #expect(try place.call("mount data mnt --cache-dir cache").succeeded)
     let user = try ChildProcess(["sleep", "600"], folder: place.mount)
     defer { user.end(SIGKILL) }
+    let isThere = waitFor(within: .seconds(20)) {
+      (try? readText("/proc/\(user.pid)/comm")) == "sleep\n" ? true : nil
+    }
+    #expect(isThere == true)
     let refused = try place.call("unmount mnt")
     #expect(refused.status == .exited(6))
     #expect(refused.errors.contains("used by pid "), "\(refused.errors)")
     #expect(refused.errors.contains("(sleep)"), "\(refused.errors)")
+  }
+
+  /// As a container or a service that was started while the mount was there.
+  @Test(.enabled(if: requireOrSkip(.root)))
+  func aMountNamespaceThatStillHasTheMountIsNamed() throws {
+    let place = try Place()
+    defer { place.detach() }
+    #expect(try place.call("mount data mnt --cache-dir cache").succeeded)
+    // Not those of other tests.
+    let script = """
+      for mount in $(awk '/ - fuse/ { print $5 }' /proc/self/mountinfo); do
+        [ "$mount" = "$0" ] || umount -l "$mount"
+      done
+      echo there
+      exec sleep 600
+      """
+    let holder = try ChildProcess(
+      ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, place.mount],
+      streams: ChildProcess.Streams(output: place.scratch.path("said")))
+    defer { holder.end(SIGKILL) }
+    #expect(
+      waitFor(within: .seconds(20)) {
+        (try? readText(place.scratch.path("said")))?.contains("there") == true ? true : nil
+      } == true)
+    let said = try place.call("unmount mnt")
+    #expect(said.status == .exited(1))
+    #expect(said.errors.contains("still has it") && said.errors.contains("(sleep)"), "\(said)")
+    #expect(said.errors.contains("nsenter --target \(holder.pid)"), "\(said)")
+    // The daemon ends with the last namespace.
+    let mark = try #require(said.errors.firstRange(of: "daemon (pid "))
+    let pid = try #require(Int32(said.errors[mark.upperBound...].prefix(while: \.isNumber)))
+    holder.end(SIGKILL)
+    #expect(waitFor(within: .seconds(60)) { kill(pid, 0) != 0 ? true : nil } == true)
+  }
+
+  /// Slurm sends them to every process of a step.
+  @Test func signalsOfBatchSystemsDoNotEndAMount() throws {
+    let place = try Place()
+    defer { place.detach() }
+    #expect(try place.call("mount data mnt --cache-dir cache").succeeded)
+    let stats = try place.call("stats mnt --json").output
+    let line = try #require(stats.split(separator: "\n").first { $0.hasPrefix("  \"pid\"") })
+    let pid = try #require(Int32(line.filter(\.isNumber)))
+    for number in [SIGUSR1, SIGUSR2] { #expect(kill(pid, number) == 0) }
+    #expect(try readText(place.mount + "/a") == "hello\n")
+    #expect(try place.call("unmount mnt").succeeded)
   }
 
   @Test func debugShowsOperationsAndATypoInTheEnvironmentIsWarnedOf() throws {
@@ -118,9 +168,16 @@ import Testing
       mounted.errors.contains("warning: MILLRACE_CACHE_SIZ is not an option")
         && mounted.errors.contains("did you mean MILLRACE_CACHE_SIZE?"), "\(mounted.errors)")
     #expect(try readText(place.mount + "/a") == "hello\n")
+    #expect(!fileExists(place.mount + "/missing"))
+    #expect(mkdir(place.mount + "/new", 0o755) != 0)
+    #expect(try CommandResult.run(["ls", place.mount + "/.millrace"]).succeeded)
     #expect(try place.call("unmount mnt").succeeded)
     let log = try readText(place.scratch.path("log"))
-    for words in ["fuse lookup node=1 name=a", "fuse open node=", "fuse read node=", "key=a"] {
+    for words in [
+      "fuse lookup node=1 name=a", "fuse open node=", "fuse read node=", "key=a", "key=a: ok, ",
+      "fuse lookup node=1 name=missing: No such file or directory, ", "fuse releasedir node=",
+      "fuse mkdir node=1 refused: EROFS",
+    ] {
       #expect(log.contains(words), "\(words) in \(log)")
     }
     #expect(log.contains("warning MILLRACE_CACHE_SIZ is not an option"))

@@ -70,7 +70,7 @@ import Testing
     ended.stalledSeconds = 500
     ended.waitSeconds = ["disk": 500]
     let text = StatsTable.lines(statsReport(callers: [ended]))[2]
-    #expect(text.contains("100 % of the readers' time") && text.contains("the cache disk 100 %"))
+    #expect(text.contains("100 % of the readers' time") && text.contains("cache disk 100 %"))
   }
 
   @Test func theRestNamesBudgetAndOrders() {

@@ -64,10 +64,10 @@ func statsReport(
         == ["10.0K", "10.0M", "0%", "80%", "0%", "0%", "0%", "60%", "20%", "0%"])
     #expect(rows[0].first == "python3")
     let text = lines.joined(separator: " ")
-    #expect(text.contains("  python3 waits 80 % of its time, mostly for TTFB (60 %). "))
+    #expect(text.contains("  python3 waits 80 % of its time; main cause: TTFB (60 %). "))
   }
 
-  @Test func theTableFitsEightyColumnsAndEveryLineOfAnUsualScreenDoes() {
+  @Test func theTableFitsEightyColumnsAndEveryLineOfAnUsualScreenDoes() throws {
     var engine = EngineUsage()
     engine.diskBytes = 137 << 30
     engine.epoch = 3
@@ -90,6 +90,11 @@ func statsReport(
       for line in lines { #expect(line.count < 80, "\(line)") }
       #expect(lines.contains { $0.hasPrefix("COMMAND") && $0.hasSuffix("DISK") })
     }
+    // Narrower, all but the table is wrapped.
+    let narrow = TopScreen.lines(now, since: last, size: (24, 60))
+    let table = try #require(narrow.firstIndex { $0.hasPrefix("COMMAND") })
+    for line in narrow[..<table] { #expect(line.count < 60, "\(line)") }
+    #expect(narrow[..<table].joined(separator: " ").contains("p99"))
     let wide = TopScreen.lines(now, since: last, size: (24, 120))
     #expect(wide.contains { $0.hasSuffix("P99") })
   }
@@ -156,6 +161,7 @@ func statsReport(
     var causes: [WaitCause: Double] = [:]
     var bytes: UInt64 = 1
     var unreachable = 0.0
+    var isThrottled = false
     var ratios: (Double, Double)?
     var says: [String]
   }
@@ -178,12 +184,16 @@ func statsReport(
     Case(
       causes: [.firstByte: 0.6], unreachable: 75,
       says: ["unreachable for 75 s", "refused", "millrace doctor s3://b"]),
+    Case(
+      causes: [.firstByte: 0.6], unreachable: 75, isThrottled: true,
+      says: ["throttled all requests for 75 s", "--max-requests-per-second"]),
   ]
 
   @Test(arguments: cases.indices) func aVerdictNamesTheCauseAndWhatHelps(_ index: Int) {
     let it = Self.cases[index]
     var verdict = TopVerdict(mountPoint: "/m", source: "s3://b")
     verdict.unreachableSeconds = it.unreachable
+    verdict.isThrottled = it.isThrottled
     verdict.lastError = it.unreachable > 0 ? "connection refused" : nil
     verdict.bytes = it.bytes
     verdict.name = "python3"

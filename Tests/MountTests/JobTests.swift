@@ -376,7 +376,8 @@ extension MountTests {
       #expect(try ask("-X", "POST", base + "/refresh?path=d").contains("directories"))
       #expect(try ask("-X", "POST", base + "/update?path=").contains("changes"))
       #expect(
-        try ask("--data-binary", "d/1002.bin\nd/1003.bin", base + "/order/rank0").contains("true"))
+        try ask("--data-binary", "d/1002.bin\nd/1003.bin", base + "/order/rank0").contains(
+          #""pathsNotFound" : 0"#))
       #expect(try ask(base + "/stats").contains(#""rank0""#))
       #expect(try ask("-X", "DELETE", base + "/order/rank0").contains("true"))
       #expect(try ask("-X", "POST", base + "/warm").contains("no path"))

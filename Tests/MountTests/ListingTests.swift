@@ -4,12 +4,12 @@ import TestSupport
 import Testing
 
 extension MountTests {
-  /// Sites whose listings are HTML: all files are seen, whether or not the listing has their sizes.
+  /// Sites whose listings are HTML or JSON: all files are seen, whether or not the listing has their sizes.
   @Suite struct HTMLListings {
     private static let count = 60
 
     enum Server: String, CaseIterable, CustomTestStringConvertible {
-      case nginxExact, nginxRounded, python
+      case nginxExact, nginxRounded, nginxJSON, python
       var testDescription: String { rawValue }
     }
 
@@ -32,6 +32,9 @@ extension MountTests {
         return (nginx.url + "/", nginx)
       case .nginxRounded:
         let nginx = try Nginx.start(root: tree, autoindex: .html)
+        return (nginx.url + "/", nginx)
+      case .nginxJSON:
+        let nginx = try Nginx.start(root: tree, autoindex: .json)
         return (nginx.url + "/", nginx)
       case .python:
         let port = try freePorts(1)[0]
@@ -93,7 +96,7 @@ extension MountTests {
       try mount.unmount()
     }
 
-    @Test(arguments: [Server.nginxExact, .nginxRounded])
+    @Test(arguments: [Server.nginxExact, .nginxRounded, .nginxJSON])
     func aFileIsOneVersionWhetherItIsListedOrLookedUp(_ server: Server) throws {
       let scratch = try TemporaryFolder("html")
       let tree = try makeTree(scratch)

@@ -1,8 +1,8 @@
 import ObjectStore
 
-/// A list of files that stands in for a server's listings: made once by whoever made the data set,
-/// held sorted, and served folder by folder. It is a promise: what it says of sizes is checked at
-/// every fetch, what it leaves out is not there.
+/// A list of files that replaces a server's listings: made once by the producer of the data set,
+/// held sorted, and served directory by directory. It is binding: the sizes in it are checked at
+/// every fetch, and a file that it leaves out does not exist.
 ///
 /// Lines are CSV (`path,size,mtime,etag`, or any order under a header line; RFC 4180 quotes) or JSON
 /// objects of the same names, one a line. Only the path must be there. `etag` is what the server

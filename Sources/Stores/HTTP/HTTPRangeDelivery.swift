@@ -1,8 +1,8 @@
 import ObjectStore
 import Transport
 
-/// Decides which bytes of which reply belong to a fetch. A value: it is told of heads and counts,
-/// and says what to do.
+/// Decides which bytes of which response belong to a fetch. A value: it is given heads and counts,
+/// and returns what to do.
 ///
 /// A version is known by the strong ETag that `head` saw, else by size and Last-Modified. Whatever
 /// is known of it is compared with every reply, and has to be in it; the first strong ETag that a reply has also binds

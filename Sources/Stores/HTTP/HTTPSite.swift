@@ -114,7 +114,7 @@ struct HTTPSite: Sendable {
     }
   }
 
-  /// What a connection that failed means. `failsFast`: somebody waits at a terminal.
+  /// What a connection that failed means. `failsFast`: a user waits at a terminal.
   func verdict(
     on transfer: TransferFailure, _ key: ObjectKey?, failsFast: Bool = false
   ) -> Verdict {

@@ -301,7 +301,7 @@ final class HTTPSpool: Sendable {
   private static func nextDeadline(_ state: State) -> Instant {
     let waiters = state.entries.values.flatMap(\.waiters) + state.pending
     let first = waiters.map(\.request.deadline).min()
-    // What is cancelled is not told of: it is looked for while somebody waits.
+    // This thread is not notified of cancellations: it polls for them while there are waiters.
     return min(first ?? .now + idle, .now + (waiters.isEmpty ? idle : .milliseconds(500)))
   }
 
@@ -340,7 +340,7 @@ final class HTTPSpool: Sendable {
         state.isShort = false
         return turn
       }
-      // A download that failed is begun anew by the next who asks; one that nobody needs goes.
+      // A failed download is started again by the next request; one that no request needs is removed.
       let isOver = entry.hasEnded && (entry.failure != nil || now > entry.usedAt + idle)
       if entry.waiters.isEmpty, isOver { _ = state.remove(version) }
     }

@@ -8,10 +8,15 @@ import Transport
 enum ListedTimes {
   /// No listing has shown a size yet. A version of an earlier mount may be of either kind.
   case unknown
-  /// To the second; or sizes and times come from `head` alone.
-  case exact
+  /// Sizes and times come from `head` alone, and a strong ETag.
+  case fromHead
+  /// To the second.
+  case seconds
   /// Whole minutes, in UTC: `head` says no more than that either.
   case minutes
+
+  /// A version may have come from a listing that knows no seconds.
+  var canBeMinutes: Bool { self == .minutes || self == .unknown }
 }
 
 extension HTTPStore {
@@ -42,13 +47,13 @@ extension HTTPStore {
     guard index.timesAreMinutes else {
       // JSON: its times have seconds.
       if index.entries.contains(where: { $0.size != nil }) {
-        listedTimes.withLock { $0 = .exact }
+        listedTimes.withLock { $0 = .seconds }
       }
       return reply(index)
     }
     switch listedTimes.withLock({ $0 }) {
     case .minutes: reply(index)
-    case .exact: reply(index.withoutSizes)
+    case .fromHead, .seconds: reply(index.withoutSizes)
     case .unknown: confirm(index, of: folder, deadline: deadline, reply)
     }
   }
@@ -68,7 +73,7 @@ extension HTTPStore {
           file.size == entry.size
           && file.modified.map { HTTPTime.minute(of: $0) } == entry.modified
         let times: ListedTimes = listedTimes.withLock { times in
-          if times == .unknown { times = isSame ? .minutes : .exact }
+          if times == .unknown { times = isSame ? .minutes : .fromHead }
           return times
         }
         if times == .minutes { found = index }
@@ -82,12 +87,15 @@ extension HTTPStore {
 
   /// A file as a listing shows it.
   func asListed(_ file: ObjectAttributes) -> ObjectAttributes {
-    guard !file.isOversized, let modified = file.modified,
-      listedTimes.withLock({ $0 == .minutes })
-    else { return file }
+    guard !file.isOversized, let modified = file.modified else { return file }
+    let listed: Int64
+    switch listedTimes.withLock({ $0 }) {
+    case .unknown, .fromHead: return file
+    case .seconds: listed = modified
+    case .minutes: listed = HTTPTime.minute(of: modified)
+    }
     return ObjectAttributes(
-      key: file.key, size: file.size, modified: HTTPTime.minute(of: modified),
-      isArchived: file.isArchived)
+      key: file.key, size: file.size, modified: listed, isArchived: file.isArchived)
   }
 }
 

@@ -198,7 +198,7 @@ public final class HTTPStore: ObjectStore {
     let delivery = HTTPRangeDelivery(
       version: request.version, range: request.range,
       comparesTime: manifest == nil && tree == nil && !site.keysAreTargets,
-      timesAreMinutes: listedTimes.withLock { $0 != .exact }, learnt: learnt.value)
+      timesAreMinutes: listedTimes.withLock { $0.canBeMinutes }, learnt: learnt.value)
     let exchange = HTTPRangeExchange(
       site: site, delivery: delivery, learnt: learnt, sink: sink, onRangesIgnored: rangesIgnored)
     return transport.start(exchange, deadline: request.deadline)

@@ -48,7 +48,7 @@ struct HubTree: Sendable {
         if isFolder {
           page.addFolder(ObjectKey(bytes: path + [UInt8(ascii: "/")]))
         } else {
-          // What a file is, whoever serves it: so it is no ETag that answers could be held against.
+          // Identifies the content, whichever server sends it: so it is no ETag to compare responses with.
           page.add(
             ObjectAttributes(
               key: ObjectKey(bytes: path), size: size, modified: modified, etag: "git:\(oid)"))

@@ -28,6 +28,9 @@ struct DoctorCommand: ParsableCommand {
       Output.line(finding.line)
       Output.flush()
     }
+    for warning in settings.warnings {
+      show(Finding(grade: .warn, what: "environment", detail: warning))
+    }
     for finding in MachineChecks.all(settings) { show(finding) }
     if source != nil { SourceChecks.run(settings, show) }
     if isBroken { throw ExitCode(1) }

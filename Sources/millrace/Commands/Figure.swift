@@ -83,7 +83,7 @@ enum Figure {
 }
 
 extension WaitCause {
-  /// As a sentence names it.
+  /// As tables and sentences name it.
   var title: String {
     switch self {
     case .listing: "listings"
@@ -91,7 +91,7 @@ extension WaitCause {
     case .limit: "our rate limit"
     case .firstByte: "TTFB"
     case .bandwidth: "bandwidth"
-    case .disk: "the cache disk"
+    case .disk: "cache disk"
     }
   }
 

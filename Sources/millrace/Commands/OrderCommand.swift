@@ -35,9 +35,9 @@ struct OrderCommand: ParsableCommand {
     do throws(ControlClient.Failure) {
       receipt = try ControlClient.order(text, name: name ?? "", socket: mount.daemon.socket)
     } catch {
-      throw Failure("\(mount.mountPoint): the order was not taken: \(error)")
+      throw Failure("\(mount.mountPoint): the order was not accepted: \(error)")
     }
-    Output.line("Order of \(counted(files, "file")) taken by \(mount.mountPoint)")
+    Output.line("Order of \(counted(files, "file")) accepted by \(mount.mountPoint)")
     if let warning = receipt.warning { Millrace.complain(warning) }
   }
 }

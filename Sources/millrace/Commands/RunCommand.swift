@@ -101,7 +101,7 @@ struct RunCommand: ParsableCommand, OptionGroups {
     return true
   }
 
-  /// A mount whose daemon is gone answers nobody.
+  /// A mount whose daemon has ended answers no request.
   private func detachWhatIsLeft() {
     guard let place = pathThroughParent(mountpoint),
       MountInfo.current().topmost(at: place)?.isOurs == true

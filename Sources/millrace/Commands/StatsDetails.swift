@@ -112,19 +112,8 @@ enum StatsDetails {
     return ["Waiting, all processes (millrace top shows each)"]
       + waits.byCause.map { cause, seconds in
         row(
-          label(cause), Figure.duration(seconds), Figure.percent(waits.share(seconds)))
+          cause.title, Figure.duration(seconds), Figure.percent(waits.share(seconds)))
       }
-  }
-
-  private static func label(_ cause: WaitCause) -> String {
-    switch cause {
-    case .listing: "listings"
-    case .queue: "queued"
-    case .limit: "rate limit"
-    case .firstByte: "TTFB"
-    case .bandwidth: "bandwidth"
-    case .disk: "cache disk"
-    }
   }
 
   private static func metadata(_ report: StatsReport) -> [String] {

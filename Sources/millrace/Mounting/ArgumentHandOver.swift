@@ -31,7 +31,7 @@ enum ArgumentHandOver {
     return high
   }
 
-  /// In the daemon; nil for a command that somebody typed.
+  /// In the daemon; nil for a command that a user typed.
   static func read() -> [String]? {
     guard let text = getenv(Launcher.argumentsVariable), let file = CInt(String(cString: text))
     else {

@@ -3,7 +3,7 @@ import Logging
 import Posix
 import SystemPackage
 
-/// What can be told before anything is mounted.
+/// What can be checked before anything is mounted.
 enum MountChecks {
   /// The mount point's absolute path. A dead mount of our own there is detached.
   static func mountPoint(_ path: String, nonempty: Bool, environment: [String: String])

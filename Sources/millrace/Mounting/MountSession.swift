@@ -92,13 +92,20 @@ struct MountSession {
         "passthrough": "\(frontEnd.session["passthrough"] ?? "off")",
       ])
     let name = mounted.name + (mounted.frozenBy.map { ", \($0)," } ?? "")
-    if !announcer.mounted(successLine(name, place, configuration, engine, sink)) {
+    let line = successLine(name, place, configuration, engine, sink)
+    if !announcer.mounted(line) {
       log.warning("parent process exited: unmounting")
       frontEnd.unmount()
     }
+    let service = ServiceNotice(settings.environment)
+    service?.ready(line)
+    do throws(Errno) { try service?.watch(place) } catch {
+      log.warning("no watchdog: the service manager will end this mount: \(error)")
+    }
     frontEnd.run()
+    service?.stopping()
     log.notice("unmounted", metadata: ["at": "\(place)"])
-    // A log that nobody asked for and that reports no trouble would only pile up.
+    // A log that the user did not request and that reports no trouble would only pile up.
     if announcer.isDaemon, settings.logFile == nil, settings.logLevel >= .notice,
       !sink.hasWarnings
     {
@@ -146,7 +153,8 @@ struct MountSession {
           try prefetcher.take(order: bytes, name: name)
           return nil
         } catch {
-          log.error("an order was not taken", metadata: ["name": "\(name)", "reason": "\(error)"])
+          log.error(
+            "an order was not accepted", metadata: ["name": "\(name)", "reason": "\(error)"])
           switch error {
           case .tooLarge: return .fileTooLarge
           case .nothingFound: return .noSuchFileOrDirectory
@@ -194,7 +202,7 @@ struct MountSession {
     return "Mounted \(name) at \(place) (\(cache ?? "no cache on disk")\(log))"
   }
 
-  /// After the mount is usable: nobody waits for it.
+  /// After the mount is usable: no caller waits for it.
   private func startControl(
     _ runtime: RuntimeFolder, _ place: String, _ name: String,
     _ configuration: EngineConfiguration, _ metrics: Metrics, _ engine: ReadEngine,

@@ -3,7 +3,7 @@ import Glibc
 import Posix
 import SystemPackage
 
-/// SIGINT, SIGTERM and SIGHUP unmount; a second one ends at once.
+/// SIGINT, SIGTERM and SIGHUP unmount; a second one ends at once. SIGUSR1 and SIGUSR2 are ignored.
 final class StopSignals: Sendable {
   private enum State {
     /// Nothing is mounted: a signal simply ends the process.
@@ -19,6 +19,8 @@ final class StopSignals: Sendable {
 
   /// In the main thread before any other is started: threads inherit the mask.
   static func block() {
+    // Batch systems send these to all processes of a job (Slurm's --signal); they would end a mount in use.
+    for number in [SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
     var set = StopSignals.set()
     pthread_sigmask(SIG_BLOCK, &set, nil)
   }

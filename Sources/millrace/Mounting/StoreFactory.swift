@@ -74,7 +74,7 @@ enum StoreFactory {
     } else {
       return mounted
     }
-    let bundle = settings.caBundle
+    let bundle = settings.siteCABundle
     let spool = mounted.spool ?? SpoolAllowance(folder: settings.spoolFolder)
     frozen.spool = spool
     let peers = mounted.peers
@@ -137,7 +137,7 @@ enum StoreFactory {
     _ url: String, hub: HubAddress?, _ settings: Settings, _ metrics: StoreMetrics, _ log: Logger
   ) throws -> Mounted {
     let transport = try transport(
-      settings, for: url, caBundle: settings.caBundle, metrics, log)
+      settings, for: url, caBundle: settings.siteCABundle, metrics, log)
     do {
       var options = HTTPStoreOptions(manifest: hub == nil ? settings.manifest : nil)
       let spool = SpoolAllowance(folder: settings.spoolFolder)

@@ -25,6 +25,11 @@ struct OptionValues {
     }
   }
 
+  /// nil: the environment does not say.
+  func optionalFlag(_ name: String) throws(Failure) -> Bool? {
+    text(name, nil) == nil ? nil : try flag(name, false)
+  }
+
   func size(_ name: String, _ option: String?) throws(Failure) -> ByteSize? {
     try read(name, option, "a size such as 512M, 10GiB or 80%") { ByteSize($0) }
   }

@@ -249,6 +249,9 @@ struct Settings {
     }
   }
 
+  /// Certificate authorities of a source that is no bucket.
+  var siteCABundle: String? { caBundle ?? CredentialsResolver.commonCABundle(environment) }
+
   /// Bytes that listings may hold as they arrive, before they are read.
   var answerLimit: Int { max(BodyBudget.leastLimit, metadataLimit / 4) }
 
@@ -266,7 +269,13 @@ struct Settings {
     }
     if options.source.bucket.pathStyle { return true }
     if options.source.bucket.virtualHost { return false }
-    return values.text("path-style", nil) == nil ? nil : try values.flag("path-style", false)
+    let path = try values.optionalFlag("path-style")
+    let virtualHost = try values.optionalFlag("virtual-host")
+    if let path, path == virtualHost {
+      throw .usage(
+        "MILLRACE_PATH_STYLE and MILLRACE_VIRTUAL_HOST are mutually exclusive; unset one of them")
+    }
+    return path ?? virtualHost.map { !$0 }
   }
 
   private static func limit(_ name: String, _ bytes: UInt64, least: UInt64) throws(Failure) -> Int {

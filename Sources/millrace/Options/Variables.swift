@@ -46,7 +46,7 @@ enum Variables {
   private static let files = [
     "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE",
     "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "NETRC", "HF_HOME",
-    "HF_TOKEN_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE",
+    "HF_TOKEN_PATH", "SSL_CERT_FILE", "CURL_CA_BUNDLE",
   ]
 
   static func withAbsolutePaths(_ environment: [String: String]) -> [String: String] {

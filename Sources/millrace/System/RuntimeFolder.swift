@@ -139,7 +139,7 @@ struct DaemonRecord: Equatable {
   /// For this process. `log`: its log file.
   static func write(mountPoint: String, log: String?, in folder: RuntimeFolder) throws(Failure) {
     let path = folder.file(mountPoint, "mount")
-    // The mount point stands last: it may have ends of lines in it, and then the log file's name is not told.
+    // The mount point is last, because it may contain newlines. A log file's name that contains one is left out.
     let shown = log.flatMap { $0.contains("\n") ? nil : $0 } ?? ""
     let text = "\(getpid())\n\(startTime(of: getpid()) ?? "")\n\(shown)\n\(mountPoint)"
     unlink(path)

@@ -4,11 +4,11 @@ import Glibc
 import Posix
 import Prefetch
 
-/// A job of a live mount as the command line has it: begun, watched, ended on Ctrl-C, told about.
+/// A job of a live mount as the command line runs it: started, watched, cancelled on Ctrl-C, reported.
 struct JobRun {
   var request: JobRequest
   var mount: LiveMount
-  /// Each look at it; nil: nobody looks on.
+  /// Called with each report of the job; nil: progress is not shown.
   var progress: ((JobReport) -> Void)?
 
   private static let interval = 0.2

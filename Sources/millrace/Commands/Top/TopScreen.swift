@@ -25,12 +25,12 @@ enum TopScreen {
       read(rows.map(\.recent), seconds), store(now, last, seconds), cache(now),
       hits(now, rows.map(\.recent)),
     ]
-    lines += [
-      "",
+    let legend = [
       "WAIT, % of time, by cause: LIST listings, QUEUE queued, LIMIT our rate limit,",
-      "TTFB time to first byte, XFER bandwidth, DISK cache disk", "",
-      header(hasQuantiles),
+      "TTFB time to first byte, XFER bandwidth, DISK cache disk",
     ]
+    lines = lines.flatMap { wrapped($0, to: columns) } + [""]
+    lines += legend.flatMap { wrapped($0, to: columns) } + ["", header(hasQuantiles)]
     let end = [""] + wrapped(verdict(now, rows, seconds).text, to: columns)
     let most = size.map { max(1, $0.rows - lines.count - end.count - 1) } ?? rows.count
     lines += rows.prefix(most).map { line($0, seconds, hasQuantiles) }
@@ -87,6 +87,7 @@ enum TopScreen {
   static func verdict(_ now: StatsReport, _ rows: [TopRow], _ seconds: Double) -> TopVerdict {
     var verdict = TopVerdict(mountPoint: now.mountPoint, source: now.source)
     verdict.unreachableSeconds = now.store.unreachableSeconds
+    verdict.isThrottled = now.store.isThrottled
     verdict.lastError = now.store.lastError
     verdict.bytes = rows.reduce(0) { $0 + $1.recent.bytes }
     verdict.opens = rows.reduce(0) { $0 + $1.recent.opens }

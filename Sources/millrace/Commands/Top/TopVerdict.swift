@@ -6,6 +6,8 @@ struct TopVerdict {
   var source: String
   /// 0: the store responds.
   var unreachableSeconds = 0.0
+  /// It responds, and asks for fewer requests.
+  var isThrottled = false
   var lastError: String?
   /// Bytes read and files opened in the interval.
   var bytes: UInt64 = 0
@@ -17,12 +19,17 @@ struct TopVerdict {
   var hitRatio: Double?
   var hitRatioAtDoubleSize: Double?
 
-  /// Below this share of its time nobody looks for the cause.
+  /// Below this share of a reader's time, no cause is named.
   static let littleWait = 0.05
   /// By so much the hit ratio rises with twice the cache before it is worth naming.
   private static let worthwhileGain = 0.1
 
   var text: String {
+    if unreachableSeconds > 0, isThrottled {
+      return "The store has throttled all requests for \(Figure.uptime(unreachableSeconds))"
+        + (lastError.map { " (\($0))" } ?? "")
+        + "; reads wait for it. Send fewer: --max-requests-per-second."
+    }
     if unreachableSeconds > 0 {
       return "The store has been unreachable for \(Figure.uptime(unreachableSeconds))"
         + (lastError.map { " (\($0))" } ?? "")
@@ -38,7 +45,7 @@ struct TopVerdict {
         ($0.value, $1.key.rawValue) < ($1.value, $0.key.rawValue)
       })
     else { return "\(name) waits \(Figure.percent(waitShare)) of its time." }
-    return "\(name) waits \(Figure.percent(waitShare)) of its time, mostly for \(cause.title) "
+    return "\(name) waits \(Figure.percent(waitShare)) of its time; main cause: \(cause.title) "
       + "(\(Figure.percent(share))). \(advice(cause))"
   }
 
