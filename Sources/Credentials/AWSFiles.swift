@@ -43,7 +43,7 @@ struct AWSFiles {
     let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     if file < 0 {
       if errno == ENOENT || errno == ENOTDIR { return ProfileFile() }
-      // Unreadable is told: silently taking other keys than the file's would be worse.
+      // An unreadable file is reported: silently using credentials from elsewhere would be worse.
       throw failure(path, String(cString: strerror(errno)), store)
     }
     defer { close(file) }

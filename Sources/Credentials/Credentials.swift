@@ -12,7 +12,7 @@ public struct Credentials: Sendable, Equatable {
   public var sessionToken: String?
   /// Which place they came from, for `doctor` and messages: "environment", "profile train".
   public var source: String
-  /// Seconds since 1970; `nil`: they hold until somebody takes them back.
+  /// Seconds since 1970; `nil`: they are valid until revoked.
   public var expires: Int64?
 
   public init(
@@ -33,7 +33,7 @@ public struct Credentials: Sendable, Equatable {
   }
 }
 
-/// Messages and logs never show a secret, whoever prints the value.
+/// Messages and logs never show a secret, whatever code prints the value.
 extension Credentials: CustomStringConvertible, CustomDebugStringConvertible {
   public var description: String {
     let until = expires.map { ", until \(AWSTime.text($0))" } ?? ""

@@ -68,7 +68,7 @@ struct FileSource: CredentialsSource {
 }
 
 extension Credentials {
-  /// Keys go into a header: what cannot stand there is told before a server is asked.
+  /// Credentials go into a header: characters that are invalid there are reported before a request is sent.
   func checked() throws(StoreError) -> Credentials {
     func isClean(_ text: String) -> Bool { text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } }
     guard !accessKeyID.isEmpty, !secretAccessKey.isEmpty, isClean(accessKeyID),

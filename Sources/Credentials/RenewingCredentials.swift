@@ -144,7 +144,7 @@ public final class RenewingCredentials: CredentialsProvider {
         return wait
       }
       log.warning("credentials cannot be renewed, retrying: \(error)")
-      // Stopping is not waited for by anybody: it ends this too.
+      // Stopping ends this wait too, so no thread is delayed by it.
       _ = state.wait(until: .now + .nanoseconds(Int64(wait * 1e9))) { $0.isStopping ? true : nil }
     }
   }

@@ -31,7 +31,7 @@ struct AssumeRoleSource: CredentialsSource {
   }
 }
 
-/// A role for a token that somebody else vouches for: Kubernetes service accounts (IRSA), CI systems.
+/// A role for a token that another identity provider issues: Kubernetes service accounts (IRSA), CI systems.
 struct WebIdentitySource: CredentialsSource {
   let roleARN: String
   let tokenFile: String

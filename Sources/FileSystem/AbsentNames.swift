@@ -1,10 +1,10 @@
 import ObjectStore
 import Posix
 
-/// Names that the kernel was told do not exist, and remembers as absent until a time. What makes the
-/// knowledge void, a refresh or a listing that has the name, takes them out and has the kernel drop them.
+/// Names that were reported to the kernel as absent, and that it remembers until a time. A refresh, or a listing
+/// that has the name, takes them out and has the kernel drop them.
 ///
-/// Bounded: where there is no room the kernel is not allowed to remember, and asks again each time. So there
+/// Bounded: where there is no space, the kernel is not allowed to remember, and asks again each time. So there
 /// is no absence in the kernel that is not known here.
 struct AbsentNames {
   /// Names and bytes at most. A Python with a long sys.path asks for some thousand.

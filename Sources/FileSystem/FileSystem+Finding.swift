@@ -15,7 +15,7 @@ extension FileSystem {
     case join(Generation)
     case startListing
     case ask(number: UInt64, needsFolder: Bool)
-    /// Somebody asks already.
+    /// Another caller requests it already.
     case wait
   }
 
@@ -243,7 +243,7 @@ extension FileSystem {
     max(.zero, min(options.metadataTTL, since + options.metadataTTL - clock()))
   }
 
-  /// What the kernel is told of a node; under the lock.
+  /// The attributes of a node that the kernel gets; under the lock.
   func attributes(_ slot: NodeTable.Slot, _ state: inout NameState) -> NodeAttributes {
     let id = state.nodes.id(of: slot)
     switch state.nodes.home(of: slot) {

@@ -5,8 +5,8 @@ import Posix
 
 extension FileSystem {
   /// Forgets what is known of a path (relative to the mount, "" for all of it) and of all below it,
-  /// here and in the kernel: whoever looks next is told what the store has then. Returns the number of
-  /// folders whose listing was dropped.
+  /// here and in the kernel: the next lookup returns what the store has then. Returns the number of
+  /// directories whose listing was dropped.
   public func refresh(_ path: [UInt8]) -> Int {
     let now = clock()
     let place = place(ofPath: path)
@@ -14,8 +14,8 @@ extension FileSystem {
     let (folders, nodes) = state.withLock { state -> (Int, [(ObjectKey, [[UInt8]])]) in
       state.saved?.drop(below: place.below)
       var touched = state.folders.keys.filter { $0.hasPrefix(place.below) }
-      // Nothing below (a file, or a folder that nobody looked into), or nothing known under the name: what has
-      // it is asked anew.
+      // Nothing below (a file, or a directory that was not looked into), or nothing known under the name: the
+      // directory that has it is requested again.
       if let (folder, name) = place.parent, state.folders[folder] != nil,
         touched.isEmpty || state.isAbsent(name, in: folder)
       {

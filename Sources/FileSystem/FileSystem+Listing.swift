@@ -113,7 +113,7 @@ extension FileSystem {
     for run in runs { run.start() }
   }
 
-  /// What nobody has asked for in time no longer counts as ahead; what waits to be asked for is ended.
+  /// Listings made ahead that were not requested in time no longer count as ahead; paused ones are ended.
   private func giveUpAhead(at now: Instant) {
     let runs = state.withLock { state in
       state.walk.takeOld(at: now).compactMap { folder -> ListingRun? in
@@ -121,7 +121,7 @@ extension FileSystem {
         state.folders[folder]?.isAhead = false
         state.walk.wasted()
         guard let run = state.folders[folder]?.run, run.isPaused else { return nil }
-        // Whoever comes from now on begins anew.
+        // A later request begins anew.
         state.abandon(run.generation)
         return run
       }
@@ -137,7 +137,7 @@ extension FileSystem {
       complete(generation, hidden: hidden)
       saveSometimes()
     case .failure(let error):
-      // Nobody has asked for it: whoever does will ask again.
+      // No caller has requested a listing made ahead: one that does requests it again.
       if !wasAhead { _ = report(error, during: "list") }
       state.withLock { $0.abandon(generation) }
       generation.fail(error)
@@ -175,8 +175,8 @@ extension FileSystem {
     trim()
   }
 
-  /// Keeps `metadataLimit` by dropping listings that nobody reads, the longest unused first. What the
-  /// kernel still refers to it is asked to let go of, and dropped when it has.
+  /// Keeps `metadataLimit` by dropping listings that no reader has open, the longest unused first. The
+  /// kernel is asked to forget what it still refers to; this is dropped when the kernel has done so.
   func trim() {
     let limit = options.metadataLimit
     let now = clock()
@@ -272,7 +272,7 @@ extension FileSystem {
       """)
   }
 
-  /// Objects of which it is remembered that they were told of.
+  /// Changed objects that are remembered as reported, at most.
   private static let changedLimit = 100_000
 
 }

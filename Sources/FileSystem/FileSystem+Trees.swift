@@ -5,7 +5,7 @@ import Posix
 import ReadEngine
 import SystemPackage
 
-/// A file that somebody opens.
+/// A file that a process opens.
 public struct OpenedFile: Sendable {
   /// The key of its folder, ends in "/" (empty: the root of a store).
   public var folder: ObjectKey

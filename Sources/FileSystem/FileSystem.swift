@@ -243,8 +243,8 @@ public final class FileSystem: Sendable {
     invalidationHandler.withLock { $0 = Callback(handler) }
   }
 
-  /// Called when the disk tier has no file left to evict, on a thread of the engine's: opens that
-  /// nobody needs are to be closed.
+  /// Called when the disk tier has no file left to evict, on a thread of the engine: opens that
+  /// are not needed are to be closed.
   public func onDiskPressure(_ handler: @escaping @Sendable () -> Void) {
     engine.onDiskPressure(handler)
   }

@@ -17,7 +17,7 @@ public enum Invalidation: Sendable {
   case everything
 }
 
-/// What the kernel is told of a node.
+/// The attributes of a node that the kernel gets.
 public struct NodeAttributes: Sendable, Equatable {
   public enum Kind: Sendable, Equatable { case file, folder }
   public var node: NodeID

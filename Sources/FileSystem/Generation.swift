@@ -2,8 +2,8 @@ import ObjectStore
 import Posix
 import Synchronization
 
-/// One listing of a folder, from its first page to its last: whoever opened the folder while it was
-/// the newest keeps it, and cookies index its entries, which never move.
+/// One listing of a directory, from its first page to its last. A reader that opened the directory while it
+/// was the newest keeps it, and cookies index its entries, which never move.
 final class Generation: Sendable {
   private struct State {
     var builder: ListingBuilder

@@ -1,6 +1,6 @@
 import ObjectStore
 
-/// Turns pages of a store's listing into the entries of a folder, settling each name as soon as no
+/// Turns pages of a store's listing into the entries of a directory. A name becomes final as soon as no
 /// later page can change it.
 ///
 /// A store sorts by key, where a folder counts with its "/": a file `a`, then `a-1`, then the folder

@@ -169,7 +169,7 @@ struct ListingEntries {
 }
 
 extension UInt64 {
-  /// Eight bytes a step; for telling contents apart, not against somebody who looks for equals.
+  /// Eight bytes a step. It distinguishes contents; it does not resist deliberate collisions.
   fileprivate func mixed(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
     var hash = (self ^ UInt64(bytes.count)) &* 0x9fb2_1c65_1e98_df25
     var offset = 0

@@ -35,7 +35,7 @@ struct ListingPlan {
     /// Names after this one belong to the next part.
     var end: [UInt8]?
     var fetches: [Fetch] = []
-    /// The store began where it was told to; nil: not known yet.
+    /// The store began at the requested position; nil: not known yet.
     var beginsAnywhere: Bool?
   }
 
@@ -54,7 +54,7 @@ struct ListingPlan {
   private var spacing: NameSpacing?
   /// Of a page, in numbers of `spacing`.
   private var stride: UInt128 = 0
-  /// Whether the store is known to begin where it is told to.
+  /// Whether the store is known to begin at the requested position.
   private var isTrusted: Bool
   private var maySplit: Bool
 

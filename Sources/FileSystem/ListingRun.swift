@@ -13,12 +13,12 @@ final class ListingRun: Sendable {
     /// The part whose pages are handed over as they come.
     var head = 0
     var hasEnded = false
-    /// Pages are being handed over, by whoever set it.
+    /// Pages are being handed over, by the thread that set it.
     var isFeeding = false
     var ready: [ListPage] = []
-    /// Listed ahead of need, and waiting for somebody to want more than was granted.
+    /// Listed ahead of need, and paused until a caller wants more than was granted.
     var paused: [ListingPlan.Fetch] = []
-    /// Nobody waits for it yet.
+    /// No caller waits for it yet.
     var isAhead: Bool
     /// The result, once the file system has taken it in.
     var outcome: Result<Int, StoreError>?
@@ -32,7 +32,7 @@ final class ListingRun: Sendable {
   private let state: Lock<State>
 
   struct Events: Sendable {
-    /// Another page may be asked for although nobody waits for it.
+    /// Another page may be requested although no caller waits for it.
     var mayGoOn: @Sendable () -> Bool
     var learned: @Sendable (_ beginsAnywhere: Bool) -> Void
     var grew: @Sendable () -> Void
@@ -56,7 +56,7 @@ final class ListingRun: Sendable {
 
   func start() { fetch(ListingPlan.Fetch(part: 0)) }
 
-  /// Somebody waits for it now.
+  /// A caller waits for it now.
   func isWanted() {
     let paused = state.withLock { state in
       state.isAhead = false
@@ -66,7 +66,7 @@ final class ListingRun: Sendable {
     for next in paused { fetch(next) }
   }
 
-  /// Nobody wants it, and it asks for nothing until somebody does.
+  /// No caller wants it, and it sends no request until one does.
   var isPaused: Bool { state.withLock { $0.isAhead && !$0.paused.isEmpty } }
 
   /// Calls `follower` when it has ended and the file system goes by it, or at once.

@@ -21,7 +21,7 @@ enum NameRules {
     return hash.inode
   }
 
-  /// Compares as if "/" followed each name: the order in which a store that sorts keys settles names.
+  /// Compares as if "/" followed each name: in this order, names become final in a listing sorted by key.
   static func precedes(_ left: [UInt8], _ right: [UInt8]) -> Bool {
     left.withUnsafeBytes { left in right.withUnsafeBytes { order(left, $0) < 0 } }
   }

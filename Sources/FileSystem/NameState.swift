@@ -13,7 +13,7 @@ struct NameState {
   var walk = WalkAhead()
   /// Absences that the kernel remembers.
   var absent = AbsentNames()
-  /// Whether the store begins a listing where it is told to, once that was seen.
+  /// Whether the store begins a listing at the requested position, once that was seen.
   var begins: Bool?
   /// What earlier mounts listed, until it is asked for.
   var saved: SavedListings?
@@ -157,7 +157,7 @@ struct FolderState {
   var probesSince = Instant(nanoseconds: 0)
   /// When the kernel was asked to let go of its names, so that the listing can be dropped.
   var releasing: Instant?
-  /// It was listed before somebody asked for it, and nobody has yet.
+  /// It was listed before any caller requested it, and none has yet.
   var isAhead = false
 
   /// A dictionary's slot, the key and the listing's own objects.

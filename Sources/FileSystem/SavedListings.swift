@@ -116,12 +116,12 @@ final class SavedListings {
     var started: Int64
   }
 
-  /// What nobody has asked for.
+  /// The records that were not requested yet.
   func records(since oldest: Int64) -> [Record] {
     records.values.joined().filter { $0.head.started >= oldest }
   }
 
-  /// Those that nobody has asked for.
+  /// The directories that were not requested yet.
   var folders: [ObjectKey] { Array(records.keys) }
 
   func drop(below prefix: ObjectKey) {

@@ -5,7 +5,7 @@ import Posix
 import SystemPackage
 
 extension StoreError {
-  /// What a program is told. ENOENT and EACCES say what they mean; everything that a retry may cure
+  /// The errno that a program gets. ENOENT and EACCES say what they mean; everything that a retry may cure
   /// is EIO, since no errno of the file interface says "later".
   var errno: Errno {
     switch kind {

@@ -10,7 +10,7 @@ final class TreeUpdate: Sendable {
     var inFlight = 0
   }
 
-  /// Listings at once: an update is nobody's first concern.
+  /// Listings in flight at most: an update is not urgent.
   private static let width = 16
 
   private let fileSystem: FileSystem

@@ -2,17 +2,17 @@ import DequeModule
 import ObjectStore
 import Posix
 
-/// How many folders may be listed before anybody asks for them.
+/// How many directories may be listed before they are requested.
 ///
-/// A walk through a tree opens one folder after the other, and each would cost a round trip. What is
-/// listed ahead has to be earned: each listing that was there when its folder was opened pays for two
-/// more, so that a walk doubles what is ahead of it; somebody who opens a few folders here and there
-/// pays for a few requests that nobody needed.
+/// A traversal of a tree opens one directory after the other, and each would cost a round trip. What is
+/// listed ahead has to be earned: each listing that was there when its directory was opened pays for two
+/// more, so that a traversal doubles what is ahead of it. A process that opens a few directories here and
+/// there pays for a few unneeded requests.
 struct WalkAhead {
-  /// Listings, or pages of one, that nobody has asked for yet.
+  /// Listings, or pages of one, that were not requested yet.
   static let limit = 64
-  /// What is free to begin with: a walk through the classes of a data set saves a round trip, and who looks
-  /// into one folder pays for eight requests.
+  /// What is free to begin with: a traversal of the classes of a data set saves a round trip, and a process that
+  /// looks into one directory pays for eight requests.
   static let first = 8
 
   private var credit = WalkAhead.first
@@ -31,7 +31,7 @@ struct WalkAhead {
     begun.append((folder, now))
   }
 
-  /// Those that were begun longer ago than anybody who walks takes to come to them.
+  /// Those that were begun longer ago than a traversal takes to reach them.
   mutating func takeOld(at now: Instant) -> [ObjectKey] {
     var old: [ObjectKey] = []
     while let first = begun.first, now >= first.at + Self.patience {
@@ -60,7 +60,7 @@ struct WalkAhead {
     if misses % 4 == 0 { credit = max(credit, min(Self.first, credit + 1)) }
   }
 
-  /// A listing was dropped, or failed, before anybody asked for it.
+  /// A listing was dropped, or failed, before it was requested.
   mutating func wasted() { unused = max(0, unused - 1) }
 }
 

@@ -1,20 +1,20 @@
 import DequeModule
 import FileSystem
 
-/// Whether the attributes of files go along with their names when a folder is read.
+/// Whether the attributes of files are returned with their names when a directory is read.
 ///
-/// With them (READDIRPLUS) the kernel makes an inode of each name, some 3 microseconds and a kilobyte:
-/// right for `ls -l`, a waste for a walk that wants names alone, which takes three times as long by it.
-/// Without, whoever does want them asks for each, some 20 microseconds. So names alone are given
-/// until files of folders that were just read are looked up one by one; from then on all, and now and then a
-/// folder without to see whether somebody still asks. Folders always have their attributes: a walk
-/// opens them.
+/// With them (READDIRPLUS), the kernel makes an inode for each name: some 3 microseconds and a kilobyte. That is
+/// right for `ls -l`, and a waste for a traversal that needs only names, which then takes three times as long.
+/// Without them, a process that needs them looks up each file: some 20 microseconds. So only names are returned
+/// until files of directories that were just read are looked up one by one. From then on, attributes are returned
+/// too. Now and then one directory is returned without them, to see whether its files are still looked up.
+/// Directories always have their attributes, because a traversal opens them.
 ///
 /// Pure; one for the mount.
 struct AttributePolicy {
   /// Lookups in one folder that are no accident.
   static let lookupsBeforeAll = 4
-  /// Folders opened after one that was given without, before it says that nobody asks.
+  /// Directories opened after one without attributes, before the policy concludes that no process needs them.
   static let opensAfterSample = 3
   /// A folder larger than this is not tried without: the lookups would be felt.
   static let sampleLimit = 1000

@@ -27,7 +27,7 @@ final class CallerWatch: Sendable {
 
   private let state = Monitor(State())
 
-  /// It holds nothing but its list, so nobody need wait for its end.
+  /// It holds nothing but its list, so no thread needs to wait for its end.
   private let thread: ServiceThread
 
   init() {

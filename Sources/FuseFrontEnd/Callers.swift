@@ -29,7 +29,7 @@ final class Callers: Sendable {
   private static let mostProcesses = 256
 
   private let state = Lock(State())
-  /// Those that nobody can tell, and those that ended.
+  /// Processes that cannot be identified, and processes that have ended.
   private let others: CallerAccount
 
   init() {

@@ -33,6 +33,6 @@ struct FolderCopies {
     return false
   }
 
-  /// The node is gone, or the kernel was told to drop what it has.
+  /// The node is gone, or the kernel was notified to drop its copy.
   mutating func forget(_ node: NodeID) { listings[node] = nil }
 }

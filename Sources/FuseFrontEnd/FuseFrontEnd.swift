@@ -1,10 +1,10 @@
-/// Requests of the kernel in, replies out: the one room that knows FUSE.
+/// Requests of the kernel in, replies out: the only module that knows FUSE.
 ///
 /// It speaks libfuse's low-level interface with a loop and threads of its own (`FuseLoop`). A
-/// request comes in through the table in `Operations`, becomes a call of the file system or, for a
-/// read, of the open object, and is answered at once on the thread that took it, or later from any
-/// thread through a `ParkedRequest`. No thread here ever waits for a store. Whoever wires a mount
-/// up calls `init`, then `run` on a thread it can spare, and `unmount` from anywhere.
+/// request comes in through the table in `Operations` and becomes a call of the file system or, for a
+/// read, of the open object. The reply is sent immediately on the thread that took the request, or later
+/// from any thread through a `ParkedRequest`. No thread here ever waits for a store. The code that sets
+/// up a mount calls `init`, then `run` on a thread it can spare, and `unmount` from any thread.
 import CFuseShim
 public import FileSystem
 import Glibc
@@ -68,10 +68,10 @@ public final class FuseFrontEnd: Sendable {
   /// Who asked for what, and what they waited for.
   public var callers: [CallerReport] { connection.accounts.reports }
 
-  /// Waits until the file system is unmounted, by whomever; returns after the last reply.
+  /// Waits until the file system is unmounted, by any process; returns after the last reply.
   ///
-  /// What is still parked then (a detached mount whose grace is over) is answered into the void:
-  /// the kernel has told the readers ECONNABORTED already.
+  /// Replies to requests that are still parked then (a detached mount whose grace period is over) go
+  /// nowhere: the readers already got ECONNABORTED from the kernel.
   public func run() {
     loop.run { [notifier] in
       // While the loop still answers: a notification may wait for a lock that a lookup holds.

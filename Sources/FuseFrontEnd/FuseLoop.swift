@@ -11,7 +11,7 @@ final class FuseLoop: Sendable {
     var started: [Thread] = []
     var ended = 0
     var hasAllEnded: Bool { ended == started.count }
-    /// When to cut the connection, once somebody asked for the end.
+    /// When to cut the connection, once the end was requested.
     var deadline: Instant?
   }
 
@@ -19,8 +19,8 @@ final class FuseLoop: Sendable {
   private let threadCount: Int
   private let state = Monitor(State())
 
-  /// A signal that nobody uses and that is ignored by default: it interrupts the read of a thread
-  /// that must end although the kernel has nothing for it.
+  /// A signal that no other code uses and that is ignored by default. It interrupts the read of a thread
+  /// that must end although the kernel has no request for it.
   private static let wakeSignal = SIGURG
 
   init(_ connection: Session, threads: Int) {

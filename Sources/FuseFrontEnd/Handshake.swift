@@ -41,7 +41,7 @@ enum Handshake {
   static func facts(of connection: inout fuse_conn_info) -> [String: String] {
     [
       "protocol": "\(connection.proto_major).\(connection.proto_minor)",
-      "libfuse": String(cString: fuse_pkgversion()),
+      "libfuse": FuseLibrary.version,
       "requestSize": "\(connection.max_write)",
       "maxBackground": "\(connection.max_background)",
       "readdirplus": millrace_is_wanted(&connection, UInt32(FUSE_CAP_READDIRPLUS)) ? "yes" : "no",
@@ -58,8 +58,8 @@ extension Session {
     facts.withLock { $0 = settled }
   }
 
-  /// Takes INIT, which the kernel sends as the first request of a mount, and answers it; so that
-  /// what was granted is known, and a kernel that refuses is told of, before the mount is announced.
+  /// Takes INIT, which the kernel sends as the first request of a mount, and replies to it. So what was
+  /// granted is known, and a kernel that refuses is reported, before the mount is announced.
   func shakeHands() throws(MountError) {
     var descriptor = pollfd(fd: fuse_session_fd(raw), events: Int16(POLLIN), revents: 0)
     var buffer = fuse_buf()

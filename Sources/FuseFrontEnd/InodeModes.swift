@@ -14,7 +14,7 @@ struct InodeLease: ~Copyable {
   }
 }
 
-/// Through what each open inode is read, and what is kept of an inode that nobody has open.
+/// Through what each open inode is read, and what is kept of an inode that no process has open.
 ///
 /// The kernel allows one mode and one backing id an inode as long as any open of it lives: so the
 /// first open decides. After the last release the id stays, for the next open: the least recently
@@ -43,7 +43,7 @@ struct InodeModes<Hold> {
   /// Least recently used first. What was opened again or forgotten since is passed over.
   private var idle: Deque<(node: NodeID, since: UInt64)> = []
   private var releases: UInt64 = 0
-  /// Inodes that nobody has open and of which something is kept.
+  /// Inodes that no process has open and of which something is kept.
   private(set) var idleCount = 0
 
   init(limit: Int) { self.limit = limit }
@@ -55,8 +55,8 @@ struct InodeModes<Hold> {
 
   /// Takes note of an open. Returns its claim on the inode's mode; `dropped` is what to give back.
   ///
-  /// `descriptor` is the cache file's now, nil if the object is not whole there. `register` is asked
-  /// when nobody has the inode open and nothing is kept of this file.
+  /// `descriptor` is the cache file's now, nil if the object is not complete there. `register` is called
+  /// when no process has the inode open and nothing is kept of this file.
   mutating func open(
     _ node: NodeID, descriptor: CInt?, dropped: inout Kept?, register: () -> Kept?
   ) -> InodeLease {
@@ -105,7 +105,7 @@ struct InodeModes<Hold> {
     return entry.kept
   }
 
-  /// Everything that is kept of inodes that nobody has open.
+  /// Everything that is kept of inodes that no process has open.
   mutating func takeIdle() -> [Kept] {
     var taken: [Kept] = []
     while let kept = takeOldest() { taken.append(kept) }

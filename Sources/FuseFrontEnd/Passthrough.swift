@@ -15,8 +15,8 @@ final class Passthrough: Sendable {
   private typealias Modes = InodeModes<OpenObject>
 
   /// Files kept open at most, and at most a quarter of the descriptors this process may have (a large
-  /// file takes two). More than the files of an epoch that somebody reads small files from would
-  /// be ideal; each takes about a kilobyte here and an open file in the kernel.
+  /// file takes two). More than the number of files in an epoch of small files would be ideal. Each
+  /// takes about a kilobyte here and an open file in the kernel.
   static let keptLimit = 4096
 
   private let device: CInt
@@ -66,7 +66,7 @@ final class Passthrough: Sendable {
   /// The kernel knows the inode no more.
   func forget(_ node: NodeID) { giveBackOne { $0.forget(node) } }
 
-  /// Gives back what nobody has open: the disk needs the room, or the mount ends.
+  /// Gives back what no process has open: the disk needs the space, or the mount ends.
   func letGo() {
     let idle = modes.withLock { modes in
       defer { publish(modes) }
@@ -118,7 +118,7 @@ final class Passthrough: Sendable {
 final class ModeClaim: Sendable {
   let backingID: Int32
   private let passthrough: Passthrough
-  /// Taken once, by `deinit`: nobody else can reach it then.
+  /// Taken once, by `deinit`: no other thread can reach it then.
   nonisolated(unsafe) private var lease: InodeLease?
 
   fileprivate init(_ lease: consuming InodeLease, of passthrough: Passthrough) {

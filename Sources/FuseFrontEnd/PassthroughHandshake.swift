@@ -36,7 +36,7 @@ enum PassthroughHandshake {
   private static let passthroughBit: UInt32 = 1 << 5  // 37 of flags | flags2 << 32
   private static let extendedFlags: UInt32 = 1 << 30  // FUSE_INIT_EXT: flags2 counts
 
-  /// Between mounting and the first request. False: this libfuse cannot be told.
+  /// Between mounting and the first request. False: passthrough cannot be requested with this libfuse.
   static func install(on session: OpaquePointer) -> Bool {
     if millrace_knows_passthrough() { return true }
     var io = fuse_custom_io()

@@ -69,8 +69,8 @@ public struct ListRequest: Sendable {
   /// Entries wanted at most (a store may give more); 1 to find out whether the folder exists.
   public var limit: Int
   public var deadline: Instant
-  /// Somebody waits at a terminal (mount, doctor): an unknown host or a refused connection is told
-  /// at once instead of being tried until the deadline.
+  /// A user waits at a terminal (mount, doctor): an unknown host or a refused connection is reported
+  /// immediately instead of being retried until the deadline.
   public var failsFast: Bool
 
   public init(

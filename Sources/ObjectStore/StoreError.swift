@@ -1,4 +1,4 @@
-/// Why a store did not do what was asked, told so that a person can act on it.
+/// Why a store did not do what was requested, described so that a user can act on it.
 public struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
   public enum Kind: Sendable, Equatable {
     case notFound

@@ -1,8 +1,8 @@
 import Glibc
 public import SystemPackage
 
-/// A named POSIX thread. Most live as long as the mount; each ends when its owner tells it to, and the owner joins
-/// it. One that nobody joins by the end of this object is detached: its stack is given back when it ends.
+/// A named POSIX thread. Most live as long as the mount. Each ends when its owner stops it, and the owner joins
+/// it. One that is not joined by the end of this object is detached: its stack is given back when it ends.
 public final class Thread: @unchecked Sendable {
   private let handle: pthread_t
   private let joined = Lock(false)
@@ -49,8 +49,8 @@ public final class Thread: @unchecked Sendable {
     if first { pthread_join(handle, nil) }
   }
 
-  /// Nobody will join it: for what may take as long as a name server likes, and holds nothing that
-  /// must not outlive its owner.
+  /// No thread will join it. For work that may take as long as a name server takes, and that holds
+  /// nothing that must not outlive its owner.
   public func detach() {
     let first = joined.withLock { joined in
       defer { joined = true }

@@ -1,7 +1,7 @@
-/// Fetches the rest of a data set that is being walked, with what readers leave of the line.
+/// Fetches the rest of a data set that is being scanned, with the bandwidth that readers leave free.
 ///
-/// One thread. It asks the pattern what is worth filling, walks its listings and keeps as many fetches
-/// waiting as the engine would send: these go after everything that somebody waits for.
+/// One thread. The pattern determines what is worth prefetching. The thread traverses the listings and
+/// keeps as many fetches queued as the engine would send. These go after everything that has a waiter.
 import FileSystem
 import Logging
 import Metrics
@@ -153,7 +153,7 @@ final class Filler: Sendable {
     let walk = TreeWalk(
       fileSystem, folder: fileSystem.rootFolder, .tree, isStopped: { [self] in isStopping })
     while let files = walk.next() {
-      // Nobody is told of them here, and there may be many.
+      // They are not reported here, and there may be many.
       _ = walk.takeFindings()
       for file in files {
         while !fill(file, of: nil, while: { [self] in !isStopping }) {

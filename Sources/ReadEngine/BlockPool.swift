@@ -26,7 +26,7 @@ final class BlockPool: @unchecked Sendable {
     var recycled: [Block] = []
     /// Blocks from here on were never used.
     var fresh: Block = 0
-    /// Free blocks that somebody will take.
+    /// Free blocks that are set aside for later calls of `take`.
     var promised = 0
   }
 

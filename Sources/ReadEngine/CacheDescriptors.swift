@@ -4,8 +4,8 @@ import Synchronization
 import SystemPackage
 
 /// Descriptors of cache files, of all engines in the process: at most 80 % of what the process may have, and under
-/// a low limit half of it. The rest is for sockets, epoll and the control socket, so that whoever opens many files runs out of cached
-/// opens (which are read from the store then), and nobody runs out of connections.
+/// a low limit half of it. The rest is for sockets, epoll and the control socket. So opening many files exhausts the
+/// cached opens (further ones are read from the store), and never the connections.
 enum CacheDescriptors {
   private static let used = Atomic(0)
 

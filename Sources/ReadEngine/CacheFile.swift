@@ -34,7 +34,7 @@ final class CacheFile: Sendable {
   // MARK: Opening
 
   /// Opens what is there of this version. `nil`: nothing, or nothing that can be used; what was
-  /// unusable is removed. Throws where it cannot be told (no descriptor left, a broken disk).
+  /// unusable is removed. Throws where this cannot be determined (no descriptor left, a broken disk).
   static func open(
     _ version: ObjectVersion, _ id: FileID, in folder: CacheFolder
   ) throws(Errno) -> CacheFile? {
@@ -103,7 +103,7 @@ final class CacheFile: Sendable {
     _ version: ObjectVersion, _ id: FileID, in folder: CacheFolder
   ) throws(Errno) -> CacheFile {
     folder.makeParent(of: id)
-    // Never truncated: the kernel may have a file of this name mapped for somebody.
+    // Never truncated: a process may have a file of this name mapped.
     remove(id, in: folder)
     let data = try OwnedFile { () throws(Errno) in try folder.files.create(folder.name(of: id)) }
     guard ftruncate(data.raw, off_t(version.size)) == 0 else { throw Errno.last }

@@ -31,13 +31,13 @@ package struct CacheIndex {
     package var deadAfter: Int64
     /// Only what was last used before this may go, on the clock of opens.
     package var usedBefore = Int64.max
-    /// Of what would come: files that are read before it, nil if nobody said.
+    /// Of the file that would come: number of files that are read before it, nil if unknown.
     package var nextUse: Int?
     /// Of what would come, when it is used after that: a file of which it is known when it is read makes way only if
     /// it is read later. Nil: as `nextUse`.
     package var after: Int?
-    /// Of a file that is there: files that are read before it, `Int.max` if it has been read and comes last
-    /// again, nil if nobody said.
+    /// Of a file that is there: number of files that are read before it, `Int.max` if it has been read and comes
+    /// last again, nil if unknown.
     package var nextUseOf: (FileID) -> Int?
 
     package init(
@@ -129,7 +129,7 @@ package struct CacheIndex {
     entries[slot].lastUse = now
   }
 
-  /// A tick of the clock without an open: what is used from now on is told from what was used before.
+  /// A tick of the clock without an open. It separates later uses from earlier ones.
   package mutating func tick() -> Int64 {
     now += 1
     return now
@@ -187,7 +187,7 @@ package struct CacheIndex {
     reservedBytes += entries[slot].reserved
   }
 
-  /// A file found in the folder that nobody has opened yet, last used so many seconds before this mount.
+  /// A file found in the cache directory and not opened yet, last used `secondsBefore` seconds before this mount.
   package mutating func discover(_ id: FileID, bytes: UInt64, secondsBefore: Int64) {
     if slots[id] != nil { return }
     add(
@@ -224,7 +224,7 @@ package struct CacheIndex {
     return wasPinned != isPinned
   }
 
-  /// Also of what nobody can name any more.
+  /// Unpins also files that can no longer be named.
   package mutating func unpinAll() { for id in Array(pins.keys) { unpin(id) } }
 
   private mutating func unpin(_ id: FileID) {
@@ -238,7 +238,7 @@ package struct CacheIndex {
 
   // MARK: Eviction
 
-  /// A file that somebody wants gone: marked, `forget` follows once it is unlinked. Nil: it is open, pinned
+  /// Marks a file that is to be removed. `forget` follows once it is unlinked. Nil: it is open, pinned
   /// or not there.
   package mutating func takeOut(_ id: FileID) -> Victim? {
     guard let slot = slots[id], canGo(entries[slot]) else { return nil }

@@ -10,8 +10,8 @@ import SystemPackage
 extension CachedObject {
   // MARK: From the dispatcher
 
-  /// What to ask for of a fetch now: all of it, and at the least what admitted reads wait for, up to `limit` pieces
-  /// of it. `nil` if nobody wants it any more.
+  /// What to request of a fetch now: all of it, and at the least what admitted reads wait for, up to `limit` pieces
+  /// of it. `nil` if the fetch is no longer wanted.
   func need(
     of fetch: ObjectFetch, limit: Int
   ) -> (pieces: Range<Int>, needed: Range<Int>?)? {
@@ -85,7 +85,8 @@ extension CachedObject {
           state.dirty = []
         }
       }
-      // Who came to wait for what nobody had asked for asks himself, in his own time.
+      // A failed prefetch is recorded only if the version is stale. A reader that joined it sends its own request,
+      // within its own deadline.
       if let failure, fetch.run == nil || failure.readErrno == .staleNFSFileHandle {
         isNewlyStale = note(failure, of: fetch, in: &state)
       }

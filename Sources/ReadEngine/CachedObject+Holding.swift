@@ -65,7 +65,7 @@ extension CachedObject {
 
   // MARK: By hand
 
-  /// Drops the pieces that memory alone holds and nobody waits for. Returns their bytes.
+  /// Drops the pieces that only memory holds and no reader waits for. Returns their bytes.
   func dropFromMemory() -> UInt64 {
     let (bytes, blocks): (UInt64, [BlockPool.Block]) = state.withLock { state in
       let idle = state.memory.keys.filter { state.isEvictable($0) }

@@ -91,8 +91,8 @@ final class EngineServices: Sendable {
     dispatcher.memoryMayBeFree()
   }
 
-  /// Forgets an object that nobody uses and that has nothing under way. If memory still holds some of it, only its file
-  /// is closed, so that the disk tier may evict that. Call it without a lock held.
+  /// Forgets an object that is not in use and has no work in progress. If memory still holds some of it, only its file
+  /// is closed, so that the disk tier may evict the file. Call it without a lock held.
   func retireIfIdle(_ object: CachedObject) {
     // Most calls find it in use: ask before taking the lock that all share.
     guard object.state.withLock({ $0.isIdle || $0.isAtRest && $0.isCounted }) else { return }

@@ -4,7 +4,7 @@ public enum FetchRank: Int, Sendable, Comparable, CaseIterable {
   case demand
   /// A sequence will come to it in a moment.
   case ahead
-  /// Somebody said that it will be read: an order of the epoch, a warm-up.
+  /// It is announced as read later: by an access order or a warm-up.
   case planned
   /// It may be read: the rest of a data set that is being walked.
   case fill

@@ -34,8 +34,8 @@ struct FolderState: Equatable {
       store: values["store"].map(String.init))
   }
 
-  /// What a mount begins with that finds `old`. Each mount has a generation of its own, so that its records are told
-  /// from those of a mount whose state file did not reach the disk.
+  /// The state with which a mount begins that finds `old`. Each mount has its own generation. It distinguishes the
+  /// mount's records from those of a mount whose state file did not reach the disk.
   ///
   /// `boot`: of this start of the machine, `nil` where it is unknown: then it may have stopped since. `now`: seconds
   /// since 1970.
@@ -47,7 +47,8 @@ struct FolderState: Equatable {
       let trustedFrom = isTrusted ? old.trustedFrom : generation
       self.init(boot: boot, isClean: false, generation, trustedFrom, store: store)
     } else {
-      // Records may be there, of generations that nobody knows: none was this time. Those above are not trusted either.
+      // There may be records of unknown generations. None of these is the current time, and higher ones are not
+      // trusted either.
       let generation = max(1, now)
       self.init(boot: boot, isClean: false, generation, generation, store: store)
     }

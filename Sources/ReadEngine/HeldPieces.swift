@@ -1,4 +1,5 @@
-/// Which of the pieces that memory alone holds goes first. Pure but for what it is told when it looks at one.
+/// Decides which of the pieces that only memory holds is evicted first. Pure, except that callbacks report the state
+/// of a piece.
 ///
 /// `lru`: by second chance, in the order of arrival. `epoch`: what has been read and came last goes first,
 /// for it comes last again; so an older part stays whole. What was not read yet waits behind (`ahead`) and
@@ -34,7 +35,7 @@ struct HeldPieces<Piece> {
     ahead.removeAll()
   }
 
-  /// Forgets those that are gone. `isHeld`: told once a piece.
+  /// Forgets those that are gone. `isHeld` is called once for each piece.
   mutating func tidy(_ isHeld: (Piece) -> Bool) {
     pieces.removeAll { !isHeld($0) }
     ahead.removeAll { !isHeld($0) }
@@ -136,7 +137,7 @@ struct HeldPieces<Piece> {
     return nil
   }
 
-  /// Nil if nobody said when pieces are read.
+  /// Nil if it is unknown when pieces are read.
   private mutating func farthest(
     for cause: HeldCause, using random: inout some RandomNumberGenerator,
     _ look: (Piece) -> HeldLook
@@ -183,13 +184,13 @@ struct HeldPieces<Piece> {
 
 /// What a look at a piece found.
 enum HeldLook: Equatable {
-  /// Not in memory any more, or it must stay: whoever keeps it puts it on the list again when it may go.
+  /// Not in memory any more, or it must stay: its holder puts it on the list again when it may be evicted.
   case gone
   /// Of a file that was not opened for as long as anything takes to come back.
   case dead
   /// It was read, as often as it will be for now.
   case read
-  /// Somebody may be about to read it. `nextUse`: files that are read before it, nil if nobody said.
+  /// A reader may be about to read it. `nextUse`: number of files that are read before it, nil if unknown.
   case wanted(nextUse: Int?)
 }
 
@@ -197,6 +198,6 @@ enum HeldLook: Equatable {
 enum HeldCause {
   /// A reader waits: whatever there is may go in the last resort.
   case reader
-  /// Read-ahead. `nextUse`: files that are read before it, nil if nobody said.
+  /// Read-ahead. `nextUse`: number of files that are read before it, nil if unknown.
   case ahead(nextUse: Int?)
 }

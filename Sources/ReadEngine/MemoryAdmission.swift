@@ -57,7 +57,7 @@ struct MemoryAdmission<Read> {
     return admitWhatFits()
   }
 
-  /// Nobody passes the first in line, or a large read would wait for ever.
+  /// No read overtakes the first of the queue, or a large read would wait for ever.
   private mutating func admitWhatFits() -> [Read] {
     var reads: [Read] = []
     while let first = line.first, admittedBlocks + first.blocks <= budget {

@@ -6,7 +6,7 @@ struct MemoryPiece {
   var isComplete = false
   /// Waits for the disk or is being written: must stay.
   var isDirty = false
-  /// Fetched because somebody said that it will be read.
+  /// Fetched because it is announced as read later.
   var isPlanned = false
   /// The memory tier has it on its list of what may be evicted.
   var isListed = false
@@ -40,7 +40,7 @@ struct MemoryPiece {
     return wasRead || looks == 0 ? .wanted(nextUse: nil) : .read
   }
 
-  /// How it stands for `epoch`, where nobody said when it is read. `isOpen`: its file is.
+  /// Its state for the policy `epoch`, where it is unknown when it is read. `isOpen`: its file is open.
   mutating func look(isOpen: Bool) -> HeldLook {
     if wasFinished { return .read }
     if wasRead {

@@ -54,8 +54,8 @@ final class MemoryTier: Sendable {
     let piece: Int
   }
 
-  /// Frees up to `count` blocks for a fetch of `object`, or nothing if fewer than `least` may go. For one that
-  /// nobody waits for, nothing goes that is still to be read. Returns how many were freed.
+  /// Frees up to `count` blocks for a fetch of `object`, or nothing if fewer than `least` may be evicted. For a fetch
+  /// that no reader waits for, no piece is evicted that is still to be read. Returns how many were freed.
   func evict(_ count: Int, atLeast least: Int, for object: CachedObject, isDemand: Bool) -> Int {
     let handler = policy == .epoch ? nextUse.withLock { $0 } : nil
     let (now, deadAfter) = reuse.withLock { ($0.opens, $0.deadAfter) }

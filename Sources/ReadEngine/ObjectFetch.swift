@@ -17,7 +17,7 @@ final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
   let run: PrefetchRun?
   /// What it will bring. Cut down to what is needed when memory is short.
   private(set) var pieces: Range<Int>
-  /// The bytes of that before it was cut down: who waits for them is told of its end.
+  /// The bytes of `pieces` before they were cut down. Waiters for any of them are notified when the fetch ends.
   let planned: Range<UInt64>
   private(set) var hasBegun = false
   private(set) var filledTo: UInt64

@@ -68,7 +68,7 @@ struct ObjectState {
       && !isQueuedForWriting
   }
 
-  /// Nobody has it open and nothing is under way, though memory may hold some of it.
+  /// It is not open and has no work in progress, though memory may hold some of it.
   var isAtRest: Bool {
     opens == 0 && fetches.isEmpty && waiters.isEmpty && admitted.isEmpty && dirty.isEmpty
       && !isQueuedForWriting
@@ -135,7 +135,7 @@ struct ObjectState {
     for fetch in fetches { fetch.wake(for: waiter) }
   }
 
-  /// Readers that wait for nothing any more, taken out, and those of a fetch told anew when to wake.
+  /// Takes out the waiters that wait for nothing any more. Determines anew when `fetch` wakes the others.
   mutating func takeReadyWaiters(after fetch: ObjectFetch) -> [Waiter] {
     var ready: [Waiter] = []
     var others: [Waiter] = []
@@ -183,7 +183,7 @@ struct ObjectState {
   /// A small object is written whole, a large one as its pieces come.
   var isReadyToWrite: Bool { isSmall ? dirty.count == pieceCount : !dirty.isEmpty }
 
-  /// Ranges under way that hold one of `pieces`, each told once.
+  /// Ranges in flight that hold one of `pieces`. Each is returned once.
   mutating func takeComing(for pieces: [Int]) -> [Range<Int>] {
     if isSmall { return [] }
     return fetches.compactMap { fetch in
@@ -209,7 +209,7 @@ struct ObjectState {
 
 /// A piece of an answer.
 enum Part {
-  /// Retained for whoever holds the part.
+  /// Retained for the holder of the part.
   case memory(BlockPool.Block, offset: Int, count: Int)
   /// `offset` in the cache file.
   case disk(offset: UInt64, count: Int)

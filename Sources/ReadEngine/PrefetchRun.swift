@@ -2,9 +2,9 @@ public import ObjectStore
 import Posix
 import SystemPackage
 
-/// A version, or a range of it, on its way into the cache for somebody who does not read it now.
+/// Fetches a version, or a range of it, into the cache without a reader.
 ///
-/// Holds the object open, asks for a few parts at a time, and tells once how it ended.
+/// Holds the object open, requests a few parts at a time, and reports its outcome once.
 final class PrefetchRun: Sendable {
   private struct State {
     var next: Int

@@ -20,7 +20,7 @@ final class ReadAdmission: Sendable {
 
   private let state: Lock<State>
 
-  /// Share of the pool that admitted reads may hold; the rest is left to what is on its way for nobody yet.
+  /// Share of the pool that admitted reads may hold. The rest is left to prefetched data that has no reader yet.
   static func budget(ofPool blocks: Int) -> Int { blocks * 3 / 4 }
 
   init(poolBlocks: Int) {

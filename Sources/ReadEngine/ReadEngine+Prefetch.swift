@@ -67,8 +67,8 @@ extension ReadEngine {
     FileID(store: services.storeIdentity, version: version).low
   }
 
-  /// Asked, on a thread of the engine's with a lock held, when something has to go: how many files are read
-  /// before this one, `Int.max` if it was read and comes last again, nil if nobody said. It must not call
+  /// Called on a thread of the engine, with a lock held, when something must be evicted. Returns how many files are
+  /// read before this one, `Int.max` if it was read and comes last again, nil if unknown. It must not call
   /// the engine.
   /// `after`: the same, once the coming use is over; the disk keeps what is read again sooner.
   public func onNextUse(
@@ -79,11 +79,11 @@ extension ReadEngine {
     services.memory.onNextUse(handler)
   }
 
-  /// The folder in which a set is being filled, nil at its end. Whoever else waits for the store must not wait
-  /// longer for the fill than a twentieth; those who read small files below this folder gain by it.
+  /// The directory of the data set in background prefetch, nil at its end. Other readers that wait for the store must
+  /// not wait more than a twentieth longer because of it. Readers of small files below this directory gain by it.
   public func fills(_ folder: ObjectKey?) { services.dispatcher.fills(folder) }
 
-  /// Fill that waits so that a turn need not wait for whoever submits it.
+  /// Background prefetch that is kept queued, so that free capacity need not wait for the submitter.
   private static let fillBacklog = 16
 
   /// Fill that is worth submitting now.
@@ -114,7 +114,7 @@ extension ReadEngine {
     return holding
   }
 
-  /// The start of a load that somebody asked for: what is used from now on does not make way for it.
+  /// The start of a requested load: what is used from now on is not evicted for it.
   public func beginLoad() -> Int64 { services.disk?.tick() ?? 0 }
 
   /// Makes room for `bytes` of a load. What was last used before the load began goes for it, unless it is
@@ -139,8 +139,8 @@ extension ReadEngine {
   /// Has cache files that are kept open for later use let go of, so that `evict` can have them.
   public func letGo() { services.disk?.letGo() }
 
-  /// Drops what is cached of a version, on disk and in memory. Returns the bytes freed; nil: somebody has it
-  /// open, or it is pinned.
+  /// Drops what is cached of a version, on disk and in memory. Returns the bytes freed; nil: it is open or
+  /// pinned.
   public func evict(_ version: ObjectVersion) -> UInt64? {
     let id = FileID(store: services.storeIdentity, version: version)
     if services.disk?.isPinned(id) == true { return nil }

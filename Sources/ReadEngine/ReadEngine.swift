@@ -43,8 +43,8 @@ public final class ReadEngine: Sendable {
     services.setChangeHandler(handler)
   }
 
-  /// Called when the disk tier has no file left that could go, on a thread of the engine's, no lock
-  /// held: opens that nobody needs are to be closed.
+  /// Called when the disk tier has no file left to evict, on a thread of the engine, no lock
+  /// held: opens that are not needed are to be closed.
   public func onDiskPressure(_ handler: @escaping @Sendable () -> Void) {
     services.disk?.onPressure(handler)
   }

@@ -2,7 +2,7 @@ import Posix
 
 /// How files come back: how far apart, in which epoch, and how much of them there is.
 ///
-/// Pure. It is told of every open and follows a sample of the files, chosen by their hash, so that it
+/// Pure. It is notified of every open and follows a sample of the files, chosen by their hash, so that it
 /// stays small whatever is read (spatial sampling: Waldspurger et al., FAST '15). Time is counted in opens:
 /// a trainer that pauses changes nothing.
 package struct ReuseMeter {

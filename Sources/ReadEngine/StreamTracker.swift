@@ -77,7 +77,7 @@ struct StreamTracker {
     return Outlook(ahead: min(ahead, maxWindow, left), planned: stream.planned)
   }
 
-  /// Somebody looked further on, at a footer or a directory: what is read from the start is its first column
+  /// A read went further on, to a footer or a directory: what is read from the start is its first column
   /// as likely as all of it.
   private func isReadFurtherOn(than stream: Stream) -> Bool {
     streams.contains { $0.start > stream.next + limits.slack }

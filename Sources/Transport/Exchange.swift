@@ -10,7 +10,7 @@ public protocol Exchange: AnyObject, Sendable {
   /// time, on another connection; `makeRequest` is then called twice for it, and the rest once.
   var mayBeHedged: Bool { get }
 
-  /// Somebody waits for it now: what is only fetched ahead is not worth a second request.
+  /// It has a waiter now. A prefetch alone is not worth a hedged request.
   var isAwaited: Bool { get }
 
   /// Bytes of body that the next request asks for; 0 where that is not known.

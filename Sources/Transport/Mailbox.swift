@@ -29,7 +29,7 @@ final class Mailbox: Sendable {
     self.wakeUp = wakeUp
   }
 
-  /// False: the transport has stopped, nobody will look at the task.
+  /// False: the transport has stopped, no thread will look at the task.
   func start(_ task: ExchangeTask) -> Bool {
     post { state in
       guard !state.batch.isStopping else { return false }

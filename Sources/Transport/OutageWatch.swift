@@ -1,9 +1,9 @@
 import ObjectStore
 import Posix
 
-/// Whether the store is away: requests that somebody waits for fail, and none has succeeded since. Pure.
+/// Whether the store has an outage: requests that have a waiter fail, and none has succeeded since. Pure.
 ///
-/// A failure that concerns one object alone is none of it: another request succeeds meanwhile.
+/// A failure that concerns one object alone is no outage: another request succeeds meanwhile.
 struct OutageWatch {
   /// A line of the log is due.
   struct Line: Equatable {
@@ -51,7 +51,7 @@ struct OutageWatch {
     return hasLine ? since.map { now - $0 } : nil
   }
 
-  /// Nobody waits any more.
+  /// No waiter is left.
   mutating func clear() {
     since = nil
     hasLine = false

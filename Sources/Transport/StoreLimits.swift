@@ -1,10 +1,10 @@
 import Posix
 
-/// What the user allows to be asked of the store: requests and bytes a second. Pure.
+/// The rate limits that the user sets: requests and bytes a second. Pure.
 ///
-/// A request is charged for the bytes that it asks for when it leaves; what has not come, or came
-/// unannounced, is settled at its end. So the sum is kept without pausing a transfer: one that is large
-/// leaves a debt, and the next waits until it is paid.
+/// A request is charged for the bytes that it requests when it is sent. Bytes that were not received are
+/// credited at its end, and extra bytes are charged. So the limit is kept without pausing a transfer: a
+/// large one leaves a debt, and the next waits until it is paid.
 struct StoreLimits: Sendable {
   private struct Bucket {
     let rate: Double

@@ -1,7 +1,7 @@
 import Glibc
 import Posix
 
-/// Remembers a thread, so that it can be told whether a call comes from it.
+/// Remembers a thread, to determine whether a call comes from it.
 final class ThreadIdentity: Sendable {
   private let handle = Lock<pthread_t?>(nil)
 

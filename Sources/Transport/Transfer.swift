@@ -4,7 +4,7 @@ import ObjectStore
 import Posix
 
 /// One attempt on the wire: an easy handle and what its callbacks need. Reused for the next
-/// attempt, whoever's it is. Lives on the transport's thread.
+/// attempt, of this exchange or another. Lives on the transport's thread.
 final class Transfer {
   /// Why we ended the transfer ourselves, inside a callback.
   private enum Abort {
@@ -24,7 +24,7 @@ final class Transfer {
   private(set) var startedAt = Instant(nanoseconds: 0)
   /// When the head of the answer was there.
   private(set) var answeredAt: Instant?
-  /// libcurl found nobody there, or nobody who could be trusted.
+  /// libcurl could not connect: there was no server, or none that it could trust.
   private(set) var couldNotConnect = false
   /// What the answer said that was not listened to, because the other of two requests still ran.
   private(set) var droppedStatus: Int?
@@ -171,7 +171,7 @@ final class Transfer {
     couldNotConnect = isFailure && requestStarted == nil
   }
 
-  /// What the exchange is told of an attempt that libcurl has ended.
+  /// What is reported to the exchange about an attempt that libcurl has ended.
   func outcome(_ code: CURLcode) -> AttemptOutcome {
     if code == CURLE_OK, let head {
       return .response(head, body: CollectedBody(collected, lease))

@@ -15,7 +15,7 @@ extension TransferLoop {
     else { return usual }
     let due = transfer.startedAt + slow
     if due > now { return min(usual, due) }
-    // Past it and not hedged: there was no budget, or nobody waits yet.
+    // Past it and not hedged: there was no budget, or there is no waiter yet.
     return task.exchange?.isAwaited == true ? usual : min(usual, now + slow)
   }
 

@@ -17,7 +17,7 @@ extension TransferLoop {
         ready.removeFirst()
         beginAttempt(task)
       } else if limits.earliest(isAwaited: true, now: .now) <= .now, let index = firstAwaited() {
-        // What is only fetched ahead must wait; what somebody waits for need not, and stands behind it.
+        // A prefetch must wait. A request that has a waiter need not, and is queued behind it.
         let awaited = ready.remove(at: index)
         beginAttempt(awaited)
       } else {

@@ -108,7 +108,7 @@ final class TransferLoop: @unchecked Sendable {
     }
   }
 
-  /// Signals are for the threads that expect them; SIGPIPE of a TLS write is for nobody.
+  /// Signals are for the threads that expect them; SIGPIPE of a TLS write is for no thread.
   func blockSignals() {
     var all = sigset_t()
     sigfillset(&all)

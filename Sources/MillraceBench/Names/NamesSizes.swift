@@ -9,7 +9,7 @@ struct NamesSizes: Sendable {
     var files: Int
 
     var objects: Int { max(1, folders) * files }
-    /// What the store is told to have.
+    /// The store's option for this content.
     var option: String { "\(bucket)=\(folders),\(files),\(NamesSizes.nameLength)" }
     var description: String {
       folders > 0

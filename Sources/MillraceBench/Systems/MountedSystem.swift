@@ -6,7 +6,7 @@ struct MountedSystem {
   let path: String
   /// Nil: there is none, the kernel alone serves it.
   let pid: pid_t?
-  /// What a command is put behind so that it runs as whoever may read the mount.
+  /// The prefix of a command that makes it run as a user who may read the mount.
   let runAs: [String]
   let unmount: () throws -> Void
 
@@ -52,7 +52,7 @@ struct Mounter {
   var prefix: [String] = []
   /// How long a mount may take to go.
   var unmountPatience = Duration.seconds(60)
-  /// Who the ordinary user is: nobody, as the kernel knows it.
+  /// The uid and gid of the ordinary user.
   static let nobody = 65_534
 
   /// The program behind a system; nil: there is none.

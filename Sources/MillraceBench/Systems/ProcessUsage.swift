@@ -65,8 +65,8 @@ enum Machine {
     return (Int(line.split(separator: " ")[1]) ?? 0) << 10
   }
 
-  /// Touches and frees memory: on a virtual machine a page that the host has to provide costs six times
-  /// one that was used before, and whoever comes first would pay for all.
+  /// Touches and frees memory. On a virtual machine, a page that the host has to provide costs six times
+  /// one that was used before, and the first program measured would pay for all of them.
   static func warmMemory(_ bytes: Int) {
     guard let region = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
       region != MAP_FAILED

@@ -2,7 +2,7 @@ import Glibc
 import Posix
 import TestSupport
 
-/// Tests/Tools/training.py at work: a process that has loaded PyTorch and waits to be told what to run.
+/// Tests/Tools/training.py at work: a process that has loaded PyTorch and waits for commands.
 final class Trainer {
   struct Epoch {
     var seconds: Double

@@ -3,8 +3,8 @@ import Glibc
 import Posix
 import TestSupport
 
-/// The reader, a process of its own so that it can be another user's: reads as told and prints what it
-/// took, "seconds bytes extra" on one line.
+/// The reader, a process of its own so that another user can run it. It reads according to its arguments
+/// and prints what it took, "seconds bytes extra" on one line.
 ///
 /// Plain system calls into one buffer a thread that is used again: it costs next to nothing beside what it
 /// measures.

@@ -151,7 +151,7 @@ final class Stage {
     var diskBytes: Int
   }
 
-  /// Runs the reader as whoever may read the mount, and counts what it cost.
+  /// Runs the reader as a user who may read the mount, and measures what it costs.
   func read(_ mount: MountedSystem, _ link: String, _ arguments: [String]) throws -> Outcome {
     let server = server(link)
     try server.reset()

@@ -1,4 +1,4 @@
-/// What somebody wants done with files of a mount.
+/// A request for a job: what is to be done with files of a mount.
 public struct JobRequest: Sendable {
   public enum Action: String, Sendable, Codable, CaseIterable {
     /// Fetch into the cache what is not there.
@@ -103,7 +103,7 @@ public struct JobReport: Sendable, Codable {
   /// The first of them.
   public var failureList: [Failure] = []
 
-  /// Failures that are told one by one.
+  /// Failures that are reported one by one.
   static let mostFailures = 1000
 
   init(id: String, action: JobRequest.Action) {

@@ -15,8 +15,8 @@ extension EpochOrder {
     var unread: UInt64 { planned - min(planned, position) }
   }
 
-  /// Bytes ahead before anything was opened, and for each that was: a loader whose workers are just being started
-  /// needs the processors too, and an order that nobody follows fetches no more than this.
+  /// Bytes ahead before any file was opened, and for each that was: a loader whose workers are just being started
+  /// needs the processors too, and an order that no reader follows fetches no more than this.
   package static let firstWindow: UInt64 = 32 << 20
   private static let growth: UInt64 = 4
   /// Large files of one order that are followed at once.

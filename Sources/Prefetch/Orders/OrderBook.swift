@@ -59,7 +59,7 @@ final class OrderBook: Sendable {
   static let limit = 64
   /// Orders that are asked when something has to go: each look at a file of the cache costs a look into each.
   static let consulted = 16
-  /// An order that nobody has followed for so long says nothing any more.
+  /// An order that no reader has followed for so long predicts nothing any more.
   private static let patience = Duration.seconds(3600)
   /// One whose readers have come to its end, but for what they leave out (drop_last).
   private static let patienceAtItsEnd = Duration.seconds(600)

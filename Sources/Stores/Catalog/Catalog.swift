@@ -9,7 +9,7 @@ public final class Catalog: Sendable {
   struct Record {
     var start: UInt64
     var size: UInt64
-    /// Seconds since 1970; `unknownTime` where nobody said.
+    /// Seconds since 1970; `unknownTime` where no time is given.
     var modified: Int64
     var keyLength: UInt32
     var targetLength: UInt32

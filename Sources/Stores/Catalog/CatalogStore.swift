@@ -63,7 +63,7 @@ public final class CatalogStore: ObjectStore {
     }
   }
 
-  /// On a thread of this store's: whoever asks may hold a lock that the completion takes.
+  /// On a thread of this store's: the caller may hold a lock that the completion takes.
   private func answer<Value: Sendable>(
     _ completion: @escaping @Sendable (Result<Value, StoreError>) -> Void,
     _ body: @escaping @Sendable () -> Result<Value, StoreError>

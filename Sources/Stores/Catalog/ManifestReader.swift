@@ -3,8 +3,8 @@ import Glibc
 public import ObjectStore
 import Posix
 
-/// A list of the objects of a data set, made by whoever made the data: the mount shows just that, and
-/// asks for no listing.
+/// A list of the objects of a data set, made by the producer of the data. The mount shows exactly these,
+/// and requests no listing.
 ///
 /// CSV under a header line (RFC 4180 quotes) or JSON objects, one a line: `path` (relative to the
 /// mount) and `size` must be there; `etag`, `modified` (seconds or ISO 8601), and `key` (another key of

@@ -93,8 +93,9 @@ final class FolderRoot: Sendable {
 
   // MARK: Rights
 
-  /// Whether a file is reached under this path by whoever may see the path's folders. Through a link it can lie
-  /// in a folder that a reader could not enter there: then every folder on its own way must be open to all.
+  /// Whether every reader that may enter the path's directories can reach a file under this path. Through a link,
+  /// the file can lie in a directory that a reader could not enter there. Then every directory on the file's own
+  /// path must be open to all.
   func isReachedByAll(_ file: borrowing OwnedDescriptor, at path: [UInt8]) -> Bool {
     if followsLinks { return true }
     guard let inner = innerPath(of: file) else { return false }

@@ -230,7 +230,7 @@ struct BucketAddress: Equatable, Sendable {
     }
   }
 
-  /// What a region may look like: it becomes part of a host name, whoever named it.
+  /// What a region may look like, wherever it comes from: it becomes part of a host name.
   static func isRegion(_ name: String) -> Bool {
     (1...40).contains(name.utf8.count) && name.utf8.first != UInt8(ascii: "-")
       && name.utf8.allSatisfy {

@@ -15,8 +15,8 @@ final class S3FetchExchange: Exchange {
     var badReplies = 0
   }
 
-  /// A wrong answer may be one server's, so it is asked for again; a store that always answers so is told
-  /// of soon.
+  /// A wrong response may come from a single server, so the request is retried. A store that always
+  /// responds so is reported soon.
   private static let mostBadReplies = 5
 
   private let site: S3Site
@@ -150,7 +150,7 @@ final class S3FetchExchange: Exchange {
 }
 
 extension StoreMetrics {
-  /// What a user would call an error: not a name that is not there, nor what nobody waits for any more.
+  /// What a user would call an error: not a name that does not exist, nor a request that was cancelled.
   func count<Value>(_ result: Result<Value, StoreError>) {
     guard case .failure(let error) = result else { return }
     if error.kind != .notFound && error.kind != .cancelled { errors.add() }

@@ -3,8 +3,8 @@ import ObjectStore
 
 /// One page of ListObjectVersions, and of it the tree as it was at a moment.
 ///
-/// The versions of a key may go on over pages, so the place where a listing goes on also says whether
-/// its key is settled.
+/// The versions of a key may continue on the next page. So the place where a listing continues also
+/// records whether more versions of its key count.
 struct S3VersionListing {
   struct Entry: Equatable {
     var key: ObjectKey

@@ -206,8 +206,8 @@ struct XMLReader {
     return Name(start: start, end: position)
   }
 
-  /// Up to the next tag. Entities are checked here, so that a text that nobody asks for is refused
-  /// as well.
+  /// Up to the next tag. Entities are checked here, so that an invalid one is refused also in a text
+  /// that no caller reads.
   private mutating func text() throws(SyntaxError) -> Text {
     let start = position
     let base = bytes.baseAddress!
