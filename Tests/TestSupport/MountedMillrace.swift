@@ -18,8 +18,8 @@ public final class MountedMillrace: Sendable {
   private let kept: [any Sendable]
 
   /// `cache`: --cache-dir, which the caller keeps; it may be shared by mounts. `at`: an own, empty
-  /// folder unless told. `keeping`: what must live as long as the mount, such as its server. Throws with what
-  /// the daemon said where no mount appears within `within`.
+  /// folder by default. `keeping`: what must live as long as the mount, such as its server. Returns once the
+  /// daemon prints that it has mounted; throws with what it printed where it does not within `within`.
   public init(
     _ source: String, cache: String, at mountPoint: String? = nil, options: [String] = [],
     environment: [String: String] = [:], keeping kept: [any Sendable] = [],
@@ -42,6 +42,9 @@ public final class MountedMillrace: Sendable {
     let child = child
     let usable = waitFor(within: within) { () -> Bool? in
       if child.poll() != nil { return false }
+      // The program's own line, not the kernel's list: a mount point appears there before the daemon has all
+      // of its threads, and an error after it takes the mount away again.
+      guard let text = try? readText(said), text.contains("Mounted ") else { return nil }
       return Mounts.isMounted(path) ? true : nil
     }
     guard usable == true else {
