@@ -45,7 +45,7 @@ final class MountedFolder: Sendable {
   /// between the checks and the mount; what is held is mounted on and nothing else.
   static func hold(_ path: String) throws(MountError) -> CInt? {
     guard geteuid() == 0 else { return nil }
-    let folder = open(path, pathOnly | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    let folder = open(path, openPathOnly | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
     guard folder >= 0 else {
       throw MountError("cannot mount on \(path): \(String(cString: strerror(errno)))")
     }
@@ -56,9 +56,6 @@ final class MountedFolder: Sendable {
     close(folder)
     throw MountError("cannot mount on \(path): a directory above it was replaced; try again")
   }
-
-  /// O_PATH, which Swift does not see.
-  private static let pathOnly: CInt = 0o10_000_000
 
   /// The second where the helper could not even be started.
   private static func isOfTheHelper(_ line: String) -> Bool {

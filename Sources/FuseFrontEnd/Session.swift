@@ -95,9 +95,7 @@ final class Session: @unchecked Sendable {
 
   /// "fuse read node=7 offset=0 size=4096: ok, 0.1 ms". `label`: what `trace` returned.
   func traceResult(_ label: String, _ error: Errno?, after time: Duration) {
-    let tenths = Int(time.seconds * 10_000)
-    tracer?.debug(
-      "\(label): \(error.map { "\($0)" } ?? "ok"), \(tenths / 10).\(tenths % 10) ms")
+    tracer?.debug("\(label): \(error.map { "\($0)" } ?? "ok"), \(time.shownInMilliseconds)")
   }
 
   /// What INIT has made of the wish for passthrough. Called before the loop starts.

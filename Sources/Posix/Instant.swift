@@ -52,6 +52,12 @@ extension Duration {
   public var milliseconds: Int64 { nanoseconds / 1_000_000 }
 
   public var seconds: Double { Double(nanoseconds) / 1e9 }
+
+  /// "12.3 ms", for logs.
+  public var shownInMilliseconds: String {
+    let tenths = nanoseconds / 100_000
+    return "\(tenths / 10).\(tenths % 10) ms"
+  }
 }
 
 extension Int64 {

@@ -32,3 +32,6 @@ extension Errno {
   /// The errno that the last C call of this thread left.
   public static var last: Errno { Errno(rawValue: errno) }
 }
+
+/// O_PATH, which Swift's Glibc lacks: a descriptor of a place, for which no right to read it is needed.
+public let openPathOnly: CInt = 0o10_000_000

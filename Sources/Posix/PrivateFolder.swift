@@ -71,7 +71,7 @@ public final class PrivateFolder: Sendable {
   private static func descend(
     _ parent: CInt, _ name: String, at place: String, isLast: Bool
   ) throws(Problem) -> OwnedDescriptor {
-    let folder = try openFolder(parent, name, isLast ? O_RDONLY : pathOnly, at: place)
+    let folder = try openFolder(parent, name, isLast ? O_RDONLY : openPathOnly, at: place)
     let status = status(folder.raw)
     let trust = FolderTrust(status)
     let flaw =
@@ -84,9 +84,6 @@ public final class PrivateFolder: Sendable {
     }
     throw .untrusted(path: place, flaw)
   }
-
-  /// O_PATH, which Swift does not see: the folder need not be readable.
-  private static let pathOnly: CInt = 0o10_000_000
 
   private static func openFolder(
     _ parent: CInt, _ name: String, _ flags: CInt, at place: String

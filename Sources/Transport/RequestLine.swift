@@ -39,16 +39,11 @@ enum RequestLine {
   ) -> String {
     var line = label
     if let status {
-      line += " \(status) \(received) B \(milliseconds(after))"
+      line += " \(status) \(received) B \(after.shownInMilliseconds)"
     } else {
-      line += " no response \(milliseconds(after))"
+      line += " no response \(after.shownInMilliseconds)"
     }
-    if let firstByte { line += " (TTFB \(milliseconds(firstByte)))" }
+    if let firstByte { line += " (TTFB \(firstByte.shownInMilliseconds))" }
     return error.isEmpty ? line : "\(line): \(error)"
-  }
-
-  private static func milliseconds(_ time: Duration) -> String {
-    let tenths = Int(time.seconds * 10_000)
-    return "\(tenths / 10).\(tenths % 10) ms"
   }
 }

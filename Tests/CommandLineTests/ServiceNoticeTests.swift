@@ -10,15 +10,8 @@ import Testing
   /// A datagram socket at `path`, which is a null byte and a name for an abstract one.
   private func listen(_ path: [UInt8]) -> CInt {
     let socket = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
-    var name = sockaddr_un()
-    name.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path) }
-    let bound = withUnsafePointer(to: &name) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(socket, $0, socklen_t(MemoryLayout<sa_family_t>.size + path.count))
-      }
-    }
-    #expect(bound == 0)
+    let address = try? UnixSocketAddress(path)
+    #expect(address?.withPointer { bind(socket, $0, $1) } == 0)
     return socket
   }
 

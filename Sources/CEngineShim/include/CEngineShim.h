@@ -29,4 +29,3 @@ int millrace_openat2(int dirfd, const char *path, int flags, uint64_t resolve);
 #define MILLRACE_RESOLVE_NO_MAGICLINKS 0x02u
 #define MILLRACE_RESOLVE_NO_SYMLINKS 0x04u
 #define MILLRACE_RESOLVE_BENEATH 0x08u
-#define MILLRACE_O_PATH 010000000

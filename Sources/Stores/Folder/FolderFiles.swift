@@ -57,7 +57,7 @@ struct FolderFiles: Sendable {
 
   func attributes(of key: ObjectKey) throws(StoreError) -> ObjectAttributes {
     try checkName(key, isFolder: false)
-    let file = try open(key, FolderRoot.pathOnly)
+    let file = try open(key, openPathOnly)
     var status = stat()
     guard fstat(file.raw, &status) == 0 else { throw failure(key, errno) }
     guard status.st_mode & S_IFMT == S_IFREG, isShown(file, at: key.bytes) else {
@@ -132,7 +132,7 @@ struct FolderFiles: Sendable {
       return (status, showsRights ? FolderRoot.rights(status, parent.raw, name) : nil)
     }
     let target: OwnedDescriptor
-    do throws(Errno) { target = try root.open(key.bytes, FolderRoot.pathOnly) } catch {
+    do throws(Errno) { target = try root.open(key.bytes, openPathOnly) } catch {
       if error.rawValue == EXDEV { onLinkOut(key) }
       return nil
     }

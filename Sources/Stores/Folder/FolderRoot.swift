@@ -15,18 +15,17 @@ final class FolderRoot: Sendable {
   private static let noMagic = UInt64(MILLRACE_RESOLVE_NO_MAGICLINKS)
   private static let beneath = UInt64(MILLRACE_RESOLVE_BENEATH) | noMagic
   private static let noLinks = UInt64(MILLRACE_RESOLVE_NO_SYMLINKS) | beneath
-  static let pathOnly = CInt(MILLRACE_O_PATH)
 
   /// `noFunction`: the kernel has no openat2 (before 5.6), or the container forbids it; only with `followsLinks`
   /// can that be done without.
   init(_ path: [UInt8], followsLinks: Bool) throws(Errno) {
     self.followsLinks = followsLinks
     let raw = (path.isEmpty ? [UInt8(ascii: "/")] : path).withPath {
-      Glibc.open($0, Self.pathOnly | O_DIRECTORY | O_CLOEXEC)
+      Glibc.open($0, openPathOnly | O_DIRECTORY | O_CLOEXEC)
     }
     guard raw >= 0 else { throw .last }
     base = OwnedDescriptor(adopting: raw)
-    do throws(Errno) { _ = try open([], Self.pathOnly) } catch {
+    do throws(Errno) { _ = try open([], openPathOnly) } catch {
       throw error == .notPermitted ? .noFunction : error
     }
   }
@@ -53,7 +52,7 @@ final class FolderRoot: Sendable {
       guard error == .improperLink else { throw error }
       // Absolute, or out and in again: where it ends counts. Only the name is taken from there; the file is opened
       // by it below the folder, through no link at all.
-      let target = try resolve(path, Self.pathOnly, Self.noMagic)
+      let target = try resolve(path, openPathOnly, Self.noMagic)
       guard let inner = innerPath(of: target) else { throw .improperLink }
       return try resolve(inner, flags, Self.noLinks)
     }
@@ -102,7 +101,7 @@ final class FolderRoot: Sendable {
     if inner == path { return true }
     var end = 0
     while let slash = inner[end...].firstIndex(of: UInt8(ascii: "/")) {
-      guard let folder = try? resolve(Array(inner[..<slash]), Self.pathOnly, Self.noLinks) else {
+      guard let folder = try? resolve(Array(inner[..<slash]), openPathOnly, Self.noLinks) else {
         return false
       }
       var status = Glibc.stat()

@@ -49,7 +49,7 @@ struct MountCommand: ParsableCommand, OptionGroups {
       announcer.failed(failure)
       throw failure
     }
-    for warning in settings.warnings { Output.complain("warning: \(warning)") }
+    settings.printWarnings()
     let daemon = try Launcher.start(Array(CommandLine.arguments.dropFirst()), withLifeline: false)
     Output.line(daemon.line)
     if let cache = settings.cacheFolder.flatMap(realPath),

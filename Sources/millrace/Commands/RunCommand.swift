@@ -38,7 +38,7 @@ struct RunCommand: ParsableCommand, OptionGroups {
     let settings = try Settings(
       source: source, options: options,
       environment: processEnvironment())
-    for warning in settings.warnings { Output.complain("warning: \(warning)") }
+    settings.printWarnings()
     let isNew = mkdir(mountpoint, 0o755) == 0
     defer { if isNew { rmdir(mountpoint) } }
     // Blocked from here on: they are for the command.

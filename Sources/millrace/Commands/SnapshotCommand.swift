@@ -42,7 +42,7 @@ struct SnapshotCommand: ParsableCommand {
   ) {
     var settings = try Settings(
       source: source, options: options, environment: processEnvironment())
-    for warning in settings.warnings { Output.complain("warning: \(warning)") }
+    settings.printWarnings()
     settings.snapshot = nil
     // Who may read a file is looked at when it is read, not kept.
     settings.sourceAccess = nil

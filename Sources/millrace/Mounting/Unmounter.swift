@@ -38,7 +38,7 @@ enum Unmounter {
     guard let slash = path.lastIndex(of: "/") else { return .failed("it is not a mount point") }
     let parent = open(
       slash == path.startIndex ? "/" : String(path[..<slash]),
-      MountInfo.pathOnly | O_DIRECTORY | O_CLOEXEC)
+      openPathOnly | O_DIRECTORY | O_CLOEXEC)
     guard parent >= 0 else { return .failed(systemMessage()) }
     defer { close(parent) }
     let place = "/proc/self/fd/\(parent)/\(path[path.index(after: slash)...])"
@@ -78,14 +78,15 @@ enum Unmounter {
       throw Failure("cannot unmount \(mountPoint): \(reason)", .mountPoint)
     }
     let patience = force ? min(timeout, .seconds(12)) : timeout  // The daemon gives open files ten.
-    guard let daemon, !hasEnded(daemon, within: patience, of: mount) else { return }
-    guard force else {
-      let holders = MountUsers.namespaces(withDevice: mount.device)
-      throw Failure(
-        holders.first.map { held(mountPoint, daemon, by: $0) } ?? running(mountPoint, daemon))
+    guard let daemon else { return }
+    switch wait(for: daemon, of: mount, within: patience) {
+    case .ended: return
+    case .held(let holder) where !force: throw Failure(held(mountPoint, daemon, by: holder))
+    case .runs where !force: throw Failure(running(mountPoint, daemon))
+    case .held, .runs: break
     }
     // A daemon that still answers the kernel ends by itself when its connection does.
-    if connection?.abort() == true, hasEnded(daemon, within: .seconds(2), of: nil) { return }
+    if connection?.abort() == true, hasEnded(daemon, within: .seconds(2)) { return }
     guard let process = DaemonProcess(daemon, mount: mount) else {
       if !daemon.isAlive { return }
       throw Failure(
@@ -94,7 +95,7 @@ enum Unmounter {
       )
     }
     process.kill()
-    _ = hasEnded(daemon, within: .seconds(5), of: nil)
+    _ = hasEnded(daemon, within: .seconds(5))
     unlink(RuntimeFolder(path: daemon.folder).file(mountPoint, "mount"))
     unlink(daemon.socket.path)
   }
@@ -124,21 +125,31 @@ enum Unmounter {
       + "nsenter --target \(holder.pid) --mount umount \(mountPoint)"
   }
 
-  /// `mount`: looked for in other mount namespaces, where the daemon does not end soon: then there is nothing to
-  /// wait for.
-  private static func hasEnded(
-    _ daemon: DaemonRecord, within timeout: Duration, of mount: MountInfo.Entry?
-  ) -> Bool {
-    let start = Instant.now
-    var isSaid = false
+  /// What a daemon does after its mount is gone from here.
+  private enum End {
+    case ended
+    /// A process in another mount namespace has a copy of the mount: there is nothing to wait for.
+    case held(by: MountUsers.User)
+    case runs
+  }
+
+  private static func wait(
+    for daemon: DaemonRecord, of mount: MountInfo.Entry, within timeout: Duration
+  ) -> End {
+    let soon = min(timeout, .seconds(2))
+    if hasEnded(daemon, within: soon) { return .ended }
+    if let holder = MountUsers.namespaces(withDevice: mount.device).first {
+      return .held(by: holder)
+    }
+    guard soon < timeout else { return .runs }
+    Output.complain("waiting for the daemon (pid \(daemon.pid)) to write its cache to disk")
+    return hasEnded(daemon, within: timeout - soon) ? .ended : .runs
+  }
+
+  private static func hasEnded(_ daemon: DaemonRecord, within timeout: Duration) -> Bool {
+    let end = Instant.now + timeout
     while daemon.isAlive {
-      let waited = .now - start
-      if waited >= timeout { return false }
-      if !isSaid, waited >= .seconds(2), let mount {
-        if !MountUsers.namespaces(withDevice: mount.device).isEmpty { return false }
-        Output.complain("waiting for the daemon (pid \(daemon.pid)) to write its cache to disk")
-        isSaid = true
-      }
+      if Instant.now >= end { return false }
       usleep(5_000)
     }
     return true

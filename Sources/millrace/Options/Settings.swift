@@ -303,4 +303,11 @@ struct Settings {
   }
 }
 
+extension Settings {
+  /// For commands of a terminal; a daemon logs them.
+  func printWarnings() {
+    for warning in warnings { Output.complain("warning: \(warning)") }
+  }
+}
+
 private func isDigit(_ byte: UInt8) -> Bool { byte > 47 && byte < 58 }

@@ -45,13 +45,10 @@ struct MountInfo {
     }
   }
 
-  /// O_PATH, which Swift does not see.
-  static let pathOnly: CInt = 0o10_000_000
-
   /// The kernel's number of the mount that is seen at `path`, which is not followed if it is a link. Its daemon is not
   /// asked. Nil: nothing is there.
   static func identifier(ofMountAt path: String) -> Int? {
-    let file = open(path, pathOnly | O_NOFOLLOW | O_CLOEXEC)
+    let file = open(path, openPathOnly | O_NOFOLLOW | O_CLOEXEC)
     guard file >= 0 else { return nil }
     defer { close(file) }
     let line = readSmallFile("/proc/self/fdinfo/\(file)")?.split(separator: "\n")

@@ -45,19 +45,10 @@ struct ServiceNotice: Sendable {
   }
 
   private func send(_ text: String) {
-    var name = sockaddr_un()
-    guard address.count <= MemoryLayout.size(ofValue: name.sun_path) else { return }
-    name.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: address) }
-    let size = MemoryLayout<sa_family_t>.size + address.count
+    guard let address = try? UnixSocketAddress(address) else { return }
     let socket = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     guard socket >= 0 else { return }
     defer { close(socket) }
-    withUnsafePointer(to: &name) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        _ = sendto(
-          socket, text, text.utf8.count, Int32(MSG_NOSIGNAL), $0, socklen_t(size))
-      }
-    }
+    _ = address.withPointer { sendto(socket, text, text.utf8.count, Int32(MSG_NOSIGNAL), $0, $1) }
   }
 }
