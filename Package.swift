@@ -22,8 +22,9 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
-let flyingFox = Target.Dependency.product(name: "FlyingFox", package: "FlyingFox")
-let flyingSocks = Target.Dependency.product(name: "FlyingSocks", package: "FlyingFox")
+let nio = ["NIOCore", "NIOPosix", "NIOHTTP1"].map {
+  Target.Dependency.product(name: $0, package: "swift-nio")
+}
 
 func layer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .target(name: name, dependencies: dependencies, swiftSettings: optimized)
@@ -37,12 +38,12 @@ let package = Package(
   name: "millrace",
   products: [.executable(name: "millrace", targets: ["millrace"])],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
-    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
-    .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-system", exact: "1.8.1"),
+    .package(url: "https://github.com/apple/swift-collections", exact: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
   ],
   targets: [
     // What Swift cannot say to C: variadics and macros.
@@ -92,9 +93,8 @@ let package = Package(
     layer(
       "Control",
       [
-        "Prefetch", "ReadEngine", "FileSystem", "Metrics", "Posix", "CProcessShim", flyingFox,
-        flyingSocks, logging,
-      ]),
+        "Prefetch", "ReadEngine", "FileSystem", "Metrics", "Posix", "CProcessShim", logging,
+      ] + nio),
     .executableTarget(
       name: "millrace",
       dependencies: [
@@ -151,7 +151,7 @@ let package = Package(
       [
         "millrace", "Control", "FileSystem", "FuseFrontEnd", "Prefetch", "ReadEngine", "Metrics",
         "TestSupport", "Posix", "ObjectStore", "CProcessShim", arguments, logging,
-      ]),
+      ] + nio),
     tests("MillraceBenchTests", ["MillraceBench", "ReadEngine", "TestSupport", "Posix"]),
     tests("LinkServerTests", ["LinkServer", "TestSupport", "Posix"]),
     .testTarget(

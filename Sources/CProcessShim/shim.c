@@ -1,10 +1,14 @@
 #define _GNU_SOURCE
 #include "CProcessShim.h"
 
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 static int argument_count;
@@ -34,6 +38,17 @@ int millrace_signal_process(int descriptor, int signal) {
   return (int)syscall(SYS_pidfd_send_signal, descriptor, signal, NULL, 0);
 }
 
+int millrace_has_event_descriptors(void) {
+  int made[] = {epoll_create1(EPOLL_CLOEXEC), -1, -1};
+  if (made[0] >= 0) made[1] = eventfd(0, EFD_CLOEXEC);
+  if (made[1] >= 0) made[2] = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+  int error = made[2] < 0 ? errno : 0;
+  for (int i = 0; i < 3; i++)
+    if (made[i] >= 0) close(made[i]);
+  errno = error;
+  return error == 0 ? 0 : -1;
+}
+
 int millrace_peer_user(int socket, uid_t *user) {
   struct ucred peer;
   socklen_t size = sizeof peer;
@@ -41,3 +56,5 @@ int millrace_peer_user(int socket, uid_t *user) {
   *user = peer.uid;
   return 0;
 }
+
+int millrace_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }

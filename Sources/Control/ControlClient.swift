@@ -2,6 +2,7 @@ import CProcessShim
 public import FileSystem
 import FoundationEssentials
 import Glibc
+import Posix
 public import Prefetch
 
 /// Asks a mount's control socket, blocking, for the command line.
@@ -105,20 +106,42 @@ public enum ControlClient {
     let head =
       "\(method) /v1/\(what) HTTP/1.1\r\nHost: millrace\r\nContent-Length: \(body.count)\r\n"
       + "Connection: close\r\n\r\n"
-    let descriptor = try connection(to: socket, timeout: timeout)
+    let end = Deadline(seconds: timeout)
+    let descriptor = try connection(to: socket, end)
     defer { close(descriptor) }
-    try send(Array(head.utf8) + body, to: descriptor, socket.path)
-    return try receive(from: descriptor, socket.path, limit: limit)
+    try send(Array(head.utf8) + body, to: descriptor, socket.path, end)
+    return try receive(from: descriptor, socket.path, end, limit: limit)
   }
 
-  private static func connection(to place: ControlSocket, timeout: Int) throws(Failure) -> CInt {
+  /// Of a request as a whole: a daemon that sends a byte now and then is as slow as one that sends none.
+  private struct Deadline {
+    let seconds: Int
+    private let end: Instant
+
+    init(seconds: Int) {
+      self.seconds = seconds
+      end = .now + .seconds(seconds)
+    }
+
+    /// Limits the next call on a socket to what is left.
+    func apply(to descriptor: CInt, _ option: CInt, _ path: String) throws(Failure) {
+      let left = (end - .now).nanoseconds
+      guard left > 0 else { throw expired(path) }
+      var limit = timeval(
+        tv_sec: Int(left / 1_000_000_000), tv_usec: max(1, Int(left % 1_000_000_000 / 1000)))
+      setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    func expired(_ path: String) -> Failure {
+      Failure(description: "the daemon of \(path) did not respond within \(seconds) s")
+    }
+  }
+
+  private static func connection(to place: ControlSocket, _ end: Deadline) throws(Failure) -> CInt {
     let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
     guard descriptor >= 0 else { throw failure("socket") }
     do throws(Failure) {
-      var limit = timeval(tv_sec: timeout, tv_usec: 0)
-      let size = socklen_t(MemoryLayout<timeval>.size)
-      setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
-      setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
+      try end.apply(to: descriptor, SO_SNDTIMEO, place.path)
       try join(descriptor, place.path)
       try checkPeer(descriptor, place)
       return descriptor
@@ -130,7 +153,7 @@ public enum ControlClient {
 
   /// Any user with write permission on the directory can create a socket there. Nothing is sent to such a socket, and
   /// nothing that it sends is trusted.
-  private static func checkPeer(_ descriptor: CInt, _ place: ControlSocket) throws(Failure) {
+  static func checkPeer(_ descriptor: CInt, _ place: ControlSocket) throws(Failure) {
     guard let owner = place.owner else { return }
     var user: uid_t = 0
     guard millrace_peer_user(descriptor, &user) == 0 else {
@@ -145,28 +168,32 @@ public enum ControlClient {
   }
 
   private static func send(
-    _ request: [UInt8], to descriptor: CInt, _ path: String
+    _ request: [UInt8], to descriptor: CInt, _ path: String, _ end: Deadline
   ) throws(Failure) {
     var sent = 0
     while sent < request.count {
+      try end.apply(to: descriptor, SO_SNDTIMEO, path)
       let count = request.withUnsafeBytes {
         Glibc.send(descriptor, $0.baseAddress! + sent, request.count - sent, Int32(MSG_NOSIGNAL))
       }
       if count < 0, errno == EINTR { continue }
+      if count < 0, errno == EAGAIN { throw end.expired(path) }
       guard count > 0 else { throw failure("sending to \(path)") }
       sent += count
     }
   }
 
   private static func receive(
-    from descriptor: CInt, _ path: String, limit: Int
+    from descriptor: CInt, _ path: String, _ end: Deadline, limit: Int
   ) throws(Failure) -> [UInt8] {
     var answer = ControlAnswer(headLimit: headLimit, bodyLimit: limit)
     var piece = [UInt8](repeating: 0, count: 64 << 10)
     while !answer.isWhole {
+      try end.apply(to: descriptor, SO_RCVTIMEO, path)
       let count = recv(descriptor, &piece, piece.count, 0)
       // With a limit of time, recv(2) is not begun again after a signal: who asked decides what it means.
       if count < 0, errno == EINTR { continue }
+      if count < 0, errno == EAGAIN { throw end.expired(path) }
       if count < 0 { throw failure("waiting for the response of \(path)") }
       if count == 0 { break }
       guard answer.append(piece[..<count]) else {
@@ -187,19 +214,12 @@ public enum ControlClient {
   private struct Refusal: Decodable { var error: String }
 
   private static func join(_ descriptor: CInt, _ path: String) throws(Failure) {
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    let bytes = Array(path.utf8)
-    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+    guard let address = try? UnixSocketAddress(path.utf8) else {
       throw Failure(description: "\(path) is too long for a socket")
     }
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-    let result = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-      }
+    guard address.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
+      throw failure("connecting to \(path)")
     }
-    guard result == 0 else { throw failure("connecting to \(path)") }
   }
 
   private static func failure(_ what: String) -> Failure {

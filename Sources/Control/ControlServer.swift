@@ -1,66 +1,40 @@
-import FlyingFox
-import FlyingSocks
-import FoundationEssentials
 import Glibc
+import NIOHTTP1
 import Posix
+public import SystemPackage
 
-/// Serves a mount's control socket from the tasks of the Swift runtime; nothing of the data path
-/// waits for it.
+/// Serves a mount's control socket: `HTTPServer` with `Routes`. Nothing of the data path waits for it.
 public final class ControlServer: Sendable {
-  /// Seconds that a request may take: an update lists a tree, and each of its requests ends by itself.
-  private static let patience = 3600.0
-  /// After trouble that passes, such as too many open files, the socket is made anew.
-  private static let rest = Duration.seconds(1)
-
-  private let path: String
+  private let server: HTTPServer
   private let gate = ControlGate()
-  private let routes: Routes
-  private let task = Lock<Task<Void, Never>?>(nil)
+  private let path = Lock<String?>(nil)
 
-  /// `path`: at most 107 bytes, in a folder that only its owner can enter; what is there is
-  /// replaced.
-  public init(path: String, actions: ControlActions) {
-    self.path = path
-    routes = Routes(actions: actions)
+  /// Takes the threads that it needs, before anything is mounted. Throws EAGAIN where the machine has none to give.
+  public init() throws(Errno) {
+    server = try HTTPServer(limits: HTTPLimits(bodyBytes: Routes.bodyLimit))
   }
 
-  /// The socket appears a moment after this returns. `failed` hears, once, why it cannot be; it is tried
-  /// again until `stop`.
-  public func start(failed: @escaping @Sendable (String) -> Void) {
-    task.withLock { task in
-      task = Task { [path, routes, gate] in
-        var isTold = false
-        while !Task.isCancelled {
-          unlink(path)
-          let server = HTTPServer(
-            address: .unix(path: path), timeout: Self.patience, pool: ControlSocketPool(),
-            logger: .disabled,
-            handler: ClosureHTTPHandler { request in
-              guard gate.enter() else {
-                return Routes.refuse(
-                  .serviceUnavailable, "\(ControlGate.limit) requests are in flight; retry"
-                )
-              }
-              defer { gate.leave() }
-              return try await routes.handle(request)
-            })
-          do { try await server.run() } catch {
-            if !Task.isCancelled, !isTold { failed("\(error)") }
-            isTold = true
-          }
-          try? await Task.sleep(for: Self.rest)
-        }
+  /// The socket appears a moment after this returns. `failed` is called once, with the reason why it cannot be; it
+  /// is tried again until `stop`. `path`: at most 107 bytes, in a directory that only its owner can enter; what is
+  /// there is replaced.
+  public func start(
+    path: String, actions: ControlActions, failed: @escaping @Sendable (String) -> Void
+  ) {
+    self.path.withLock { $0 = path }
+    let routes = Routes(actions: actions)
+    server.start(.unix(path: path), failed: failed) { [gate] request in
+      guard gate.enter() else {
+        return Routes.refuse(
+          .serviceUnavailable, "\(ControlGate.limit) requests are in flight; retry")
       }
+      defer { gate.leave() }
+      return await routes.handle(request)
     }
   }
 
-  /// Ends what is served within a second, and removes the socket.
+  /// Ends what is served, and removes the socket.
   public func stop() {
-    let task = task.withLock { task in
-      defer { task = nil }
-      return task
-    }
-    task?.cancel()
-    unlink(path)
+    server.stop()
+    if let path = path.withLock({ $0 }) { unlink(path) }
   }
 }

@@ -82,7 +82,12 @@ struct QueryText {
 
   var path: [UInt8] { JobText.trimmed(all("path").first ?? []) }
 
-  private static func decode(_ text: ArraySlice<UInt8>) -> [UInt8] {
+  /// A part of a path, where a plus is a plus.
+  static func decoded(pathPart text: String) -> String {
+    String(decoding: decode(Array(text.utf8)[...], plusIsBlank: false), as: UTF8.self)
+  }
+
+  private static func decode(_ text: ArraySlice<UInt8>, plusIsBlank: Bool = true) -> [UInt8] {
     var bytes: [UInt8] = []
     var rest = text
     while let byte = rest.popFirst() {
@@ -92,7 +97,7 @@ struct QueryText {
         bytes.append(high << 4 | low)
         rest.removeFirst(2)
       } else {
-        bytes.append(byte == UInt8(ascii: "+") ? UInt8(ascii: " ") : byte)
+        bytes.append(plusIsBlank && byte == UInt8(ascii: "+") ? UInt8(ascii: " ") : byte)
       }
     }
     return bytes

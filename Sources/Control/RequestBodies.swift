@@ -1,4 +1,3 @@
-import FoundationEssentials
 import Posix
 
 /// The bodies of requests that are being read: all together may be as large as one.
@@ -28,7 +27,7 @@ final class RequestBodies: Sendable {
     fileprivate init(_ owner: RequestBodies) { self.owner = owner }
 
     /// What goes beyond the limit is dropped, with all that came before it.
-    func append(_ part: Data) {
+    func append(_ part: some Collection<UInt8>) {
       guard excess == nil else { return }
       if bytes.count + part.count > owner.limit { return drop(.own) }
       let fits = owner.used.withLock { used in

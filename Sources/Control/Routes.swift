@@ -1,12 +1,14 @@
 public import FileSystem
-import FlyingFox
-import FoundationEssentials
+public import Metrics
+import NIOHTTP1
 public import Prefetch
 
-/// What a mount's control socket can be asked for; paths are relative to the mount. Each is called on a
-/// thread of the runtime's and must not block it.
+/// What a mount's control socket can be asked for; paths are relative to the mount. Each is called on one
+/// of the few threads that answer requests, and must not block it.
 public struct ControlActions: Sendable {
   public var stats: @Sendable () -> StatsReport
+  /// What processes counted; `byName`: also by their names.
+  public var totals: @Sendable (_ byName: Bool) -> ProcessTotals
   /// Returns the number of folders that were forgotten.
   public var refresh: @Sendable (_ path: [UInt8]) -> Int
   public var update:
@@ -15,6 +17,7 @@ public struct ControlActions: Sendable {
 
   public init(
     stats: @escaping @Sendable () -> StatsReport,
+    totals: @escaping @Sendable (_ byName: Bool) -> ProcessTotals,
     refresh: @escaping @Sendable (_ path: [UInt8]) -> Int,
     update:
       @escaping @Sendable (
@@ -23,6 +26,7 @@ public struct ControlActions: Sendable {
     prefetcher: Prefetcher
   ) {
     self.stats = stats
+    self.totals = totals
     self.refresh = refresh
     self.update = update
     self.prefetcher = prefetcher
@@ -32,22 +36,28 @@ public struct ControlActions: Sendable {
 /// Requests of docs/api.md and their answers.
 struct Routes: Sendable {
   let actions: ControlActions
-  private let bodies = RequestBodies(limit: bodyLimit)
-
-  init(actions: ControlActions) { self.actions = actions }
 
   /// Seconds that a client may have a job's report wait for the job.
   private static let longestWait = 3600.0
   /// Bytes of a request's body: the paths of a job, an order.
-  private static let bodyLimit = Prefetcher.orderLimit
+  static let bodyLimit = Prefetcher.orderLimit
 
-  func handle(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let query = QueryText(request.target.query())
+  func handle(_ request: ControlRequest) async -> ControlResponse {
+    do { return try await respond(request) } catch {
+      return Self.refuse(.internalServerError, "the request failed: \(error)")
+    }
+  }
+
+  private func respond(_ request: ControlRequest) async throws -> ControlResponse {
+    let query = request.query
     let names = request.path.split(separator: "/").map(String.init)
     guard names.first == "v1", (2...3).contains(names.count) else { return Self.unknown(request) }
-    let name = names.count == 3 ? names[2] : nil
+    let name = names.count == 3 ? QueryText.decoded(pathPart: names[2]) : nil
     switch (request.method, names[1], name) {
     case (.GET, "stats", nil): return try Self.answer(actions.stats())
+    case (.GET, "metrics", nil):
+      let text = MetricsText.text(of: actions.stats(), actions.totals(query["processes"] == "1"))
+      return ControlResponse(contentType: MetricsText.contentType, body: Array(text.utf8))
     case (.POST, "refresh", nil):
       return try Self.answer(RefreshReport(directories: actions.refresh(query.path)))
     case (.POST, "update", nil):
@@ -69,33 +79,33 @@ struct Routes: Sendable {
       return try Self.answer(report)
     case (.POST, let action, nil):
       guard let action = JobRequest.Action(rawValue: action) else { return Self.unknown(request) }
-      return try await start(action, request, query)
+      return try await start(action, request)
     default: return Self.unknown(request)
     }
   }
 
   private func start(
-    _ action: JobRequest.Action, _ request: HTTPRequest, _ query: QueryText
-  ) async throws -> HTTPResponse {
-    let body = bodies.begin()
-    if let refusal = try await Self.read(request, into: body, "a body") { return refusal }
-    guard let wait = Self.wait(query) else { return Self.noWait }
+    _ action: JobRequest.Action, _ request: ControlRequest
+  ) async throws -> ControlResponse {
+    if let refusal = Self.refusal(request.body, "a body") { return refusal }
+    guard let wait = Self.wait(request.query) else { return Self.noWait }
     let job: JobRequest
     do {
-      job = try JobText.request(action, query, body.bytes, type: request.headers[.contentType])
+      job = try JobText.request(
+        action, request.query, request.body.bytes, type: request.contentType)
     } catch {
       return Self.refuse(.badRequest, "\(error)")
     }
     do {
       let report = try actions.prefetcher.start(job)
-      guard query["wait"] != nil else { return try Self.answer(report, .accepted) }
+      guard request.query["wait"] != nil else { return try Self.answer(report, .accepted) }
       return try await self.report(report.id, wait: wait)
     } catch let refusal as JobRefusal {
       return Self.refuse(Self.code(of: refusal.kind), refusal.description)
     }
   }
 
-  private static func code(of kind: JobRefusal.Kind) -> HTTPStatusCode {
+  private static func code(of kind: JobRefusal.Kind) -> HTTPResponseStatus {
     switch kind {
     case .invalid: .badRequest
     case .tooLarge: .payloadTooLarge
@@ -105,7 +115,7 @@ struct Routes: Sendable {
   }
 
   /// The report at once, or when the job is over or `wait` seconds are.
-  private func report(_ id: String, wait: Double) async throws -> HTTPResponse {
+  private func report(_ id: String, wait: Double) async throws -> ControlResponse {
     let end = ContinuousClock.now + .seconds(wait)
     while let report = actions.prefetcher.job(id) {
       if report.state != .running || ContinuousClock.now >= end { return try Self.answer(report) }
@@ -123,19 +133,19 @@ struct Routes: Sendable {
     return min(seconds, longestWait)
   }
 
-  private static var noWait: HTTPResponse {
+  private static var noWait: ControlResponse {
     refuse(.badRequest, "wait: expected seconds from 0 to \(Int(longestWait))")
   }
 
-  private func takeOrder(_ request: HTTPRequest, _ name: String) async throws -> HTTPResponse {
+  private func takeOrder(_ request: ControlRequest, _ name: String) async throws -> ControlResponse
+  {
     guard name.utf8.count <= Prefetcher.orderNameLimit else {
       return Self.refuse(
         .badRequest, "an order's name has at most \(Prefetcher.orderNameLimit) bytes")
     }
-    let body = bodies.begin()
-    if let refusal = try await Self.read(request, into: body, "an order") { return refusal }
+    if let refusal = Self.refusal(request.body, "an order") { return refusal }
     let taken = await withCheckedContinuation { done in
-      actions.prefetcher.take(order: body.bytes, name: name) { done.resume(returning: $0) }
+      actions.prefetcher.take(order: request.body.bytes, name: name) { done.resume(returning: $0) }
     }
     switch taken {
     case .success(let receipt): return try Self.answer(receipt)
@@ -143,7 +153,7 @@ struct Routes: Sendable {
     }
   }
 
-  private static func code(of failure: Prefetcher.OrderFailure) -> HTTPStatusCode {
+  private static func code(of failure: Prefetcher.OrderFailure) -> HTTPResponseStatus {
     switch failure {
     case .tooLarge: .payloadTooLarge
     case .nothingFound: .badRequest
@@ -151,11 +161,8 @@ struct Routes: Sendable {
     }
   }
 
-  /// Why the body cannot be taken. It is read to its end nevertheless: what stays would be taken for the next request.
-  private static func read(
-    _ request: HTTPRequest, into body: RequestBodies.Body, _ what: String
-  ) async throws -> HTTPResponse? {
-    for try await part in request.bodySequence { body.append(part) }
+  /// Why the body cannot be taken.
+  private static func refusal(_ body: RequestBodies.Body, _ what: String) -> ControlResponse? {
     switch body.excess {
     case nil: return nil
     case .own: return refuse(.payloadTooLarge, "\(what) has at most \(bodyLimit >> 20) MiB")
@@ -173,26 +180,22 @@ struct Routes: Sendable {
 
   private struct Refusal: Codable { var error: String }
 
-  private static func noJob(_ id: String) -> HTTPResponse {
+  private static func noJob(_ id: String) -> ControlResponse {
     refuse(.notFound, "there is no job \(id); the last 64 jobs are kept")
   }
 
-  private static func unknown(_ request: HTTPRequest) -> HTTPResponse {
+  private static func unknown(_ request: ControlRequest) -> ControlResponse {
     refuse(.notFound, "there is no \(request.method.rawValue) \(request.path): see docs/api.md")
   }
 
-  static func refuse(_ code: HTTPStatusCode, _ reason: String) -> HTTPResponse {
-    (try? answer(Refusal(error: reason), code)) ?? HTTPResponse(statusCode: code)
+  static func refuse(_ code: HTTPResponseStatus, _ reason: String) -> ControlResponse {
+    (try? answer(Refusal(error: reason), code)) ?? ControlResponse(status: code)
   }
 
-  private static func answer(_ report: some Encodable, _ code: HTTPStatusCode = .ok) throws
-    -> HTTPResponse
-  {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    return HTTPResponse(
-      statusCode: code, headers: [.contentType: "application/json"],
-      body: try encoder.encode(report))
+  private static func answer(
+    _ report: some Encodable, _ code: HTTPResponseStatus = .ok
+  ) throws -> ControlResponse {
+    ControlResponse(status: code, body: try StatsReport.encode(report))
   }
 }
 

@@ -21,19 +21,28 @@ final class Callers: Sendable {
   private struct State {
     var threads: [Int32: Known] = [:]
     var processes: [Process: CallerAccount] = [:]
+    /// What ended processes counted, by name. A name that is here stays, so that its total never decreases.
+    var names: [String: CallerAccount] = [:]
+    let unnamed: CallerAccount
   }
 
   /// A thread's process is asked for again after this.
   private static let trust = Int64(5_000_000_000)
   private static let mostThreads = 4096
-  private static let mostProcesses = 256
+  private let mostProcesses: Int
+  /// Names that are counted apart; processes of further names are "(other)".
+  private let mostNames: Int
 
-  private let state = Lock(State())
+  private let state: Lock<State>
   /// Processes that cannot be identified, and processes that have ended.
   private let others: CallerAccount
 
-  init() {
-    others = CallerAccount(pid: 0, name: "(ended)", since: Int64(Instant.now.nanoseconds))
+  init(mostProcesses: Int = 256, mostNames: Int = 64) {
+    self.mostProcesses = mostProcesses
+    self.mostNames = mostNames
+    let now = Int64(Instant.now.nanoseconds)
+    others = CallerAccount(pid: 0, name: "(ended)", since: now)
+    state = Lock(State(unnamed: CallerAccount(pid: 0, name: "(other)", since: now)))
   }
 
   /// The account of the process that a thread belongs to.
@@ -52,7 +61,10 @@ final class Callers: Sendable {
         ?? CallerAccount(
           pid: process.pid, name: Self.name(of: process.pid), parent: parent, since: now)
       if state.processes[process] == nil {
-        if state.processes.count >= Self.mostProcesses { retire(&state) }
+        if state.processes.count >= mostProcesses { retire(&state, at: now) }
+        if state.names[account.name] == nil, state.names.count < mostNames {
+          state.names[account.name] = CallerAccount(pid: 0, name: account.name, since: now)
+        }
         state.processes[process] = account
       }
       if state.threads.count >= Self.mostThreads { state.threads = [:] }
@@ -63,21 +75,53 @@ final class Callers: Sendable {
 
   var reports: [CallerReport] {
     let now = Int64(Instant.now.nanoseconds)
-    let accounts = state.withLock { Array($0.processes.values) } + [others]
-    return accounts.map { $0.report(at: now) }
+    // Under the lock: no process moves to the others meanwhile.
+    let all = state.withLock { state in
+      (Array(state.processes.values) + [others]).map { $0.report(at: now) }
+    }
+    return
+      all
       .filter { $0.opens > 0 || $0.reads > 0 || $0.waited > 0 }
       .sorted { $0.pid < $1.pid }
   }
 
+  /// Sums that never decrease. `byName`: also by name of the process, at most `mostNames` and "(other)".
+  func totals(byName: Bool) -> ProcessTotals {
+    let now = Int64(Instant.now.nanoseconds)
+    let all = CallerAccount(pid: 0, name: "(all)", since: others.since)
+    // As integers, whose sum does not depend on their order.
+    let names = state.withLock { state in
+      var names: [String: CallerAccount] = [:]
+      all.absorb(others, at: now)
+      for account in state.processes.values { all.absorb(account, at: now) }
+      guard byName else { return names }
+      for ended in state.names.values {
+        let sum = CallerAccount(pid: 0, name: ended.name, since: ended.since)
+        sum.absorb(ended, at: now)
+        names[ended.name] = sum
+      }
+      let rest = CallerAccount(pid: 0, name: "(other)", since: others.since)
+      rest.absorb(state.unnamed, at: now)
+      for account in state.processes.values {
+        (names[account.name] ?? rest).absorb(account, at: now)
+      }
+      names[rest.name] = rest
+      return names
+    }
+    let reports = names.values.map { $0.report(at: now) }.filter { $0.opens > 0 || $0.reads > 0 }
+    return ProcessTotals(all: all.report(at: now), byName: reports.sorted { $0.name < $1.name })
+  }
+
   /// Those that ended go into one account, and if none has, the oldest half does.
-  private func retire(_ state: inout State) {
+  private func retire(_ state: inout State, at now: Int64) {
     var leaving = state.processes.filter { kill($0.key.pid, 0) != 0 && errno == ESRCH }
     if leaving.isEmpty {
       let oldest = state.processes.sorted { $0.value.since < $1.value.since }
-      for item in oldest.prefix(Self.mostProcesses / 2) { leaving[item.key] = item.value }
+      for item in oldest.prefix(mostProcesses / 2) { leaving[item.key] = item.value }
     }
     for (process, account) in leaving {
-      others.absorb(account)
+      others.absorb(account, at: now)
+      (state.names[account.name] ?? state.unnamed).absorb(account, at: now)
       state.processes[process] = nil
     }
     state.threads = [:]

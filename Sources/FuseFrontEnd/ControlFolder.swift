@@ -1,5 +1,5 @@
-/// The folder `.millrace` at the root of a mount, through which programs tell it what they know: an order
-/// of files is written to `order`, or to `order.NAME`.
+/// The directory `.millrace` at the root of a mount, through which programs tell it what they know: an order
+/// of files is written to `order`, or to `order.NAME`. What they read there is `ControlReports`'.
 ///
 /// It is hidden from listings, and its nodes are numbers that no other node has. A file is taken when it is
 /// closed: at the FLUSH, so that it is in force when close(2) returns.
@@ -22,12 +22,15 @@ public struct ControlFiles: Sendable {
   public var totalLimit: Int
   /// Bytes of an order's name.
   public var nameLimit: Int
+  /// Makes a report, in milliseconds, on a thread of its own; nil: there are no reports. It is read by all users who
+  /// may read the mount.
+  public var report: (@Sendable (ControlReport) -> [UInt8]?)?
 
   public init(
     take: @escaping @Sendable (_ bytes: [UInt8], _ name: String) -> Errno?,
     remove: @escaping @Sendable (_ name: String) -> Bool,
     names: @escaping @Sendable () -> [String], limit: Int, totalLimit: Int,
-    nameLimit: Int
+    nameLimit: Int, report: (@Sendable (ControlReport) -> [UInt8]?)? = nil
   ) {
     self.take = take
     self.remove = remove
@@ -35,12 +38,13 @@ public struct ControlFiles: Sendable {
     self.limit = limit
     self.totalLimit = totalLimit
     self.nameLimit = nameLimit
+    self.report = report
   }
 }
 
 final class ControlFolder: Sendable {
   static let name = Array(".millrace".utf8)
-  /// The node of the folder; that of `order` follows, then those of `order.NAME`.
+  /// The node of the folder; that of `order` follows, then those of the reports, then those of `order.NAME`.
   static let firstNode: NodeID = 1 << 62
   static let orderNode = firstNode + 1
   private static let fileName = "order"
@@ -84,7 +88,7 @@ final class ControlFolder: Sendable {
     /// Of `order.NAME`. A node's number is never given again.
     var nodes: [NodeID: Node] = [:]
     var numbers: [String: NodeID] = [:]
-    var lastNode = ControlFolder.orderNode
+    var lastNode = ControlReports.lastNode
     var handles: [UInt64: Handle] = [:]
     var lastHandle: UInt64 = 0
   }
@@ -96,10 +100,18 @@ final class ControlFolder: Sendable {
   /// Takes orders, one after the other: no thread of the mount parses one.
   private let taker = WorkerPool(named: "order-taker", threads: 1, queueLimit: 256)
 
-  init(_ files: ControlFiles) { self.files = files }
+  let reports: ControlReports?
+
+  init(_ files: ControlFiles) {
+    self.files = files
+    reports = files.report.map { ControlReports($0) }
+  }
 
   /// Takes what was closed, and nothing after that.
-  func shutdown() { taker.shutdown() }
+  func shutdown() {
+    taker.shutdown()
+    reports?.shutdown()
+  }
 
   static func has(_ node: NodeID) -> Bool { node >= firstNode }
 
@@ -165,11 +177,13 @@ final class ControlFolder: Sendable {
   /// Nodes of `order.NAME` in use.
   var nodeCount: Int { state.withLock { $0.nodes.count } }
 
-  /// "order" and those that are in force. Those that the kernel has not looked up have the folder's number.
+  /// "order", the reports and those that are in force. Those that the kernel has not looked up have the folder's number.
   var names: [(name: String, node: NodeID)] {
     let taken = Set(files.names()).subtracting([""]).sorted()
     let numbers = state.withLock { state in taken.map { state.numbers[$0] ?? Self.firstNode } }
+    let reports = reports == nil ? [] : ControlReport.allCases
     return [(Self.fileName, Self.orderNode)]
+      + reports.map { ($0.rawValue, ControlReports.node($0)) }
       + zip(taken, numbers).map { (Self.fileName + "." + $0, $1) }
   }
 
@@ -304,7 +318,8 @@ final class ControlFolder: Sendable {
     var status = stat()
     status.st_ino = ino_t(node)
     let isFolder = node == Self.firstNode
-    status.st_mode = isFolder ? S_IFDIR | 0o755 : S_IFREG | 0o644
+    let mode: mode_t = ControlReports.has(node) ? 0o444 : 0o644
+    status.st_mode = isFolder ? S_IFDIR | 0o755 : S_IFREG | mode
     status.st_nlink = 1
     status.st_uid = view.owner
     status.st_gid = view.group
@@ -318,7 +333,7 @@ final class ControlFolder: Sendable {
     entry.attr = status(node, view)
     entry.attr_timeout = 3600
     // The other names come and go with their orders.
-    entry.entry_timeout = node <= Self.orderNode ? 3600 : 0
+    entry.entry_timeout = node <= ControlReports.lastNode ? 3600 : 0
     return entry
   }
 }

@@ -68,6 +68,9 @@ public final class FuseFrontEnd: Sendable {
   /// Who asked for what, and what they waited for.
   public var callers: [CallerReport] { connection.accounts.reports }
 
+  /// The same summed over all processes, and by their names.
+  public func totals(byName: Bool) -> ProcessTotals { connection.accounts.totals(byName: byName) }
+
   /// Waits until the file system is unmounted, by any process; returns after the last reply.
   ///
   /// Replies to requests that are still parked then (a detached mount whose grace period is over) go

@@ -90,22 +90,23 @@ enum Operations {
     table.open = { request, node, info in
       guard let flags = info?.pointee.flags else { return refuse(request, .badFileDescriptor) }
       Session.with(request) {
-        ControlFolder.has(node) ? $0.controlOpen($1, node) : $0.open($1, node, flags: flags)
+        ControlFolder.has(node)
+          ? $0.controlOpen($1, node, flags: flags) : $0.open($1, node, flags: flags)
       }
     }
     table.read = { request, node, size, offset, info in
       guard let handle = info?.pointee.fh else { return refuse(request, .badFileDescriptor) }
-      if ControlFolder.has(node) {
-        _ = fuse_reply_buf(request, nil, 0)
-        return
+      Session.with(request) {
+        ControlFolder.has(node)
+          ? $0.controlRead($1, node, handle, size: size, offset: offset)
+          : $0.read($1, handle, size: size, offset: offset)
       }
-      Session.with(request) { $0.read($1, handle, size: size, offset: offset) }
     }
     table.release = { request, node, info in
       guard let handle = info?.pointee.fh else { return refuse(request, .badFileDescriptor) }
       Session.with(request) {
         $0.trace("release", node)
-        ControlFolder.has(node) ? $0.controlRelease($1, handle) : $0.release($1, handle)
+        ControlFolder.has(node) ? $0.controlRelease($1, node, handle) : $0.release($1, handle)
       }
     }
     // Only for files of the control directory. The others are opened with "no flush". A kernel that does

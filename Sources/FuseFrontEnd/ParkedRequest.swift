@@ -24,12 +24,15 @@ final class ParkedRequest: Sendable {
   private let isWaiting: Atomic<Bool>
   /// What names it in the log, at level debug alone.
   private let label: String?
+  /// What it waits for counts as metadata's.
+  private let countsWait: Bool
 
   init(
     _ request: fuse_req_t, _ connection: Session, account: CallerAccount? = nil,
-    label: String? = nil
+    label: String? = nil, countsWait: Bool = true
   ) {
     self.label = label
+    self.countsWait = countsWait
     pending = Atomic(UInt(bitPattern: request))
     self.connection = connection
     self.account = account
@@ -68,7 +71,7 @@ final class ParkedRequest: Sendable {
   func answer(error: Errno? = nil, _ reply: (fuse_req_t) -> CInt) -> Bool {
     guard let request = take() else { return false }
     if let label { connection.traceResult(label, error, after: .now - began) }
-    if account == nil { countWait() }
+    if account == nil, countsWait { countWait() }
     return reply(request) == 0 && connection.isOpen
   }
 

@@ -4,7 +4,8 @@ import Glibc
 import Posix
 import SystemPackage
 
-/// Requests for nodes of the control folder. Each answers at once, but for the close of an order.
+/// Requests for nodes of the control folder. Each answers at once, but for the close of an order and the open of a
+/// report.
 extension Session {
   /// True: it was one, and is answered.
   func controlLookup(
@@ -16,7 +17,9 @@ extension Session {
       guard name.elementsEqual(ControlFolder.name) else { return false }
       node = ControlFolder.firstNode
     } else if ControlFolder.has(parent) {
-      node = control.order(of: name).flatMap { control.lookUp($0) }
+      let report = control.reports == nil ? nil : ControlReports.report(named: name)
+      node =
+        report.map(ControlReports.node) ?? control.order(of: name).flatMap { control.lookUp($0) }
     } else {
       return false
     }
@@ -37,6 +40,7 @@ extension Session {
 
   /// Truncating is what opening for writing does first; times may be set to no effect.
   func controlSetAttributes(_ request: fuse_req_t, _ node: NodeID, _ what: CInt) {
+    if ControlReports.has(node) { return refuseControl(request, EACCES) }
     let refused = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID
     guard what & refused == 0 else { return refuseControl(request, EPERM) }
     controlAttributes(request, node)
@@ -76,7 +80,10 @@ extension Session {
     _ = fuse_reply_buf(request, buffer, used)
   }
 
-  func controlOpen(_ request: fuse_req_t, _ node: NodeID) {
+  func controlOpen(_ request: fuse_req_t, _ node: NodeID, flags: CInt) {
+    if let report = ControlReports.report(node) {
+      return openReport(request, node, report, flags: flags)
+    }
     trace("open", node)
     guard let control, node != ControlFolder.firstNode else {
       return refuseControl(request, EISDIR)
@@ -86,6 +93,44 @@ extension Session {
     info.fh = handle
     info.direct_io = 1
     if fuse_reply_open(request, &info) != 0 { control.close(handle) }
+  }
+
+  private func openReport(
+    _ request: fuse_req_t, _ node: NodeID, _ report: ControlReport, flags: CInt
+  ) {
+    let label = trace("open", node)
+    guard let reports = control?.reports else { return refuseControl(request, ESTALE) }
+    guard flags & O_ACCMODE == O_RDONLY else { return refuseControl(request, EACCES) }
+    let parked = ParkedRequest(request, self, label: label, countsWait: false)
+    reports.open(report) { result in
+      switch result {
+      case .failure(let error):
+        parked.answer(error: error) { fuse_reply_err($0, error.rawValue) }
+      case .success(let handle):
+        var info = fuse_file_info()
+        info.fh = handle
+        info.direct_io = 1
+        if !parked.answer({ fuse_reply_open($0, &info) }) { reports.close(handle) }
+      }
+    }
+    parked.watch()
+  }
+
+  /// An order gives nothing back.
+  func controlRead(
+    _ request: fuse_req_t, _ node: NodeID, _ handle: UInt64, size: Int, offset: off_t
+  ) {
+    guard ControlReports.has(node) else {
+      _ = fuse_reply_buf(request, nil, 0)
+      return
+    }
+    trace("read", node) { "offset=\(offset) size=\(size)" }
+    guard let text = control?.reports?.read(handle, at: Int(offset), count: size) else {
+      return refuseControl(request, EBADF)
+    }
+    text.withUnsafeBytes {
+      _ = fuse_reply_buf(request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
+    }
   }
 
   func controlCreate(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
@@ -121,6 +166,7 @@ extension Session {
 
   func controlFlush(_ request: fuse_req_t, _ node: NodeID, _ handle: UInt64) {
     let label = trace("flush", node)
+    if ControlReports.has(node) { return refuseControl(request, 0) }
     guard let control else { return refuseControl(request, EBADF) }
     let parked = ParkedRequest(request, self, label: label)
     control.flush(handle) { error in
@@ -128,14 +174,17 @@ extension Session {
     }
   }
 
-  func controlRelease(_ request: fuse_req_t, _ handle: UInt64) {
-    control?.close(handle)
+  func controlRelease(_ request: fuse_req_t, _ node: NodeID, _ handle: UInt64) {
+    if ControlReports.has(node) { control?.reports?.close(handle) } else { control?.close(handle) }
     _ = fuse_reply_err(request, 0)
   }
 
   func controlUnlink(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
     let bytes = UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
     trace("unlink", ControlFolder.firstNode) { "name=\(String(decoding: bytes, as: UTF8.self))" }
+    if control?.reports != nil, ControlReports.report(named: bytes) != nil {
+      return refuseControl(request, EPERM)
+    }
     guard let control, let order = control.order(of: bytes), control.remove(order) else {
       return refuseControl(request, ENOENT)
     }

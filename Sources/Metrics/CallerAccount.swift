@@ -21,7 +21,7 @@ public final class CallerAccount: Sendable {
   public let reads = Counter()
   private let waits = WaitCause.allCases.map { _ in Counter() }
   private let latencies = (0..<CallerAccount.buckets).map { _ in Counter() }
-  /// Of the waits for `limit`, those for metadata, nanoseconds: they are no reads.
+  /// Waits of requests for metadata for our own rate limits, nanoseconds. `waits` has those of reads.
   private let limitedMetadata = Counter()
   private let stall = Lock(Stall())
 
@@ -30,6 +30,8 @@ public final class CallerAccount: Sendable {
     var waiting = 0
     var since: Int64 = 0
     var total: Int64 = 0
+
+    func total(at now: Int64) -> Int64 { total + (waiting > 0 ? max(0, now - since) : 0) }
   }
 
   /// Bucket n: less than 2^n microseconds; the last has the rest, from half a minute on.
@@ -88,7 +90,6 @@ public final class CallerAccount: Sendable {
   public func waitedForMetadata(_ nanoseconds: Int64, limited: Int64) {
     let limited = min(max(0, limited), nanoseconds)
     waited(nanoseconds - limited, for: .listing)
-    waited(limited, for: .limit)
     if limited > 0 { limitedMetadata.add(UInt64(limited)) }
   }
 
@@ -96,10 +97,10 @@ public final class CallerAccount: Sendable {
     if nanoseconds > 0 { waits[cause.index].add(UInt64(nanoseconds)) }
   }
 
-  /// Takes over what an ended process had counted.
-  public func absorb(_ other: CallerAccount) {
+  /// Adds what another process has counted until `now`, as `since`.
+  public func absorb(_ other: CallerAccount, at now: Int64) {
     for (mine, its) in zip(all, other.all) { mine.add(its.count) }
-    let stalled = other.stall.withLock { $0.total }
+    let stalled = other.stall.withLock { $0.total(at: now) }
     stall.withLock { $0.total += stalled }
   }
 
@@ -125,15 +126,33 @@ public final class CallerAccount: Sendable {
     for cause in WaitCause.allCases {
       report.waitSeconds[cause.rawValue] = Double(waits[cause.index].count) / 1e9
     }
-    report.metadataLimitSeconds = Double(limitedMetadata.count) / 1e9
+    let limited = limitedMetadata.count
+    report.metadataLimitSeconds = Double(limited) / 1e9
+    let limit = waits[WaitCause.limit.index].count
+    report.waitSeconds[WaitCause.limit.rawValue] = Double(limit + limited) / 1e9
+    let ofReads = WaitCause.allCases.reduce(UInt64(0)) {
+      $0 + ($1 == .listing ? 0 : waits[$1.index].count)
+    }
+    report.readWaitSeconds = Double(ofReads) / 1e9
     report.latencyBuckets = latencies.map(\.count)
     // Answered at once: in a few microseconds.
     report.latencyBuckets[3] += report.hits
-    report.stalledSeconds = stall.withLock { stall in
-      Double(stall.total + (stall.waiting > 0 ? max(0, now - stall.since) : 0)) / 1e9
-    }
+    report.stalledSeconds = stall.withLock { Double($0.total(at: now)) / 1e9 }
     report.derive()
     return report
+  }
+}
+
+/// What all processes together have counted: no number is ever smaller than before, as a report of each process,
+/// of which some are ended, is not.
+public struct ProcessTotals: Sendable {
+  public var all: CallerReport
+  /// By name of the process, sorted. Empty for those who may not see them.
+  public var byName: [CallerReport]
+
+  public init(all: CallerReport, byName: [CallerReport]) {
+    self.all = all
+    self.byName = byName
   }
 }
 
@@ -191,6 +210,8 @@ public struct CallerReport: Sendable, Codable {
   public var stalledSeconds = 0.0
   /// By cause, summed over its requests: several may wait at once.
   public var waitSeconds: [String: Double] = [:]
+  /// What reads waited for all causes, summed over reads.
+  public var readWaitSeconds = 0.0
   /// Of `waitSeconds["limit"]`, what requests for metadata waited.
   public var metadataLimitSeconds = 0.0
   /// Of its time since it was seen first: all that it waited ("all"), and that by cause.
@@ -263,6 +284,7 @@ public struct CallerReport: Sendable, Codable {
   public mutating func add(_ other: CallerReport) {
     seconds = max(seconds, other.seconds)
     metadataLimitSeconds += other.metadataLimitSeconds
+    readWaitSeconds += other.readWaitSeconds
     opens &+= other.opens
     passthroughBytes &+= other.passthroughBytes
     bytesFromMemory &+= other.bytesFromMemory
@@ -291,6 +313,7 @@ public struct CallerReport: Sendable, Codable {
     difference.hits = hits &- earlier.hits
     difference.stalledSeconds = stalledSeconds - earlier.stalledSeconds
     difference.metadataLimitSeconds = metadataLimitSeconds - earlier.metadataLimitSeconds
+    difference.readWaitSeconds = readWaitSeconds - earlier.readWaitSeconds
     for (cause, time) in earlier.waitSeconds { difference.waitSeconds[cause, default: 0] -= time }
     difference.latencyBuckets = zip(latencyBuckets, earlier.latencyBuckets).map { $0 &- $1 }
     difference.derive()

@@ -29,7 +29,7 @@ struct Millrace: ParsableCommand {
       MountCommand.self, UnmountCommand.self, RunCommand.self, ListCommand.self,
       StatsCommand.self, TopCommand.self, OrderCommand.self, WarmCommand.self, PinCommand.self,
       UnpinCommand.self, EvictCommand.self, DuCommand.self, RefreshCommand.self,
-      UpdateCommand.self, SnapshotCommand.self, DoctorCommand.self,
+      UpdateCommand.self, SnapshotCommand.self, ExporterCommand.self, DoctorCommand.self,
     ])
 
   static func main() {

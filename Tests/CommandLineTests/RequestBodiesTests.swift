@@ -1,4 +1,3 @@
-import Foundation
 import Testing
 
 @testable import Control
@@ -6,7 +5,7 @@ import Testing
 @Suite struct RequestBodiesTests {
   @Test func allBodiesTogetherAreAsLargeAsOneMayBe() {
     let bodies = RequestBodies(limit: 100)
-    let part = Data(repeating: 1, count: 60)
+    let part = [UInt8](repeating: 1, count: 60)
     var first: RequestBodies.Body? = bodies.begin()
     first?.append(part)
     let second = bodies.begin()

@@ -91,7 +91,7 @@ import Testing
     ended.hit(50, isFromDisk: true)
     ended.startsToWait(at: 0)
     ended.waited(read(.store, [(.queue, Self.second)]), until: Self.second)
-    others.absorb(ended)
+    others.absorb(ended, at: 0)
     let report = others.report(at: Self.second)
     #expect(report.reads == 2 && report.stalledSeconds == 1 && report.waitSeconds["queued"] == 1)
   }

@@ -19,5 +19,11 @@ int millrace_memory_file(const char *name);
 int millrace_process_descriptor(pid_t pid);
 int millrace_signal_process(int descriptor, int signal);
 
+// Whether an epoll, an eventfd and a timer can be had at this moment. -1 with errno.
+int millrace_has_event_descriptors(void);
+
 // SO_PEERCRED: who listens at, or connected to, the other end of a unix socket. -1 with errno.
 int millrace_peer_user(int socket, uid_t *user);
+
+// accept4 with SOCK_CLOEXEC and SOCK_NONBLOCK: no child process gets the connection. -1 with errno.
+int millrace_accept(int listener);

@@ -57,6 +57,10 @@ enum MountList {
     var log: String?
     /// The control socket.
     var socket: String?
+    /// The same, with the user whose daemon it has to be. Not part of the JSON.
+    var control: ControlSocket?
+
+    private enum CodingKeys: CodingKey { case mountPoint, source, pid, state, log, socket }
   }
 
   /// Those of this user; root sees all.
@@ -72,7 +76,8 @@ enum MountList {
       let daemon = DaemonRecord.find(mountPoint: mount.path, user: mount.user, environment)
       return Entry(
         mountPoint: mount.path, source: mount.source, pid: daemon?.pid,
-        state: daemon == nil ? .dead : .running, log: daemon?.log, socket: daemon?.socket.path)
+        state: daemon == nil ? .dead : .running, log: daemon?.log,
+        socket: daemon?.socket.path, control: daemon?.socket)
     }
   }
 

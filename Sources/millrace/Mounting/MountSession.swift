@@ -37,6 +37,8 @@ struct MountSession {
     if announcer.isDaemon { chdir("/") }
     try signals.listen(lifeline: announcer.lifeline)
     try RuntimePreparation.run()
+    let server = try controlServer()
+    defer { server.stop() }
 
     let metrics = Metrics()
     let mounted = try StoreFactory.make(settings, metrics: metrics.store, log: log)
@@ -71,15 +73,19 @@ struct MountSession {
 
     signals.mountBegins()
     var options = mountOptions(place, mounted.name)
-    options.controlFiles = controlFiles(prefetcher, log)
+    let reports = MountReports(
+      MountReports.Facts(
+        source: mounted.name, mountPoint: place, socket: runtime.socket(place, pid: getpid()),
+        configuration: configuration, metadataLimit: settings.metadataLimit),
+      metrics, engine, fileSystem, prefetcher)
+    options.controlFiles = controlFiles(prefetcher, reports, log)
     let hasLimit = settings.maxBandwidth != nil || settings.maxRequestsPerSecond != nil
     let frontEnd = try FuseFrontEnd(
       fileSystem: fileSystem, options: options, metrics: metrics.fuse,
       limitClock: hasLimit ? metrics.store.limitClock : nil, log: log)
     signals.mountIs(frontEnd)
-    let server = startControl(
-      runtime, place, mounted.name, configuration, metrics, engine, fileSystem, prefetcher,
-      frontEnd, sink, log)
+    reports.isServed(by: frontEnd)
+    startControl(server, runtime, place, reports, fileSystem, prefetcher, sink, log)
     defer {
       server.stop()
       DaemonRecord.removeOwn(mountPoint: place, in: runtime)
@@ -110,6 +116,13 @@ struct MountSession {
       !sink.hasWarnings
     {
       unlink(runtime.file(place, "log"))
+    }
+  }
+
+  private func controlServer() throws(Failure) -> ControlServer {
+    do throws(Errno) { return try ControlServer() } catch {
+      throw Failure(
+        "cannot mount: the control socket needs four threads: \(error); \(error.limitAdvice)")
     }
   }
 
@@ -146,7 +159,9 @@ struct MountSession {
     return options
   }
 
-  private func controlFiles(_ prefetcher: Prefetcher, _ log: Logger) -> ControlFiles {
+  private func controlFiles(
+    _ prefetcher: Prefetcher, _ reports: MountReports, _ log: Logger
+  ) -> ControlFiles {
     ControlFiles(
       take: { bytes, name in
         do throws(Prefetcher.OrderFailure) {
@@ -165,7 +180,7 @@ struct MountSession {
       remove: { prefetcher.removeOrder($0) }, names: { prefetcher.orderNames },
       limit: Prefetcher.orderLimit,
       totalLimit: min(2 * Prefetcher.orderLimit, settings.metadataLimit),
-      nameLimit: Prefetcher.orderNameLimit)
+      nameLimit: Prefetcher.orderNameLimit, report: { reports.text($0) })
   }
 
   private func mountOptions(_ place: String, _ name: String) -> MountOptions {
@@ -204,44 +219,23 @@ struct MountSession {
 
   /// After the mount is usable: no caller waits for it.
   private func startControl(
-    _ runtime: RuntimeFolder, _ place: String, _ name: String,
-    _ configuration: EngineConfiguration, _ metrics: Metrics, _ engine: ReadEngine,
-    _ fileSystem: FileSystem, _ prefetcher: Prefetcher, _ frontEnd: FuseFrontEnd, _ sink: LogSink,
-    _ log: Logger
-  ) -> ControlServer {
-    let began = Instant.now
-    let metadataLimit = settings.metadataLimit
-    let socket = runtime.socket(place, pid: getpid())
-    let report: @Sendable () -> StatsReport = { [weak frontEnd] in
-      let memory = ProcessMemory.current()
-      return StatsReport(
-        source: name, mountPoint: place, pid: getpid(), socket: socket,
-        version: Millrace.version,
-        uptimeSeconds: (Instant.now - began).seconds, cacheDirectory: configuration.cacheFolder,
-        limits: StatsReport.Limits(
-          memory: configuration.memoryLimit, metadata: metadataLimit,
-          cache: configuration.cacheLimit, cacheReachable: engine.reachableCache),
-        store: metrics.store.health.report(at: Int64(clamping: Instant.now.nanoseconds)),
-        residentBytes: memory.resident,
-        peakResidentBytes: memory.peak, metrics: metrics, engine: engine.usage(),
-        fileSystem: fileSystem.statistics(), prefetch: prefetcher.fill, orders: prefetcher.orders,
-        callers: frontEnd?.callers ?? [],
-        session: frontEnd?.session ?? [:])
-    }
-    let server = ControlServer(
-      path: socket,
-      actions: ControlActions(
-        stats: report, refresh: { Self.refresh($0, fileSystem) },
-        // The mount shows it once the command has ended.
-        update: { path, reply in
-          fileSystem.update(path) { found in fileSystem.afterInvalidations { reply(found) } }
-        }, prefetcher: prefetcher))
+    _ server: ControlServer, _ runtime: RuntimeFolder, _ place: String, _ reports: MountReports,
+    _ fileSystem: FileSystem, _ prefetcher: Prefetcher, _ sink: LogSink, _ log: Logger
+  ) {
+    let actions = ControlActions(
+      stats: { reports.current() }, totals: { reports.totals(byName: $0) },
+      refresh: { Self.refresh($0, fileSystem) },
+      // The mount shows it once the command has ended.
+      update: { path, reply in
+        fileSystem.update(path) { found in fileSystem.afterInvalidations { reply(found) } }
+      }, prefetcher: prefetcher)
     do { try DaemonRecord.write(mountPoint: place, log: sink.path, in: runtime) } catch {
       log.warning(
         "no runtime file: unmount cannot wait for this daemon", metadata: ["error": "\(error)"])
     }
-    server.start { log.warning("no control socket", metadata: ["error": "\($0)"]) }
-    return server
+    server.start(path: runtime.socket(place, pid: getpid()), actions: actions) {
+      log.warning("no control socket", metadata: ["error": "\($0)"])
+    }
   }
 }
 
@@ -252,21 +246,5 @@ extension MountSession {
   fileprivate static func refresh(_ path: [UInt8], _ fileSystem: FileSystem) -> Int {
     defer { fileSystem.waitForInvalidations(within: patience) }
     return fileSystem.refresh(path)
-  }
-}
-
-/// VmRSS and VmHWM of /proc/self/status, bytes.
-struct ProcessMemory {
-  var resident: UInt64 = 0
-  var peak: UInt64 = 0
-
-  static func current() -> ProcessMemory {
-    var memory = ProcessMemory()
-    for line in (readSmallFile("/proc/self/status") ?? "").split(separator: "\n") {
-      let kibibytes = UInt64(line.filter(\.isNumber)) ?? 0
-      if line.hasPrefix("VmRSS:") { memory.resident = kibibytes << 10 }
-      if line.hasPrefix("VmHWM:") { memory.peak = kibibytes << 10 }
-    }
-    return memory
   }
 }
