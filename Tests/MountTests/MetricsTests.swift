@@ -25,7 +25,7 @@ extension MountTests {
       for index in 0..<3 { _ = try readFile(rig.mount.path + "/d/\(1000 + index).bin") }
       let socket = try rig.mount.stats().text("socket")
       let asked = try CommandResult.check([
-        "curl", "-sS", "-i", "--unix-socket", socket, "http://millrace/v1/metrics",
+        "curl", "-sS", "-i", "--unix-socket", socket, "http://millrace/v1/metrics?processes=1",
       ]).output
       let own = try read(rig.mount, "metrics")
       #expect(asked.contains("Content-Type: text/plain; version=0.0.4"), "\(asked)")
@@ -109,7 +109,8 @@ extension MountTests {
       defer { rig.server.stop() }
       let ports = try freePorts(2)
       let exporter = try ServerProcess(
-        [Checkout.millrace(), "exporter", "--listen", "127.0.0.1:\(ports[0])"], port: ports[0],
+        [Checkout.millrace(), "exporter", "--listen", "127.0.0.1:\(ports[0])", "--processes"],
+        port: ports[0],
         log: rig.scratch.path("exporter.log"))
       let end = rig.scratch.path("end")
       let load = try ChildProcess([

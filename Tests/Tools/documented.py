@@ -9,13 +9,14 @@ stubs. Prints each command or script that fails, with its output; exit code 1 if
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PAGES = ["README.md"] + [f"docs/{name}.md" for name in (
-    "command-line", "training", "credentials", "stores", "iam", "slurm", "faq", "troubleshooting")]
+    "command-line", "training", "credentials", "stores", "iam", "slurm", "faq", "troubleshooting", "metrics")]
 
 # The first word of what is run; other indented blocks are output, code or policies.
 SHELL = re.compile(r"\$ |#!/bin/bash|#SBATCH|data=|warm=|(millrace|sudo|python|export|mkdir|srun) ")
@@ -68,6 +69,17 @@ def scripts(text):
         yield "\n".join(checked).replace("\\\0", "\\\n")
 
 
+def exporting(script):
+    """An exporter runs until it is ended, on a port that is free here."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serving = (
+        f"millrace exporter --listen 127.0.0.1:{port} &\ntrap 'kill %1' EXIT\n"
+        f"until curl -sf http://127.0.0.1:{port}/metrics >/dev/null; do sleep 0.1; done")
+    return re.sub(r"^millrace exporter.*$", serving, script, flags=re.M).replace(":9464", f":{port}")
+
+
 def endpoints(text):
     """Mount lines of tables: other stores' hosts, of which only the command line can be tried."""
     return re.findall(r"`(millrace mount [^`]*--endpoint-url https?://[^`]*)`", text)
@@ -115,6 +127,8 @@ class Stage:
             ("/mnt/nvme", self.scratch + "/nvme"), ("=/tmp/", f"={self.scratch}/tmp/"),
         ):
             script = script.replace(old, new)
+        if "millrace exporter" in script:
+            script = exporting(script)
         return subprocess.run(
             ["/bin/bash", "-e" if "code=" not in script else "+e", "-c", script], cwd=self.scratch + "/work", timeout=120,
             env=self.environment | variables, stdin=subprocess.DEVNULL, text=True,
@@ -130,6 +144,8 @@ class Stage:
         """None, or what went wrong."""
         commands = re.findall(r"millrace (\w+)", script)
         unmounted = [word for word in commands if word not in ("doctor", "list", "snapshot")]
+        if not unmounted and "/mnt/data/" in script:
+            unmounted = ["stats"]
         if unmounted and unmounted[0] not in ("mount", "run"):
             self.bash("millrace mount s3://bucket/train /mnt/data")
         result = self.bash(script)
