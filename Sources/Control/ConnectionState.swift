@@ -21,13 +21,13 @@ struct ConnectionState {
   /// When the client last sent or took something.
   private var active: Instant
   private let patience: Duration
+  private let bodies: Int
 
-  /// A body that trickles is given this many times the patience.
-  private static let bodies: Int64 = 10
-
-  /// `patience`: how long a client may send nothing, or take nothing of a response.
-  init(patience: Duration, now: Instant) {
+  /// `patience`: how long a client may send nothing, or take nothing of a response; a body that trickles is given it so
+  /// many times (`forBodies`).
+  init(patience: Duration, forBodies bodies: Int, now: Instant) {
     self.patience = patience
+    self.bodies = bodies
     active = now
   }
 
@@ -99,7 +99,7 @@ struct ConnectionState {
     switch phase {
     case .receiving(let since):
       now >= active + patience
-        || now >= since + .nanoseconds(patience.nanoseconds * Self.bodies)
+        || now >= since + patience * bodies
     case .idle: now >= active + patience
     // It may wait for a job; but it has to take what is there.
     case .answering: unsent > 0 && now >= active + patience

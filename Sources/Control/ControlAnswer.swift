@@ -19,6 +19,9 @@ struct ControlAnswer {
     return bytes.count - bodyStart >= length
   }
 
+  /// The connection has ended before the response was whole. Without a length its end is the response's.
+  var isCutOff: Bool { head == nil || (length != nil && !isWhole) }
+
   var body: [UInt8] {
     let rest = bytes[bodyStart...]
     return Array(rest.prefix(length ?? rest.count))

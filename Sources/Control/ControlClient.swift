@@ -205,6 +205,9 @@ public enum ControlClient {
     guard let head = answer.head else {
       throw Failure(description: "the control socket \(path) closed without a response")
     }
+    guard !answer.isCutOff else {
+      throw Failure(description: "the control socket \(path) closed in the middle of its response")
+    }
     if head.hasPrefix("HTTP/1.1 20") { return answer.body }
     let refusal = try? JSONDecoder().decode(Refusal.self, from: Data(answer.body))
     let status = head.prefix { !$0.isNewline }

@@ -19,7 +19,8 @@ final class HTTPConnection: ChannelInboundHandler {
 
   init(_ service: HTTPService) {
     self.service = service
-    state = ConnectionState(patience: service.limits.patience, now: .now)
+    state = ConnectionState(
+      patience: service.limits.patience, forBodies: service.limits.patienceForBodies, now: .now)
   }
 
   func handlerAdded(context: ChannelHandlerContext) {

@@ -15,6 +15,8 @@ struct HTTPLimits: Sendable {
   var headBytes = 256 << 10
   /// How long a client may be silent, or take nothing of a response.
   var patience = Duration.seconds(60)
+  /// A body that trickles is given this many times the patience.
+  var patienceForBodies = 10
   /// Whether a connection stays open for further requests.
   var keepsAlive = true
   /// Bytes of all bodies that are being read.

@@ -4,10 +4,12 @@
 /// metrics in `MetricTable` are taken, with their own labels, and their heads are written here. By bytes, since a
 /// scrape of many mounts has a million of them.
 struct MergedMetrics {
-  /// Lines of a metric that one mount may have.
-  private static let lineLimit = 80
-  /// Bytes of a line; a label's value is at most as long as a file's name or a mount point that is shown whole.
-  private static let byteLimit = 4096
+  /// Lines that one mount may have, of a metric and in all. This program writes about 150, and 200 more with the names
+  /// of processes.
+  private static let linesOfMetric = 80
+  private static let linesOfMount = 500
+  /// Bytes of a line.
+  private static let byteLimit = 1024
 
   /// Of each metric of `MetricTable.all`.
   private var lines = [[UInt8]](repeating: [], count: MetricTable.all.count)
@@ -36,25 +38,27 @@ struct MergedMetrics {
   /// of it was taken. Metrics that this version does not know are left out.
   mutating func add(_ text: [UInt8], _ labels: [(name: String, value: String)]) -> Bool {
     let own = Array(MetricsText.shown(labels).utf8)
-    var added = lines
+    var samples: [(place: Int, sample: SampleLine)] = []
     var counts = [Int](repeating: 0, count: lines.count)
     for line in text.split(separator: UInt8(ascii: "\n")) where line.first != UInt8(ascii: "#") {
       guard line.count <= Self.byteLimit, let sample = SampleLine(line) else { return false }
       guard let place = Self.places[sample.name] else { continue }
       counts[place] += 1
-      guard counts[place] <= Self.lineLimit, sample.isOf(MetricTable.all[place]) else {
-        return false
-      }
-      added[place] += sample.name
-      added[place].append(UInt8(ascii: "{"))
-      added[place] += own
-      if !sample.labels.isEmpty { added[place].append(UInt8(ascii: ",")) }
-      added[place] += sample.labels
-      added[place] += [UInt8(ascii: "}"), UInt8(ascii: " ")]
-      added[place] += sample.value
-      added[place].append(UInt8(ascii: "\n"))
+      guard counts[place] <= Self.linesOfMetric, samples.count < Self.linesOfMount,
+        sample.isOf(MetricTable.all[place])
+      else { return false }
+      samples.append((place, sample))
     }
-    lines = added
+    for (place, sample) in samples {
+      lines[place] += sample.name
+      lines[place].append(UInt8(ascii: "{"))
+      lines[place] += own
+      if !sample.labels.isEmpty { lines[place].append(UInt8(ascii: ",")) }
+      lines[place] += sample.labels
+      lines[place] += [UInt8(ascii: "}"), UInt8(ascii: " ")]
+      lines[place] += sample.value
+      lines[place].append(UInt8(ascii: "\n"))
+    }
     return true
   }
 }
@@ -135,7 +139,8 @@ struct SampleLine {
   private static func isNumber(_ text: ArraySlice<UInt8>) -> Bool {
     text.elementsEqual("NaN".utf8)
       || (text.count < 40 && text.allSatisfy { isDigit($0) || "+-.e".utf8.contains($0) }
-        && Double(String(decoding: text, as: UTF8.self)) != nil)
+        // What overflows is an error to Prometheus.
+        && Double(String(decoding: text, as: UTF8.self))?.isFinite == true)
   }
 }
 

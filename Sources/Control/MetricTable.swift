@@ -21,7 +21,7 @@ public enum MetricTable {
 
   static let omitted = MetricDefinition(
     .gauge, "exporter_mounts_omitted",
-    "Mounts beyond the 256 that the exporter asks: they have no other metrics."
+    "Mounts beyond the first 256: they have no metrics."
   ) { _ in [] }
 
   private typealias Metric = MetricDefinition
@@ -275,14 +275,14 @@ public enum MetricTable {
   private static let prefetch: [Metric] = [
     Metric(
       .counter, "prefetched_files_total",
-      "Files prefetched, by what asked for them: background prefetch, access orders, warm-ups.",
+      "Files prefetched, by cause: background prefetch, access orders, warm-ups.",
       by: "by",
       [
         "background": "prefetch.backgroundFiles", "order": "prefetch.orderedFiles",
         "warm": "prefetch.warmedFiles",
       ]),
     Metric(
-      .counter, "prefetched_bytes_total", "Bytes prefetched, by what asked for them.", by: "by",
+      .counter, "prefetched_bytes_total", "Bytes prefetched, by cause.", by: "by",
       [
         "background": "prefetch.backgroundBytes", "order": "prefetch.orderedBytes",
         "warm": "prefetch.warmedBytes",

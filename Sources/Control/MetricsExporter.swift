@@ -16,7 +16,19 @@ public struct ExportedMount: Sendable {
   }
 
   var labels: [(name: String, value: String)] {
-    [(name: "mountpoint", value: mountPoint), (name: "source", value: source)]
+    [
+      (name: "mountpoint", value: Self.short(mountPoint)),
+      (name: "source", value: Self.short(source)),
+    ]
+  }
+
+  /// Each line has it: users choose names of up to 4 KiB. What is cut off stands as a hash.
+  private static func short(_ text: String) -> String {
+    let limit = 256
+    guard text.utf8.count > limit else { return text }
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    return String(text.unicodeScalars.prefix(limit / 4)) + "...#" + String(hash, radix: 16)
   }
 }
 
@@ -48,7 +60,8 @@ public final class MetricsExporter: Sendable {
     // All users of the machine may connect: each has a connection for one short request.
     server = try HTTPServer(
       limits: HTTPLimits(
-        headBytes: 16 << 10, patience: .seconds(5), keepsAlive: false, bodyBytes: 64 << 10))
+        headBytes: 16 << 10, patience: .seconds(5), patienceForBodies: 1, keepsAlive: false,
+        bodyBytes: 64 << 10))
     scraping = WorkerPool(named: "scraping", threads: Self.scrapers, queueLimit: Self.queued)
   }
 

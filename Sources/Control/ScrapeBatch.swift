@@ -75,6 +75,7 @@ struct ScrapeBatch {
     if count < 0 { return [EAGAIN, EINTR].contains(errno) ? nil : [] }
     guard answer.append(buffer[..<count]) else { return [] }
     guard count == 0 || answer.isWhole else { return nil }
-    return answer.head?.hasPrefix("HTTP/1.1 200") == true ? answer.body : []
+    guard !answer.isCutOff, answer.head?.hasPrefix("HTTP/1.1 200") == true else { return [] }
+    return answer.body
   }
 }

@@ -99,7 +99,7 @@ private final class KeysExchange: Exchange {
 
   func finish(_ result: Result<Void, StoreError>) {
     state.signal(all: true) { state in
-      let none = StoreError(.serverFailure, store: name, detail: "no answer")
+      let none = StoreError(.serverFailure, store: name, detail: "no response")
       state.result = result.flatMap { state.reply.map { .success($0) } ?? .failure(none) }
     }
   }

@@ -104,8 +104,8 @@ final class SizeQuery: Sendable {
         seen == nil ? .notFound : .badReply, store: fileSystem.store.displayName,
         key: folder + name,
         detail: seen == nil
-          ? "the listing has it, and the store answers that there is no such file"
-          : "the store does not tell its size",
+          ? "the listing has it, but there is no such file"
+          : "the store reports no size",
         advice: "give a list of the files with --manifest"))
   }
 

@@ -21,7 +21,11 @@ final class Callers: Sendable {
   private struct State {
     var threads: [Int32: Known] = [:]
     var processes: [Process: CallerAccount] = [:]
-    /// What ended processes counted, by name. A name that is here stays, so that its total never decreases.
+    /// Of processes that were retired: something still counts for them, such as a file that is open.
+    var lingering: [CallerAccount] = []
+    /// What ended processes counted.
+    let ended: CallerAccount
+    /// The same by name. A name that is here stays, so that its total never decreases.
     var names: [String: CallerAccount] = [:]
     let unnamed: CallerAccount
   }
@@ -34,15 +38,20 @@ final class Callers: Sendable {
   private let mostNames: Int
 
   private let state: Lock<State>
-  /// Processes that cannot be identified, and processes that have ended.
+  /// Processes that cannot be identified.
   private let others: CallerAccount
+  private static let endedName = "(ended)"
+  private static let otherName = "(other)"
 
   init(mostProcesses: Int = 256, mostNames: Int = 64) {
     self.mostProcesses = mostProcesses
     self.mostNames = mostNames
     let now = Int64(Instant.now.nanoseconds)
-    others = CallerAccount(pid: 0, name: "(ended)", since: now)
-    state = Lock(State(unnamed: CallerAccount(pid: 0, name: "(other)", since: now)))
+    others = CallerAccount(pid: 0, name: Self.endedName, since: now)
+    state = Lock(
+      State(
+        ended: CallerAccount(pid: 0, name: Self.endedName, since: now),
+        unnamed: CallerAccount(pid: 0, name: Self.otherName, since: now)))
   }
 
   /// The account of the process that a thread belongs to.
@@ -62,7 +71,9 @@ final class Callers: Sendable {
           pid: process.pid, name: Self.name(of: process.pid), parent: parent, since: now)
       if state.processes[process] == nil {
         if state.processes.count >= mostProcesses { retire(&state, at: now) }
-        if state.names[account.name] == nil, state.names.count < mostNames {
+        if state.names[account.name] == nil, state.names.count < mostNames,
+          account.name != Self.otherName
+        {
           state.names[account.name] = CallerAccount(pid: 0, name: account.name, since: now)
         }
         state.processes[process] = account
@@ -75,9 +86,11 @@ final class Callers: Sendable {
 
   var reports: [CallerReport] {
     let now = Int64(Instant.now.nanoseconds)
-    // Under the lock: no process moves to the others meanwhile.
+    // Under the lock: no process moves to those that ended meanwhile.
     let all = state.withLock { state in
-      (Array(state.processes.values) + [others]).map { $0.report(at: now) }
+      let rest = CallerAccount(pid: 0, name: Self.endedName, since: others.since)
+      for account in [others, state.ended] + state.lingering { rest.absorb(account, at: now) }
+      return (Array(state.processes.values) + [rest]).map { $0.report(at: now) }
     }
     return
       all
@@ -91,40 +104,53 @@ final class Callers: Sendable {
     let all = CallerAccount(pid: 0, name: "(all)", since: others.since)
     // As integers, whose sum does not depend on their order.
     let names = state.withLock { state in
+      let counting = Array(state.processes.values) + state.lingering
+      for account in [others, state.ended] + counting { all.absorb(account, at: now) }
       var names: [String: CallerAccount] = [:]
-      all.absorb(others, at: now)
-      for account in state.processes.values { all.absorb(account, at: now) }
       guard byName else { return names }
+      let rest = CallerAccount(pid: 0, name: Self.otherName, since: others.since)
+      for account in [others, state.unnamed] { rest.absorb(account, at: now) }
       for ended in state.names.values {
         let sum = CallerAccount(pid: 0, name: ended.name, since: ended.since)
         sum.absorb(ended, at: now)
         names[ended.name] = sum
       }
-      let rest = CallerAccount(pid: 0, name: "(other)", since: others.since)
-      rest.absorb(state.unnamed, at: now)
-      for account in state.processes.values {
-        (names[account.name] ?? rest).absorb(account, at: now)
-      }
+      for account in counting { (names[account.name] ?? rest).absorb(account, at: now) }
       names[rest.name] = rest
       return names
     }
-    let reports = names.values.map { $0.report(at: now) }.filter { $0.opens > 0 || $0.reads > 0 }
+    let reports = names.values.map { $0.report(at: now) }
+      .filter { $0.opens > 0 || $0.reads > 0 || $0.waited > 0 }
     return ProcessTotals(all: all.report(at: now), byName: reports.sorted { $0.name < $1.name })
   }
 
   /// Those that ended go into one account, and if none has, the oldest half does.
   private func retire(_ state: inout State, at now: Int64) {
-    var leaving = state.processes.filter { kill($0.key.pid, 0) != 0 && errno == ESRCH }
-    if leaving.isEmpty {
-      let oldest = state.processes.sorted { $0.value.since < $1.value.since }
-      for item in oldest.prefix(mostProcesses / 2) { leaving[item.key] = item.value }
-    }
-    for (process, account) in leaving {
-      others.absorb(account, at: now)
-      (state.names[account.name] ?? state.unnamed).absorb(account, at: now)
-      state.processes[process] = nil
-    }
     state.threads = [:]
+    for process in leaving(state) {
+      if let account = state.processes.removeValue(forKey: process) {
+        state.lingering.append(account)
+      }
+    }
+    var index = 0
+    while index < state.lingering.count {
+      guard isKnownUniquelyReferenced(&state.lingering[index]) else {
+        index += 1
+        continue
+      }
+      let account = state.lingering[index]
+      state.ended.absorb(account, at: now)
+      (state.names[account.name] ?? state.unnamed).absorb(account, at: now)
+      state.lingering.swapAt(index, state.lingering.count - 1)
+      state.lingering.removeLast()
+    }
+  }
+
+  private func leaving(_ state: State) -> [Process] {
+    let ended = state.processes.keys.filter { kill($0.pid, 0) != 0 && errno == ESRCH }
+    if !ended.isEmpty { return ended }
+    let oldest = state.processes.sorted { $0.value.since < $1.value.since }
+    return oldest.prefix(mostProcesses / 2).map(\.key)
   }
 
   private static func process(ofThread thread: pid_t) -> (process: Process, parent: Int32)? {

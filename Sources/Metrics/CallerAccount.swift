@@ -30,8 +30,13 @@ public final class CallerAccount: Sendable {
     var waiting = 0
     var since: Int64 = 0
     var total: Int64 = 0
+    /// The latest moment that a report was made for. No stall begins or ends before: its time would decrease.
+    var reported: Int64 = 0
 
-    func total(at now: Int64) -> Int64 { total + (waiting > 0 ? max(0, now - since) : 0) }
+    mutating func total(at now: Int64) -> Int64 {
+      reported = max(reported, now)
+      return total + (waiting > 0 ? max(0, reported - since) : 0)
+    }
   }
 
   /// Bucket n: less than 2^n microseconds; the last has the rest, from half a minute on.
@@ -55,7 +60,7 @@ public final class CallerAccount: Sendable {
   /// A read begins to wait. `now`: as `since`.
   public func startsToWait(at now: Int64) {
     stall.withLock { stall in
-      if stall.waiting == 0 { stall.since = now }
+      if stall.waiting == 0 { stall.since = max(now, stall.reported) }
       stall.waiting += 1
     }
   }
@@ -64,7 +69,7 @@ public final class CallerAccount: Sendable {
   public func stopsWaiting(at now: Int64) {
     stall.withLock { stall in
       stall.waiting -= 1
-      if stall.waiting == 0 { stall.total += max(0, now - stall.since) }
+      if stall.waiting == 0 { stall.total += max(0, max(now, stall.reported) - stall.since) }
     }
   }
 

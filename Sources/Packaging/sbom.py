@@ -14,7 +14,7 @@ import sys
 import uuid
 
 LICENCES = {
-    "flyingfox": "MIT", "libfuse3-dev": "LGPL-2.1-only", "libstdc++6": "GPL-3.0-or-later WITH GCC-exception-3.1",
+    "libfuse3-dev": "LGPL-2.1-only", "libstdc++6": "GPL-3.0-or-later WITH GCC-exception-3.1",
     "libcurl4": "curl", "libcurl4t64": "curl", "libssl3": "Apache-2.0", "libssl3t64": "Apache-2.0",
     "libnghttp2-14": "MIT", "libzstd1": "BSD-3-Clause", "libbrotli1": "MIT",
 }

@@ -69,7 +69,7 @@ extension TransferLoop {
     if let line = outage.line(now: .now) {
       log.warning(
         """
-        store \(line.cause.kind == .throttled ? "throttles" : "away") for \(Int(line.lasted.seconds)) s: \(line.cause); requests are retried, and each read waits \
+        store \(line.cause.kind == .throttled ? "throttled" : "unreachable") for \(Int(line.lasted.seconds)) s: \(line.cause); requests are retried, and each read waits \
         for as long as --io-timeout allows
         """)
     }

@@ -33,7 +33,7 @@ import Testing
   }
 
   private func connection() -> Connection {
-    Connection(ConnectionState(patience: .seconds(60), now: start))
+    Connection(ConnectionState(patience: .seconds(60), forBodies: 10, now: start))
   }
 
   @Test func aRequestIsAnsweredOnceAndTheConnectionStaysOpen() {

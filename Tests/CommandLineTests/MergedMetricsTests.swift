@@ -54,6 +54,7 @@ import Testing
     let tier = "millrace_cache_bytes{tier="
     let wrong = [
       "millrace_inodes", "millrace_inodes ", "millrace_inodes seven", "millrace_inodes 7 8",
+      "millrace_inodes 1e400", "millrace_inodes -9e999",
       "millrace_inodes 7\r", "millrace_inodes{} 7", "millrace_inodes{mountpoint=\"/b\"} 7",
       "millrace_inodes{a=\"b\" 7", "foo bar", "{a=\"b\"} 7", " millrace_inodes 7",
       tier + "disk} 8", tier + "\"disk\"", tier + "\"di\"sk\"} 8", tier + "\"\\x\"} 8",

@@ -69,7 +69,7 @@ import Testing
     #expect(exchange.wait() != nil && exchange.error == nil)
     #expect(metrics.health.report(at: now).unreachableSeconds == 0)
     let log = lines.withLock { $0 }
-    #expect(log.contains { $0.contains("store away for") }, "\(log)")
+    #expect(log.contains { $0.contains("store unreachable for") }, "\(log)")
     #expect(log.contains { $0.contains("responds again") }, "\(log)")
   }
 

@@ -102,11 +102,13 @@ extension Picture {
         }),
       Panel(
         title: "First find in a large tree, names/s",
-        bars: names.filter { $0.seconds > 0 }.map { it in
-          let rate = Double(it.objects) / it.seconds
-          let text = "\(grouped(Int(rate))) (\(Self.short(it.objects)) in \(Self.time(it.seconds)))"
-          return Bar(name: Self.name(it.kind), value: rate, text: text, kind: it.kind)
-        }),
+        bars: Self.order.flatMap { kind in names.filter { $0.kind == kind && $0.seconds > 0 } }
+          .map { it in
+            let rate = Double(it.objects) / it.seconds
+            return Bar(
+              name: "\(Self.name(it.kind)), \(Self.short(it.objects))", value: rate,
+              text: "\(grouped(Int(rate))) (\(Self.time(it.seconds)))", kind: it.kind)
+          }),
     ].filter { !$0.bars.isEmpty }
   }
 

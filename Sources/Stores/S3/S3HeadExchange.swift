@@ -75,7 +75,7 @@ final class S3HeadExchange: Exchange {
     let found = state.withLock { $0.found }
     let result = site.named(result, key: key).flatMap {
       () -> Result<ObjectAttributes, StoreError> in
-      found.map { .success($0) } ?? .failure(site.error(.badReply, key: key, "no answer"))
+      found.map { .success($0) } ?? .failure(site.error(.badReply, key: key, "no response"))
     }
     metrics.count(result)
     completion(result)

@@ -54,11 +54,13 @@ struct ExporterCommand: ParsableCommand {
     case failed(String)
   }
 
-  /// Those of this user first: an exporter asks a limited number.
+  /// Those of this user first, and those that are dead last: an exporter asks a limited number.
   private static func mounts() -> [ExportedMount] {
     let mounts = MountList.current()
-    let isOwn = { (mount: MountList.Entry) in mount.control?.owner ?? geteuid() == geteuid() }
-    return (mounts.filter(isOwn) + mounts.filter { !isOwn($0) }).map { mount in
+    func rank(_ mount: MountList.Entry) -> Int {
+      mount.user == geteuid() ? 0 : mount.control != nil ? 1 : 2
+    }
+    return (0...2).flatMap { wanted in mounts.filter { rank($0) == wanted } }.map { mount in
       ExportedMount(mountPoint: mount.mountPoint, source: mount.source, socket: mount.control)
     }
   }

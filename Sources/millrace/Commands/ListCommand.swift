@@ -57,6 +57,8 @@ enum MountList {
     var log: String?
     /// The control socket.
     var socket: String?
+    /// Who mounted it. Not part of the JSON.
+    var user: UInt32?
     /// The same, with the user whose daemon it has to be. Not part of the JSON.
     var control: ControlSocket?
 
@@ -73,11 +75,12 @@ enum MountList {
     let ours = table.entries.reversed().filter { seen.insert($0.path).inserted && $0.isOurs }
     return ours.reversed().compactMap { mount in
       guard user == 0 || mount.user == nil || mount.user == user else { return nil }
-      let daemon = DaemonRecord.find(mountPoint: mount.path, user: mount.user, environment)
+      let daemon = DaemonRecord.find(
+        mountPoint: mount.path, user: mount.user, environment, table)
       return Entry(
         mountPoint: mount.path, source: mount.source, pid: daemon?.pid,
         state: daemon == nil ? .dead : .running, log: daemon?.log,
-        socket: daemon?.socket.path, control: daemon?.socket)
+        socket: daemon?.socket.path, user: mount.user, control: daemon?.socket)
     }
   }
 

@@ -165,7 +165,7 @@ struct SnapshotCommand: ParsableCommand {
           old.source, SharedOptions(options, mountOptions))
         guard mounted.store.identity == old.identity else {
           throw Failure(
-            "\(name) is of \(old.identity), and this asks \(mounted.store.identity); give the same "
+            "\(name) is of \(old.identity), and this source is \(mounted.store.identity); give the same "
               + "--endpoint-url")
         }
         after = catalog

@@ -90,12 +90,14 @@ struct MountSession {
       server.stop()
       DaemonRecord.removeOwn(mountPoint: place, in: runtime)
     }
+    let readers = settings.allowOther ? "all users" : geteuid() == 0 ? "root" : "this user"
     log.notice(
       "mounted",
       metadata: [
         "source": "\(mounted.name)", "at": "\(place)", "version": "\(Millrace.version)",
         "cache": "\(configuration.cacheFolder ?? "none")",
         "passthrough": "\(frontEnd.session["passthrough"] ?? "off")",
+        "readers": "\(readers)",
       ])
     let name = mounted.name + (mounted.frozenBy.map { ", \($0)," } ?? "")
     let line = successLine(name, place, configuration, engine, sink)

@@ -13,7 +13,7 @@ enum Machine {
   /// The least limit from this process's cgroup up to the root, version 2 or 1; nil without one.
   static func cgroupLimit(
     cgroups: String? = readSmallFile("/proc/self/cgroup"),
-    read: (String) -> String? = readSmallFile
+    read: (String) -> String? = { readSmallFile($0) }
   ) -> UInt64? {
     var least: UInt64?
     for line in (cgroups ?? "").split(separator: "\n") {

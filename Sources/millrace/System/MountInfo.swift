@@ -20,7 +20,10 @@ struct MountInfo {
 
   var entries: [Entry]
 
-  static func current() -> MountInfo { MountInfo(readSmallFile("/proc/self/mountinfo") ?? "") }
+  /// All of it, however many mounts users make.
+  static func current() -> MountInfo {
+    MountInfo(readSmallFile("/proc/self/mountinfo", atMost: 256 << 20) ?? "")
+  }
 
   /// Lines as in proc(5): `36 35 98:0 /root /mount/point options... - type source superoptions`.
   init(_ text: String) {

@@ -88,18 +88,27 @@ struct DaemonRecord: Equatable {
   }
   var isAlive: Bool { DaemonRecord.startTime(of: pid) == startTime }
 
-  static func find(mountPoint: String, user: UInt32?, _ environment: [String: String])
-    -> DaemonRecord?
-  {
-    find(
-      mountPoint: mountPoint, user: user, in: RuntimeFolder.candidates(user: user, environment))
+  /// A directory of another user on a FUSE mount is not looked into: its daemon could keep root waiting.
+  static func find(
+    mountPoint: String, user: UInt32?, _ environment: [String: String],
+    _ table: MountInfo = .current()
+  ) -> DaemonRecord? {
+    let folders = RuntimeFolder.candidates(user: user, environment)
+    let isOthers = user != nil && user != geteuid()
+    return find(
+      mountPoint: mountPoint, user: user,
+      in: isOthers
+        ? folders.filter { table.mount(holding: $0.path)?.type.hasPrefix("fuse") != true }
+        : folders)
   }
 
   static func find(mountPoint: String, user: UInt32?, in folders: [RuntimeFolder]) -> DaemonRecord?
   {
     for folder in folders {
       let file = folder.file(mountPoint, "mount")
-      guard let (text, owner) = read(file), [0, geteuid(), user].contains(owner) else { continue }
+      guard let (text, owner) = read(file, in: folder), [0, geteuid(), user].contains(owner) else {
+        continue
+      }
       let lines = text.split(separator: "\n", maxSplits: 3, omittingEmptySubsequences: false)
       guard lines.count == 4, let pid = Int32(lines[0]), pid > 1, lines[3] == mountPoint else {
         continue
@@ -116,9 +125,15 @@ struct DaemonRecord: Equatable {
   private static let sizeLimit = 9 << 10
 
   /// The text and the owner of a record: a regular file of its owner's alone, and no link to one.
-  private static func read(_ path: String) -> (text: String, owner: UInt32)? {
+  private static func read(
+    _ path: String, in folder: RuntimeFolder
+  ) -> (text: String, owner: UInt32)? {
+    // Not through a link, which could lead to such a mount.
+    let place = open(folder.path, openPathOnly | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    guard place >= 0, let name = path.split(separator: "/").last else { return nil }
+    defer { close(place) }
     // Nor does a pipe of that name hold up the command.
-    let file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    let file = openat(place, String(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     guard file >= 0 else { return nil }
     defer { close(file) }
     var status = stat()
