@@ -153,6 +153,41 @@ func statsReport(
     #expect(Figure.latency(nil) == "-" && Figure.latency(512) == "<512 us")
     #expect(Figure.latency(32768) == "<32 ms" && Figure.latency(4_194_304) == "<4 s")
   }
+
+  @Test func whatWaitsForLongIsRed() {
+    let last = statsReport(uptime: 10, callers: [])
+    let now = statsReport(
+      uptime: 12,
+      callers: [caller(7, name: "ls", store: 1, stalled: 0.9), caller(8, store: 1, stalled: 1.1)])
+    let screen = TopScreen.screen(now, since: last)
+    func colour(_ name: String) -> Colour? { screen.first { $0.text.hasPrefix(name) }?.colour }
+    #expect(colour("python3 ") == .red && colour("ls ") == .plain && colour("COMMAND") == .bold)
+    #expect(TopScreen.longestWait(now, since: last) == 0.55)
+  }
+
+  @Test func theHistoryIsALineOfBars() {
+    var history = TopHistory()
+    history.add(0.3)
+    #expect(history.line(79) == nil)
+    for share in [nil, 1, 0.5] { history.add(share) }
+    #expect(history.line(79) == "longest wait ▃▁█▅ max 100 %")
+    for _ in 0..<200 { history.add(0.999) }
+    let line = history.line(79) ?? ""
+    #expect(line == "longest wait \(String(repeating: "█", count: 40)) max 100 %")
+    #expect((history.line(40) ?? "").count <= 40 && history.line(10) == nil)
+    let report = statsReport()
+    let screen = TopScreen.screen(report, since: report, size: (24, 80), history: history)
+    #expect(screen.contains { $0.text == line } && screen.allSatisfy { $0.text.count <= 79 })
+  }
+
+  @Test func coloursAreForTerminalsThatWantThem() {
+    #expect(Colour.isUsed([:], isTerminal: true))
+    #expect(!Colour.isUsed([:], isTerminal: false))
+    #expect(!Colour.isUsed(["NO_COLOR": "1"], isTerminal: true))
+    #expect(Colour.isUsed(["NO_COLOR": ""], isTerminal: true))
+    #expect(!Colour.isUsed(["TERM": "dumb"], isTerminal: true))
+    #expect(Colour.red.around("x") == "\u{1B}[31mx\u{1B}[0m" && Colour.plain.around("x") == "x")
+  }
 }
 
 @Suite struct TopVerdictTests {

@@ -23,9 +23,11 @@ struct DoctorCommand: ParsableCommand {
       source: source ?? "file:///", options: SharedOptions(options, mountOptions),
       environment: processEnvironment())
     var isBroken = false
+    let hasColours = Colour.isUsed(processEnvironment())
     func show(_ finding: Finding) {
       isBroken = isBroken || finding.grade == .fail
-      Output.line(finding.line)
+      Output.line(
+        finding.line, start: finding.grade.rawValue.count, hasColours ? finding.colour : .plain)
       Output.flush()
     }
     for warning in settings.warnings {
@@ -49,6 +51,15 @@ struct Finding {
   var what: String
   var detail: String
   var advice = ""
+
+  var colour: Colour {
+    switch grade {
+    case .ok: .green
+    case .warn: .yellow
+    case .fail: .red
+    case .info: .plain
+    }
+  }
 
   var line: String {
     let grade = self.grade.rawValue + String(repeating: " ", count: 6 - self.grade.rawValue.count)

@@ -8,6 +8,12 @@ enum Output {
   /// One line on standard output, whatever is in `text`.
   static func line(_ text: String) { print(printable(text)) }
 
+  /// The same, with its first `count` characters, which are this program's own, in a colour.
+  static func line(_ text: String, start count: Int, _ colour: Colour) {
+    let text = printable(text)
+    print(colour.around(String(text.prefix(count))) + text.dropFirst(count))
+  }
+
   static func lines(_ lines: [String]) {
     print(lines.map { printable($0) }.joined(separator: "\n"))
   }

@@ -10,7 +10,7 @@ struct TopCommand: ParsableCommand {
       WAIT is the share of the time in which at least one read or look-up of a process waited for this mount. \
       The columns after it are its causes: LIST listings, QUEUE queued behind other requests, LIMIT our own \
       rate limit, TTFB time to first byte, XFER bandwidth, DISK the cache disk. Processes with one parent and \
-      one command are a row together. Keys: f shows each process, q ends.
+      one command are a row together. Keys: f shows each process, q ends. NO_COLOR turns colours off.
       """)
 
   @Argument(help: "The mount point.") var mountpoint: String
@@ -31,10 +31,12 @@ struct TopCommand: ParsableCommand {
     Interrupt.watch()
     var unfolds = processes
     var (last, now) = (try sample(mount), nil as StatsReport?)
+    var history = TopHistory()
     func show() {
       guard let now else { return }
-      let lines = TopScreen.lines(now, since: last, size: terminal?.size, unfolds: unfolds)
-      if let terminal { terminal.show(lines) } else { Output.lines(lines) }
+      let lines = TopScreen.screen(
+        now, since: last, size: terminal?.size, unfolds: unfolds, history: history)
+      if let terminal { terminal.show(lines) } else { Output.lines(lines.map(\.text)) }
     }
     while true {
       switch Terminal.wait(seconds: interval, readsKeys: isLive) {
@@ -47,7 +49,9 @@ struct TopCommand: ParsableCommand {
       }
       if Interrupt.came { return }
       if let now { last = now }
-      now = try sample(mount)
+      let sample = try sample(mount)
+      now = sample
+      history.add(TopScreen.longestWait(sample, since: last))
       show()
       if !isLive { return }
     }
@@ -65,6 +69,7 @@ final class Terminal {
   enum Key { case quit, fold }
 
   private var before = termios()
+  private let hasColours = Colour.isUsed(processEnvironment())
 
   init() {
     tcgetattr(STDIN_FILENO, &before)
@@ -91,10 +96,11 @@ final class Terminal {
     return (Int(size.ws_row), Int(size.ws_col))
   }
 
-  func show(_ lines: [String]) {
+  func show(_ lines: [TopScreen.Line]) {
     let size = size
-    let shown = lines.prefix(size.rows - 1).map {
-      String(printable($0).prefix(size.columns - 1)) + "\u{1B}[K\r\n"
+    let shown = lines.prefix(size.rows - 1).map { line in
+      let text = String(printable(line.text).prefix(size.columns - 1))
+      return (hasColours ? line.colour.around(text) : text) + "\u{1B}[K\r\n"
     }
     write("\u{1B}[H" + shown.joined() + "\u{1B}[J")
   }

@@ -10,12 +10,36 @@ enum TopScreen {
   static let width = 79
   private static let quantileWidth = 7
 
-  /// `size`: of the terminal; nil: as many lines and columns as there are. `unfolds`: a row for each process.
+  struct Line: Equatable {
+    var text: String
+    var colour = Colour.plain
+  }
+
   static func lines(
     _ now: StatsReport, since last: StatsReport, size: (rows: Int, columns: Int)? = nil,
     unfolds: Bool = false
   ) -> [String] {
-    let seconds = max(now.uptimeSeconds - last.uptimeSeconds, 0.001)
+    screen(now, since: last, size: size, unfolds: unfolds).map(\.text)
+  }
+
+  /// Of the interval between two reports: what the process, or the group of workers, that waited most waited, 0 to 1;
+  /// nil: none has read.
+  static func longestWait(_ now: StatsReport, since last: StatsReport) -> Double? {
+    let seconds = seconds(now, since: last)
+    return TopRow.rows(now.callers, since: last.callers, unfolds: false)
+      .map { $0.waitShare(of: seconds) }.max()
+  }
+
+  private static func seconds(_ now: StatsReport, since last: StatsReport) -> Double {
+    max(now.uptimeSeconds - last.uptimeSeconds, 0.001)
+  }
+
+  /// `size`: of the terminal; nil: as many lines and columns as there are. `unfolds`: a row for each process.
+  static func screen(
+    _ now: StatsReport, since last: StatsReport, size: (rows: Int, columns: Int)? = nil,
+    unfolds: Bool = false, history: TopHistory = TopHistory()
+  ) -> [Line] {
+    let seconds = seconds(now, since: last)
     let rows = TopRow.rows(now.callers, since: last.callers, unfolds: unfolds)
     let columns = max((size?.columns ?? 100) - 1, 20)
     let hasQuantiles = columns >= width + 2 * quantileWidth
@@ -29,13 +53,24 @@ enum TopScreen {
       "WAIT, % of time, by cause: LIST listings, QUEUE queued, LIMIT our rate limit,",
       "TTFB time to first byte, XFER bandwidth, DISK cache disk",
     ]
-    lines = lines.flatMap { wrapped($0, to: columns) } + [""]
-    lines += legend.flatMap { wrapped($0, to: columns) } + ["", header(hasQuantiles)]
-    let end = [""] + wrapped(verdict(now, rows, seconds).text, to: columns)
-    let most = size.map { max(1, $0.rows - lines.count - end.count - 1) } ?? rows.count
-    lines += rows.prefix(most).map { line($0, seconds, hasQuantiles) }
-    return lines + end
+    lines = lines.flatMap { wrapped($0, to: columns) }
+    if let line = history.line(columns) { lines.append(line) }
+    lines += [""] + legend.flatMap { wrapped($0, to: columns) } + [""]
+    var screen = lines.map { Line(text: $0) }
+    screen.append(Line(text: header(hasQuantiles), colour: .bold))
+    let verdict = wrapped(verdict(now, rows, seconds).text, to: columns)
+    let end = [Line(text: "")] + verdict.map { Line(text: $0, colour: .bold) }
+    let most = size.map { max(1, $0.rows - screen.count - end.count - 1) } ?? rows.count
+    screen += rows.prefix(most).map { row in
+      Line(
+        text: line(row, seconds, hasQuantiles),
+        colour: row.waitShare(of: seconds) >= highWait ? .red : .plain)
+    }
+    return screen + end
   }
+
+  /// From here on a process that waits is shown in red: half of its time.
+  private static let highWait = 0.5
 
   // MARK: Of the mount
 
