@@ -142,8 +142,7 @@ public enum ControlClient {
     guard descriptor >= 0 else { throw failure("socket") }
     do throws(Failure) {
       try end.apply(to: descriptor, SO_SNDTIMEO, place.path)
-      try join(descriptor, place.path)
-      try checkPeer(descriptor, place)
+      try join(descriptor, place)
       return descriptor
     } catch {
       close(descriptor)
@@ -153,7 +152,7 @@ public enum ControlClient {
 
   /// Any user with write permission on the directory can create a socket there. Nothing is sent to such a socket, and
   /// nothing that it sends is trusted.
-  static func checkPeer(_ descriptor: CInt, _ place: ControlSocket) throws(Failure) {
+  private static func checkPeer(_ descriptor: CInt, _ place: ControlSocket) throws(Failure) {
     guard let owner = place.owner else { return }
     var user: uid_t = 0
     guard millrace_peer_user(descriptor, &user) == 0 else {
@@ -216,13 +215,15 @@ public enum ControlClient {
 
   private struct Refusal: Decodable { var error: String }
 
-  private static func join(_ descriptor: CInt, _ path: String) throws(Failure) {
-    guard let address = try? UnixSocketAddress(path.utf8) else {
-      throw Failure(description: "\(path) is too long for a socket")
+  /// Connects to the daemon of a mount, and to no other process.
+  static func join(_ descriptor: CInt, _ place: ControlSocket) throws(Failure) {
+    guard let address = try? UnixSocketAddress(place.path.utf8) else {
+      throw Failure(description: "\(place.path) is too long for a socket")
     }
     guard address.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
-      throw failure("connecting to \(path)")
+      throw failure("connecting to \(place.path)")
     }
+    try checkPeer(descriptor, place)
   }
 
   private static func failure(_ what: String) -> Failure {

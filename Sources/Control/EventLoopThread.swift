@@ -27,19 +27,9 @@ enum EventLoopThread {
 
   /// SwiftNIO makes its epoll without EPOLL_CLOEXEC.
   private static func closeEpollsInChildren() {
-    guard let directory = opendir("/proc/self/fd") else { return }
-    defer { closedir(directory) }
-    var target = [CChar](repeating: 0, count: 64)
-    while let entry = readdir(directory) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      let length = readlink("/proc/self/fd/\(name)", &target, target.count)
-      guard length > 0, let descriptor = CInt(name) else { continue }
-      let kind = target[..<length].map { UInt8(bitPattern: $0) }
-      if kind.elementsEqual("anon_inode:[eventpoll]".utf8) {
-        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-      }
+    for descriptor in openDescriptors()
+    where descriptorTarget(descriptor).elementsEqual("anon_inode:[eventpoll]".utf8) {
+      _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     }
   }
 }

@@ -40,7 +40,7 @@ public struct MetricDefinition: Sendable {
     }
   }
 
-  /// Several counters or gauges of `Metrics`, told apart by a label.
+  /// Several counters or gauges of `Metrics`, distinguished by a label.
   init(
     _ kind: Kind, _ name: String, _ help: String, by label: String,
     _ fields: KeyValuePairs<String, String>
@@ -75,6 +75,9 @@ struct MetricSample: Sendable {
 }
 
 extension StatsReport {
+  /// Of a report whose `callers` are one row, their sum: that row.
+  var sum: CallerReport { callers.first ?? CallerReport(pid: 0, name: "", seconds: 0) }
+
   /// A counter or gauge by its name, 0 where there is none.
   func number(_ field: String) -> Int64 {
     counters[field].map { Int64(clamping: $0) } ?? gauges[field] ?? 0

@@ -95,12 +95,7 @@ public enum MetricTable {
   private static let firstBucket = 3
 
   @Sendable private static func histogram(_ report: StatsReport) -> [MetricSample] {
-    var counts: [UInt64] = []
-    for caller in report.callers {
-      let missing = caller.latencyBuckets.count - counts.count
-      if missing > 0 { counts += [UInt64](repeating: 0, count: missing) }
-      for (bucket, count) in caller.latencyBuckets.enumerated() { counts[bucket] &+= count }
-    }
+    let counts = report.sum.latencyBuckets
     var sum: UInt64 = 0
     var samples: [MetricSample] = []
     // The last bucket has no upper end.
@@ -113,7 +108,7 @@ public enum MetricTable {
     sum &+= counts.last ?? 0
     return samples + [
       MetricSample(sum, [("le", "+Inf")], suffix: "_bucket"),
-      MetricSample(report.callers.reduce(0) { $0 + $1.readWaitSeconds }, suffix: "_sum"),
+      MetricSample(report.sum.readWaitSeconds, suffix: "_sum"),
       MetricSample(sum, suffix: "_count"),
     ]
   }
@@ -127,14 +122,13 @@ public enum MetricTable {
       label: "cause"
     ) { report in
       WaitCause.allCases.map { cause in
-        let seconds = report.callers.reduce(0) { $0 + ($1.waitSeconds[cause.rawValue] ?? 0) }
-        return MetricSample(seconds, [("cause", cause.rawValue)])
+        MetricSample(report.sum.waitSeconds[cause.rawValue] ?? 0, [("cause", cause.rawValue)])
       }
     },
     Metric(
       .counter, "stalled_seconds_total",
       "Seconds in which at least one read of a process waited, summed over processes."
-    ) { report in [MetricSample(report.callers.reduce(0) { $0 + $1.stalledSeconds })] },
+    ) { report in [MetricSample(report.sum.stalledSeconds)] },
   ]
 
   // MARK: The store

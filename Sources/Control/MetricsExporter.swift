@@ -26,9 +26,8 @@ public struct ExportedMount: Sendable {
   private static func short(_ text: String) -> String {
     let limit = 256
     guard text.utf8.count > limit else { return text }
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-    return String(text.unicodeScalars.prefix(limit / 4)) + "...#" + String(hash, radix: 16)
+    return String(text.unicodeScalars.prefix(limit / 4)) + "...#"
+      + String(FNV1a(text.utf8).value, radix: 16)
   }
 }
 

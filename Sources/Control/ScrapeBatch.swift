@@ -2,7 +2,7 @@ import Glibc
 import Posix
 import SystemPackage
 
-/// Asks the daemons of many mounts for their metrics at the same time, on one thread: none of them, whoever owns it,
+/// Asks the daemons of many mounts for their metrics at the same time, on one thread: none of them, whichever user owns it,
 /// makes the others wait.
 struct ScrapeBatch {
   /// A daemon's text has about 30 KiB.
@@ -59,8 +59,7 @@ struct ScrapeBatch {
         | CInt(SOCK_NONBLOCK.rawValue), 0)
     guard raw >= 0 else { return nil }
     let isAsked =
-      (try? UnixSocketAddress(place.path.utf8))?.withPointer { connect(raw, $0, $1) } == 0
-      && (try? ControlClient.checkPeer(raw, place)) != nil
+      (try? ControlClient.join(raw, place)) != nil
       && send(raw, request, request.count, CInt(MSG_NOSIGNAL)) == request.count
     if isAsked { return raw }
     close(raw)

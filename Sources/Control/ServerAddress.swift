@@ -8,7 +8,7 @@ enum ServerAddress: Sendable {
   /// At most 107 bytes, in a directory that only its owner can enter; what is there is replaced. Connections of
   /// this process's user and of root are taken; the kernel refuses others first, by the socket's mode.
   case unix(path: String)
-  /// A numeric IPv4 or IPv6 address. Whoever reaches it is served. Port 0: one that is free.
+  /// A numeric IPv4 or IPv6 address. All clients that reach it are served. Port 0: one that is free.
   case internet(host: String, port: UInt16)
 
   struct Failure: Error, CustomStringConvertible {

@@ -1,4 +1,5 @@
 import Glibc
+import Posix
 
 /// Which parts of a key can be a name in a folder, and the inode number of a path.
 enum NameRules {
@@ -57,12 +58,12 @@ enum NameRules {
 
 /// The running hash of a path, for its inode number: a folder's serves all its names.
 struct PathHash {
-  private var state: UInt64 = 0xcbf2_9ce4_8422_2325
+  private var state: FNV1a
 
-  init() {}
-  init(_ bytes: some Sequence<UInt8>) { for byte in bytes { add(byte) } }
+  init() { state = FNV1a() }
+  init(_ bytes: some Sequence<UInt8>) { state = FNV1a(bytes) }
 
-  mutating func add(_ byte: UInt8) { state = (state ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+  mutating func add(_ byte: UInt8) { state.add(byte) }
 
   func inode(of name: UnsafeRawBufferPointer) -> UInt64 {
     var hash = self
@@ -71,7 +72,7 @@ struct PathHash {
   }
 
   var inode: UInt64 {
-    var hash = state
+    var hash = state.value
     hash ^= hash >> 32
     hash = hash &* 0xd6e8_feb8_6659_fd93
     hash ^= hash >> 32

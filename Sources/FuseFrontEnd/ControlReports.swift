@@ -1,4 +1,4 @@
-/// The files of the control directory that programs read: numbers of the mount, for whoever has the mount and not
+/// The files of the control directory that programs read: numbers of the mount, for a process that has the mount and not
 /// the control socket, as in a container.
 ///
 /// What an open file has is made at its open and stays as it is: a program that reads it in parts gets one report.
@@ -56,7 +56,8 @@ final class ControlReports: Sendable {
   }
 
   /// Makes a report and opens it. `done` is called on any thread, perhaps before this returns: with the handle, or
-  /// with EAGAIN where too many are being made, ENFILE where too many are open, EFBIG where the report is too large, EIO where there is none.
+  /// with EAGAIN where too many are being made, ENFILE where too many are open, EFBIG where the report is too large, EIO
+  /// where there is none.
   func open(_ report: ControlReport, done: @escaping @Sendable (Result<UInt64, Errno>) -> Void) {
     let isTaken = maker.submit { [self] in done(keep(make(report))) }
     if !isTaken { done(.failure(.resourceTemporarilyUnavailable)) }

@@ -49,10 +49,7 @@ final class MountedFolder: Sendable {
     guard folder >= 0 else {
       throw MountError("cannot mount on \(path): \(String(cString: strerror(errno)))")
     }
-    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
-    let count = readlink("/proc/self/fd/\(folder)", &buffer, buffer.count)
-    let opened = buffer.prefix(max(0, count)).map(UInt8.init(bitPattern:))
-    if opened.elementsEqual(path.utf8) { return folder }
+    if descriptorTarget(folder).elementsEqual(path.utf8) { return folder }
     close(folder)
     throw MountError("cannot mount on \(path): a directory above it was replaced; try again")
   }

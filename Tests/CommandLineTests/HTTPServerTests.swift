@@ -167,7 +167,7 @@ import Testing
     #expect(client.receive(through: "/a: .") != nil)
     var sockets = 0
     for number in 3..<CInt(4096) where fcntl(number, F_GETFD) >= 0 {
-      let target = Self.target(of: number)
+      let target = String(decoding: descriptorTarget(number), as: UTF8.self)
       let isServers = Self.localPath(of: number) == rig.path
       guard isServers || target == "anon_inode:[eventpoll]" else { continue }
       if isServers { sockets += 1 }
@@ -178,16 +178,6 @@ import Testing
       #expect(isClosed == true, "\(number): \(target)")
     }
     #expect(sockets == 2)
-  }
-
-  private static func target(of descriptor: CInt) -> String {
-    var buffer = [UInt8](repeating: 0, count: 256)
-    let length = buffer.withUnsafeMutableBytes {
-      readlink(
-        "/proc/self/fd/\(descriptor)", $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count
-      )
-    }
-    return String(decoding: buffer.prefix(max(0, length)), as: UTF8.self)
   }
 
   private static func localPath(of descriptor: CInt) -> String? {

@@ -25,6 +25,16 @@ func statsReport(
   return report
 }
 
+extension TopScreen {
+  /// The text alone.
+  fileprivate static func lines(
+    _ now: StatsReport, since last: StatsReport, size: (rows: Int, columns: Int)? = nil,
+    unfolds: Bool = false
+  ) -> [String] {
+    screen(now, since: last, size: size, unfolds: unfolds).map(\.text)
+  }
+}
+
 @Suite struct TopScreenTests {
   private func caller(
     _ pid: Int32, name: String = "python3", parent: Int32 = 0, store: UInt64, stalled: Double

@@ -136,21 +136,6 @@ private func onSpawningThread<Value: Sendable>(_ body: @escaping @Sendable () ->
   return answer.wait { $0 }!
 }
 
-/// posix_spawn_file_actions_addclosefrom_np is hidden behind _GNU_SOURCE. Closing one that is not open
-/// is no error.
-private func openDescriptors() -> [CInt] {
-  guard let directory = opendir("/proc/self/fd") else { return [] }
-  defer { closedir(directory) }
-  var numbers: [CInt] = []
-  while let entry = readdir(directory) {
-    let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-      String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-    }
-    if let number = CInt(name), number > 2 { numbers.append(number) }
-  }
-  return numbers
-}
-
 private func spawn(
   _ command: [String], environment: [String: String], streams: ChildProcess.Streams
 ) -> Result<pid_t, SupportError> {
@@ -170,7 +155,10 @@ private func spawn(
     }
   }
   // Nothing that this process has open: an inherited descriptor keeps a mount busy.
-  for number in openDescriptors() { posix_spawn_file_actions_addclose(&actions, number) }
+  // posix_spawn_file_actions_addclosefrom_np is hidden behind _GNU_SOURCE. Closing one that is not open is no error.
+  for number in openDescriptors() where number > 2 {
+    posix_spawn_file_actions_addclose(&actions, number)
+  }
 
   var attributes = posix_spawnattr_t()
   posix_spawnattr_init(&attributes)

@@ -1,4 +1,5 @@
 import ObjectStore
+import Posix
 
 /// Where a listing goes on, as the opaque string that callers hold between pages.
 ///
@@ -41,8 +42,5 @@ struct ListCursor: Equatable {
     return next
   }
 
-  /// FNV-1a.
-  private static func hash(_ text: String) -> UInt64 {
-    text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
-  }
+  private static func hash(_ text: String) -> UInt64 { FNV1a(text.utf8).value }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import Posix
 
 /// A program started with posix_spawn: never fork, which locks and threads do not survive.
 struct Child {
@@ -60,19 +61,6 @@ struct Child {
     for name in openDescriptors() where name > 2 && !keeping.contains(name) {
       posix_spawn_file_actions_addclose(&actions, name)
     }
-  }
-
-  private static func openDescriptors() -> [CInt] {
-    guard let folder = opendir("/proc/self/fd") else { return [] }
-    defer { closedir(folder) }
-    var numbers: [CInt] = []
-    while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if let number = CInt(name), number != dirfd(folder) { numbers.append(number) }
-    }
-    return numbers
   }
 
   /// Waits for the end: the exit code, or 128 + the signal's number.

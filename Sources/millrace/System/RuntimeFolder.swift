@@ -54,18 +54,20 @@ struct RuntimeFolder {
     FileStatus(of: path).map { $0.isFolder && $0.owner == user } ?? false
   }
 
+  func name(_ mountPoint: String, _ ending: String) -> String {
+    "\(RuntimeFolder.id(of: mountPoint)).\(ending)"
+  }
+
   func file(_ mountPoint: String, _ ending: String) -> String {
-    "\(path)/\(RuntimeFolder.id(of: mountPoint)).\(ending)"
+    "\(path)/\(name(mountPoint, ending))"
   }
 
   /// With the pid: a daemon that is still ending must not take its successor's socket away.
   func socket(_ mountPoint: String, pid: pid_t) -> String { file(mountPoint, "\(pid).sock") }
 
-  /// FNV-1a, 64 bits: the name has to be short (a socket's path has 107 bytes) and the same tomorrow.
+  /// The name has to be short (a socket's path has 107 bytes) and the same tomorrow.
   static func id(of mountPoint: String) -> String {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in mountPoint.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-    let digits = String(hash, radix: 16)
+    let digits = String(FNV1a(mountPoint.utf8).value, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits
   }
 }
@@ -105,8 +107,9 @@ struct DaemonRecord: Equatable {
   static func find(mountPoint: String, user: UInt32?, in folders: [RuntimeFolder]) -> DaemonRecord?
   {
     for folder in folders {
-      let file = folder.file(mountPoint, "mount")
-      guard let (text, owner) = read(file, in: folder), [0, geteuid(), user].contains(owner) else {
+      guard let (text, owner) = read(folder.name(mountPoint, "mount"), in: folder),
+        [0, geteuid(), user].contains(owner)
+      else {
         continue
       }
       let lines = text.split(separator: "\n", maxSplits: 3, omittingEmptySubsequences: false)
@@ -126,14 +129,14 @@ struct DaemonRecord: Equatable {
 
   /// The text and the owner of a record: a regular file of its owner's alone, and no link to one.
   private static func read(
-    _ path: String, in folder: RuntimeFolder
+    _ name: String, in folder: RuntimeFolder
   ) -> (text: String, owner: UInt32)? {
     // Not through a link, which could lead to such a mount.
     let place = open(folder.path, openPathOnly | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-    guard place >= 0, let name = path.split(separator: "/").last else { return nil }
+    guard place >= 0 else { return nil }
     defer { close(place) }
     // Nor does a pipe of that name hold up the command.
-    let file = openat(place, String(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    let file = openat(place, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     guard file >= 0 else { return nil }
     defer { close(file) }
     var status = stat()

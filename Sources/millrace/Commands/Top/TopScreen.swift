@@ -15,13 +15,6 @@ enum TopScreen {
     var colour = Colour.plain
   }
 
-  static func lines(
-    _ now: StatsReport, since last: StatsReport, size: (rows: Int, columns: Int)? = nil,
-    unfolds: Bool = false
-  ) -> [String] {
-    screen(now, since: last, size: size, unfolds: unfolds).map(\.text)
-  }
-
   /// Of the interval between two reports: what the process, or the group of workers, that waited most waited, 0 to 1;
   /// nil: none has read.
   static func longestWait(_ now: StatsReport, since last: StatsReport) -> Double? {
