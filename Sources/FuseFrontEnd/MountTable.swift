@@ -1,4 +1,4 @@
-import Glibc
+import Posix
 
 /// A device number as the kernel writes it, "0:52".
 struct DeviceNumber: Equatable, Sendable, CustomStringConvertible {
@@ -29,7 +29,7 @@ struct MountTable {
   var entries: [Entry]
 
   static func current() -> MountTable {
-    MountTable(parsing: readFile("/proc/self/mountinfo") ?? [])
+    MountTable(parsing: (try? readSmallBytes("/proc/self/mountinfo", atMost: 256 << 20)) ?? [])
   }
 
   init(parsing text: [UInt8]) {
@@ -68,20 +68,5 @@ struct MountTable {
       }
     }
     return String(decoding: bytes, as: UTF8.self)
-  }
-}
-
-/// The whole of a small file of /proc, /sys or /etc; nil if it cannot be read.
-func readFile(_ path: String) -> [UInt8]? {
-  let file = open(path, O_RDONLY | O_CLOEXEC)
-  guard file >= 0 else { return nil }
-  defer { close(file) }
-  var bytes: [UInt8] = []
-  var piece = [UInt8](repeating: 0, count: 16 << 10)
-  while true {
-    let count = read(file, &piece, piece.count)
-    if count < 0 && errno == EINTR { continue }
-    guard count > 0 else { return count == 0 ? bytes : nil }
-    bytes += piece[..<count]
   }
 }

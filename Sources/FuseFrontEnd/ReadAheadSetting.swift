@@ -1,4 +1,5 @@
 import Glibc
+import Posix
 
 /// The read-ahead of the mount in the kernel: 128 KiB unless root writes it into sysfs, which makes
 /// the requests of a sequential reader as large as they can be, 1 MiB (measured: 1.7 times the
@@ -22,7 +23,7 @@ enum ReadAheadSetting {
     guard let device else { return Outcome(problem: "mount not found in /proc/self/mountinfo") }
     let path = "/sys/class/bdi/\(device)/read_ahead_kb"
     let problem = write("\(kibibytes)", to: path)
-    let text = readFile(path).map { String(decoding: $0.prefix { $0 > 32 }, as: UTF8.self) }
+    let text = readSmallFile(path)?.split(whereSeparator: \.isWhitespace).first
     return Outcome(kibibytes: text.flatMap { Int($0) }, problem: problem)
   }
 

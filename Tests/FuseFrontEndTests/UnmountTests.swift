@@ -40,7 +40,7 @@ struct UnmountTests {
   }
 
   @Test func allowOtherIsRefusedToUsersInOneLine() throws {
-    if getuid() == 0 || readFile("/etc/fuse.conf").map({ isAllowed($0) }) == true { return }
+    if getuid() == 0 || (try? readFile("/etc/fuse.conf")).map(isAllowed) == true { return }
     let mount = try MountFixture(files: [:], mounts: false)
     defer { mount.close() }
     var options = mount.options()

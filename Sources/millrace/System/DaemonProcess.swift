@@ -68,12 +68,8 @@ final class DaemonProcess {
 
   /// It has /dev/fuse open, with this connection where the kernel tells it (Linux 6.8).
   private static func serves(_ pid: Int32, _ connection: UInt32?) -> Bool? {
-    guard let folder = opendir("/proc/\(pid)/fd") else { return nil }
-    defer { closedir(folder) }
-    while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
+    guard let names = directoryNames("/proc/\(pid)/fd") else { return nil }
+    for name in names {
       var target = [CChar](repeating: 0, count: 64)
       let length = readlink("/proc/\(pid)/fd/\(name)", &target, target.count)
       guard length > 0, target[..<length].elementsEqual("/dev/fuse".utf8.map(CChar.init)) else {

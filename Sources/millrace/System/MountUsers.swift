@@ -51,15 +51,6 @@ enum MountUsers {
   }
 
   private static func names(in path: String) -> [String] {
-    guard let folder = opendir(path) else { return [] }
-    defer { closedir(folder) }
-    var result: [String] = []
-    while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if !name.hasPrefix(".") { result.append(name) }
-    }
-    return result
+    (directoryNames(path) ?? []).filter { !$0.hasPrefix(".") }
   }
 }
