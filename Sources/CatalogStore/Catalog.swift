@@ -84,54 +84,26 @@ public final class Catalog: Sendable {
       etag: String(decoding: etag(record), as: UTF8.self))
   }
 
+  private var keys: SortedKeys {
+    SortedKeys(count: records.count) { [self] in key(records[$0]) }
+  }
+
   /// At most `limit` names (at least one) of a folder, from the index in `cursor` on.
   func page(of folder: ObjectKey, cursor: String?, limit: Int) -> ListPage {
-    var page = ListPage()
-    var index = cursor.flatMap { Int($0) } ?? firstIndex(notBefore: folder.bytes[...])
-    var taken = 0
-    while index >= 0, index < records.count, key(records[index]).starts(with: folder.bytes) {
-      if taken == max(1, limit) {
-        page.next = String(index)
-        break
-      }
-      taken += 1
+    keys.page(of: folder, cursor: cursor, limit: limit) { index, page in
       let record = records[index]
-      let key = key(record)
-      let rest = key.dropFirst(folder.bytes.count)
-      if let slash = rest.firstIndex(of: UInt8(ascii: "/")) {
-        page.addFolder(ObjectKey(bytes: Array(key[...slash])))
-        // "0" follows "/": past everything in that folder.
-        index = firstIndex(notBefore: (Array(key[..<slash]) + [UInt8(ascii: "0")])[...])
-      } else {
-        key.withUnsafeBytes { key in
-          etag(record).withUnsafeBytes { etag in
-            page.add(
-              key: key, etag: etag, size: record.size,
-              modified: record.modified == Self.unknownTime ? nil : record.modified,
-              isArchived: false)
-          }
+      key(record).withUnsafeBytes { key in
+        etag(record).withUnsafeBytes { etag in
+          page.add(
+            key: key, etag: etag, size: record.size,
+            modified: record.modified == Self.unknownTime ? nil : record.modified,
+            isArchived: false)
         }
-        index += 1
       }
     }
-    return page
   }
 
-  private func record(of key: ObjectKey) -> Record? {
-    let index = firstIndex(notBefore: key.bytes[...])
-    guard index < records.count, self.key(records[index]) == key.bytes[...] else { return nil }
-    return records[index]
-  }
-
-  private func firstIndex(notBefore key: ArraySlice<UInt8>) -> Int {
-    var low = 0
-    var high = records.count
-    while low < high {
-      let middle = (low + high) / 2
-      if self.key(records[middle]) < key { low = middle + 1 } else { high = middle }
-    }
-    return low
-  }
+  private func record(of key: ObjectKey) -> Record? { keys.index(of: key).map { records[$0] } }
 }
 
 /// Objects on their way into a catalog, in any order.

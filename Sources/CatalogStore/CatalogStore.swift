@@ -1,3 +1,22 @@
+// CatalogStore: a store whose names come from a list in place of listings: a snapshot or a manifest.
+//
+// Parts.
+//   CatalogStore                 the store, over the one that has the bytes
+//   Catalog, CatalogBuilder      the tree in memory, packed
+//   ManifestReader               a catalog of a list that the user wrote
+//   Snapshot                     a catalog in a file of the cache directory, with a checksum
+//   TreeLister                   lists everything below a directory, for snapshots
+//   CatalogDifference            what two catalogs differ in
+//
+// Flow. Listings and heads are answered from memory on a thread of the store's; a fetch goes to the store below, under
+// the key that the catalog names, or to the site of a URL.
+//
+// Promises. It requests no listing, and shows nothing that the list has not. It knows no kind of store: sites are made
+// by a closure of the caller's.
+//
+// Callers: StoreFactory and `millrace snapshot`.
+
+import Formats
 public import ObjectStore
 public import Posix
 import Synchronization
@@ -103,10 +122,8 @@ public final class CatalogStore: ObjectStore {
 
   private func site(of url: String) throws(StoreError) -> (any ObjectStore, ObjectKey) {
     // The reader has seen that it is an address.
-    let host = url.firstRange(of: "://")?.upperBound ?? url.startIndex
-    let slash = url[host...].firstIndex { "/?".contains($0) } ?? url.endIndex
-    let origin = String(url[..<slash]) + "/"
-    let rest = url[slash...]
+    let (start, rest) = HTTPURL.split(url) ?? ("", url[...])
+    let origin = String(start) + "/"
     let key = ObjectKey(String(rest.first == "/" ? rest.dropFirst() : rest))
     if let known = sites.withLock({ $0[origin] }) { return (known, key) }
     let made = try makeSite(origin)

@@ -1,4 +1,5 @@
 import CEngineShim
+import Formats
 import Glibc
 public import ObjectStore
 import Posix
@@ -52,13 +53,8 @@ public struct Snapshot: Sendable, Equatable {
 
   /// By name; files that are none are left out.
   public static func all(in cache: String) -> [Snapshot] {
-    guard let directory = opendir(folder(in: cache)) else { return [] }
-    defer { closedir(directory) }
     var found: [Snapshot] = []
-    while let entry = readdir(directory) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
+    for name in directoryNames(folder(in: cache)) ?? [] {
       guard name.hasSuffix(".jsonl"), let line = firstLine(folder(in: cache) + "/" + name),
         let (snapshot, _) = header(line)
       else { continue }
@@ -98,9 +94,12 @@ public struct Snapshot: Sendable, Equatable {
       throw failure(name, "the file \(path) is corrupt", advice: damaged)
     }
     var builder = CatalogBuilder()
-    do throws(HTTPManifest.Malformed) {
-      try ManifestReader.readJSONLines(
-        text, from: end + 1, ManifestReader.Rules(prefix: snapshot.prefix, isOurs: true), &builder)
+    do throws(ManifestLines.Malformed) {
+      let rules = ManifestReader.Rules(prefix: snapshot.prefix, isOurs: true)
+      try ManifestLines.readJSON(text, from: end + 1) {
+        (fields, line) throws(ManifestLines.Malformed) in
+        try ManifestReader.add(fields, line, rules, &builder)
+      }
     } catch {
       throw failure(name, "the file \(path), line \(error.line + 1): \(error.reason)")
     }
@@ -144,45 +143,29 @@ public struct Snapshot: Sendable, Equatable {
   }
 
   private func headerLine(checksum: UInt32) -> [UInt8] {
-    let digits = String(checksum, radix: 16)
     var text = Array("{\"millrace-snapshot\":1,\"crc32c\":\"".utf8)
-    text += Array((String(repeating: "0", count: 8 - digits.count) + digits).utf8)
-    text += Array("\",\"name\":".utf8) + Self.quoted(Array(name.utf8))
-    text += Array(",\"source\":".utf8) + Self.quoted(Array(source.utf8))
-    text += Array(",\"identity\":".utf8) + Self.quoted(Array(identity.utf8))
-    text += Array(",\"prefix\":".utf8) + Self.quoted(prefix.bytes)
+    text += Array(Hex.encode(checksum).utf8)
+    text += Array("\",\"name\":".utf8) + JSONValue.quoted(name.utf8)
+    text += Array(",\"source\":".utf8) + JSONValue.quoted(source.utf8)
+    text += Array(",\"identity\":".utf8) + JSONValue.quoted(identity.utf8)
+    text += Array(",\"prefix\":".utf8) + JSONValue.quoted(prefix.bytes)
     text += Array(",\"created\":\(created),\"objects\":\(objects),\"bytes\":\(bytes)}\n".utf8)
     return text
   }
 
   private func line(of object: ObjectAttributes) -> [UInt8] {
     var text = Array("{\"path\":".utf8)
-    text += Self.quoted(Array(object.key.bytes.dropFirst(prefix.bytes.count)))
+    text += JSONValue.quoted(object.key.bytes.dropFirst(prefix.bytes.count))
     text += Array(",\"size\":\(object.size ?? 0)".utf8)
     if let modified = object.modified { text += Array(",\"modified\":\(modified)".utf8) }
     if !object.etag.isEmpty {
-      text += Array(",\"etag\":".utf8) + Self.quoted(Array(object.etag.utf8))
+      text += Array(",\"etag\":".utf8) + JSONValue.quoted(object.etag.utf8)
     }
     return text + Array("}\n".utf8)
   }
 
   private func put(_ bytes: [UInt8], _ stream: UnsafeMutablePointer<FILE>) -> Bool {
     fwrite(bytes, 1, bytes.count, stream) == bytes.count
-  }
-
-  /// A JSON string. Bytes that are no UTF-8 stay as they are: keys are bytes, and our reader keeps them.
-  private static func quoted(_ bytes: [UInt8]) -> [UInt8] {
-    let digits = Array("0123456789abcdef".utf8)
-    var text = [UInt8(ascii: "\"")]
-    for byte in bytes {
-      switch byte {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"): text += [UInt8(ascii: "\\"), byte]
-      case 0..<0x20: text += Array("\\u00".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-      default: text.append(byte)
-      }
-    }
-    text.append(UInt8(ascii: "\""))
-    return text
   }
 
   private static func header(_ line: ArraySlice<UInt8>) -> (Snapshot, UInt32)? {

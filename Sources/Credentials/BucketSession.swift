@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 public import Logging
 public import ObjectStore
@@ -62,9 +63,9 @@ struct SessionSource: CredentialsSource {
       url: url + "/?session=", headers: mode + signed, bypassesProxy: host.hasPrefix("127."))
     let reply = try KeysClient(name: name, caBundle: caBundle).send(
       KeysClient.Request(http: request), deadline: deadline)
-    let text = String(decoding: reply.body, as: UTF8.self)
+    let texts = XMLTexts(reply.body)
     guard reply.status == 200 else {
-      let code = STSClient.element("Code", in: text).map { " \($0)" } ?? ""
+      let code = texts["Code"].map { " \($0)" } ?? ""
       if code.contains("Expired"), base.renew(insteadOf: keys) {
         return try fetch(deadline: deadline)
       }
@@ -73,14 +74,14 @@ struct SessionSource: CredentialsSource {
         detail: "no session with the bucket: HTTP \(reply.status)\(code)",
         advice: "the credentials need s3express:CreateSession on the bucket")
     }
-    guard let id = STSClient.element("AccessKeyId", in: text),
-      let secret = STSClient.element("SecretAccessKey", in: text),
-      let token = STSClient.element("SessionToken", in: text)
+    guard let id = texts["AccessKeyId"],
+      let secret = texts["SecretAccessKey"],
+      let token = texts["SessionToken"]
     else { throw refused("the response to CreateSession has no credentials") }
     return try Credentials(
       accessKeyID: id, secretAccessKey: secret, sessionToken: token,
       source: "a session from \(keys.source)",
-      expires: STSClient.element("Expiration", in: text).flatMap(AWSTime.parse)
+      expires: texts["Expiration"].flatMap(UTCTime.zoned)
     ).checked()
   }
 

@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 import ObjectStore
 import Posix
@@ -38,21 +39,13 @@ struct ContainerSource: CredentialsSource {
   static func isAllowed(_ url: String) -> Bool {
     let lower = url.lowercased()
     if lower.hasPrefix("https://") { return lower.utf8.count > 8 }
-    guard lower.hasPrefix("http://") else { return false }
-    let authority = lower.dropFirst(7).prefix { $0 != "/" && $0 != "?" && $0 != "#" }
-    guard !authority.contains("@") else { return false }
-    var host = authority
-    if host.hasPrefix("[") {
-      guard let close = host.firstIndex(of: "]") else { return false }
-      host = host[host.index(after: host.startIndex)..<close]
-    } else {
-      host = host.prefix { $0 != ":" }
-    }
+    guard let (parts, userInfo) = try? HTTPURL.parse(url), userInfo == nil else { return false }
+    let host = parts.host.filter { $0 != "[" && $0 != "]" }
     if ["localhost", "169.254.170.2", "169.254.170.23", "fd00:ec2::23", "::1"].contains(host) {
       return true
     }
     var address = in_addr()
-    return inet_pton(AF_INET, String(host), &address) == 1
+    return inet_pton(AF_INET, host, &address) == 1
       && UInt32(bigEndian: address.s_addr) >> 24 == 127
   }
 

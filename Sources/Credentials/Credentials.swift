@@ -3,6 +3,7 @@
 /// The command line resolves once (`CredentialsResolver`), which finds a `CredentialsSource`: a file, a
 /// program, a role, a service. A store asks a `CredentialsProvider` as each request leaves and signs with
 /// `SigV4Signer`; `RenewingCredentials` asks the source again ahead of expiry, on a thread of its own.
+import Formats
 public import ObjectStore
 
 /// Keys that a request is signed with.
@@ -36,7 +37,7 @@ public struct Credentials: Sendable, Equatable {
 /// Messages and logs never show a secret, whatever code prints the value.
 extension Credentials: CustomStringConvertible, CustomDebugStringConvertible {
   public var description: String {
-    let until = expires.map { ", until \(AWSTime.text($0))" } ?? ""
+    let until = expires.map { ", until \(UTCTime.text($0))" } ?? ""
     return "credentials \(accessKeyID.prefix(4))… from \(source)\(until)"
   }
   public var debugDescription: String { description }

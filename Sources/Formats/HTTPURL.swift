@@ -1,32 +1,41 @@
-/// An http or https address, as far as a store needs one: taken apart, joined with keys, and
-/// resolved when a server redirects. Small on purpose; Foundation's URL repairs what it is given,
-/// and a repaired name is another object.
-struct HTTPURL: Hashable, Sendable {
-  var isSecure: Bool
-  /// Lower case; an IPv6 address with its brackets.
-  var host: String
-  var port: Int?
-  /// Path and query, percent-encoded, from the first "/".
-  var target: String
+// By hand: Foundation's URL repairs what it is given, and a repaired name is another object.
 
-  struct Malformed: Error, Equatable {
-    var reason: String
+/// An http or https address, as far as a store needs one: taken apart, joined with keys, and resolved when a server
+/// redirects.
+public struct HTTPURL: Hashable, Sendable {
+  /// https.
+  public var isSecure: Bool
+  /// Lower case; an IPv6 address with its brackets.
+  public var host: String
+  /// 1 to 65535; nil: not given.
+  public var port: Int?
+  /// Path and query, percent-encoded, from the first "/".
+  public var target: String
+
+  /// What is wrong with a text that is no address.
+  public struct Malformed: Error, Equatable {
+    public var reason: String
+  }
+
+  /// "https" or "http".
+  public var scheme: String { isSecure ? "https" : "http" }
+
+  /// Host and port as in the Host header, which libcurl sends without the scheme's own port, and which is signed.
+  public var authority: String {
+    host + (port.map { $0 == (isSecure ? 443 : 80) ? "" : ":\($0)" } ?? "")
   }
 
   /// Scheme, host and port: what credentials are given to.
-  var origin: String {
-    let standard = isSecure ? 443 : 80
-    let suffix = port.map { $0 == standard ? "" : ":\($0)" } ?? ""
-    return (isSecure ? "https://" : "http://") + host + suffix
-  }
+  public var origin: String { scheme + "://" + authority }
 
-  var text: String { origin + target }
+  /// The whole address, without a user.
+  public var text: String { origin + target }
 
   /// The path, without the query.
-  var path: Substring { target.prefix { $0 != "?" } }
+  public var path: Substring { target.prefix { $0 != "?" } }
 
   /// "user:password", percent-decoded, where the text has one.
-  static func parse(_ text: String) throws(Malformed) -> (url: HTTPURL, userInfo: [UInt8]?) {
+  public static func parse(_ text: String) throws(Malformed) -> (url: HTTPURL, userInfo: [UInt8]?) {
     let lower = text.lowercased()
     let isSecure = lower.hasPrefix("https://")
     guard isSecure || lower.hasPrefix("http://") else {
@@ -37,7 +46,7 @@ struct HTTPURL: Hashable, Sendable {
     var authority = rest[..<end]
     var userInfo: [UInt8]?
     if let at = authority.lastIndex(of: UInt8(ascii: "@")) {
-      userInfo = HTTPPercent.decode(authority[..<at])
+      userInfo = PercentEncoding.decode(authority[..<at])
       authority = authority[(at + 1)...]
       if userInfo == nil { throw Malformed(reason: "user or password is not percent-encoded") }
     }
@@ -46,6 +55,18 @@ struct HTTPURL: Hashable, Sendable {
     var target = try encodeRest(afterHost)
     if !target.hasPrefix("/") { target = "/" + target }
     return (HTTPURL(isSecure: isSecure, host: host, port: port, target: target), userInfo)
+  }
+
+  /// The text of an address before its path, query or fragment, and the rest, both as they are written. Nil: it does
+  /// not begin with a scheme.
+  public static func split(_ text: String) -> (origin: Substring, rest: Substring)? {
+    let bytes = text.utf8
+    guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")),
+      bytes[colon...].starts(with: "://".utf8)
+    else { return nil }
+    let host = bytes.index(colon, offsetBy: 3)
+    let end = bytes[host...].firstIndex { "/?#".utf8.contains($0) } ?? bytes.endIndex
+    return (text[..<end], text[end...])
   }
 
   private static func parseHost(
@@ -69,8 +90,8 @@ struct HTTPURL: Hashable, Sendable {
     let name = isLiteral ? host.dropFirst().dropLast() : host
     let allowed: (UInt8) -> Bool =
       isLiteral
-      ? { HTTPPercent.hexValue($0) != nil || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ".") }
-      : { HTTPPercent.isAlphanumeric($0) || "-._".utf8.contains($0) }
+      ? { Hex.value($0) != nil || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ".") }
+      : { PercentEncoding.isAlphanumeric($0) || "-._".utf8.contains($0) }
     guard !name.isEmpty, name.allSatisfy(allowed) else {
       throw Malformed(reason: "the host contains a character that no host name has")
     }
@@ -82,15 +103,15 @@ struct HTTPURL: Hashable, Sendable {
     var out: [UInt8] = []
     for (index, byte) in zip(bytes.indices, bytes) {
       if byte == UInt8(ascii: "%") {
-        guard bytes.endIndex - index > 2, HTTPPercent.hexValue(bytes[index + 1]) != nil,
-          HTTPPercent.hexValue(bytes[index + 2]) != nil
+        guard bytes.endIndex - index > 2, Hex.value(bytes[index + 1]) != nil,
+          Hex.value(bytes[index + 2]) != nil
         else { throw Malformed(reason: "a \"%\" without two hex digits (write %25 for a percent)") }
       }
       if byte < 0x20 || byte == 0x7f {
         throw Malformed(reason: "a control character in the URL")
       }
       if byte == 0x20 || byte >= 0x80 || "\"<>\\^`{|}".utf8.contains(byte) {
-        out += HTTPPercent.escape(byte)
+        out += PercentEncoding.escape(byte)
       } else {
         out.append(byte)
       }
@@ -99,13 +120,13 @@ struct HTTPURL: Hashable, Sendable {
   }
 
   /// The address that `reference` (a Location header, a link) means when found at this one.
-  func resolve(_ reference: String) throws(Malformed) -> HTTPURL {
+  public func resolve(_ reference: String) throws(Malformed) -> HTTPURL {
     let lower = reference.lowercased()
     if lower.hasPrefix("http://") || lower.hasPrefix("https://") {
       return try Self.parse(reference).url.normalised()
     }
     if reference.hasPrefix("//") {
-      return try Self.parse((isSecure ? "https:" : "http:") + reference).url.normalised()
+      return try Self.parse(scheme + ":" + reference).url.normalised()
     }
     let start = reference.utf8.prefix { !"/?#".utf8.contains($0) }
     if start.contains(UInt8(ascii: ":")) {
@@ -143,56 +164,5 @@ struct HTTPURL: Hashable, Sendable {
     var result = self
     result.target = "/" + kept.joined(separator: "/") + query
     return result
-  }
-}
-
-/// RFC 3986 percent-encoding of bytes.
-enum HTTPPercent {
-  /// Unreserved characters and "/" stay, everything else is escaped.
-  static func encodePath(_ bytes: some Sequence<UInt8>) -> String {
-    var out: [UInt8] = []
-    for byte in bytes {
-      if isAlphanumeric(byte) || "-._~/".utf8.contains(byte) {
-        out.append(byte)
-      } else {
-        out += escape(byte)
-      }
-    }
-    return String(decoding: out, as: UTF8.self)
-  }
-
-  static func escape(_ byte: UInt8) -> [UInt8] {
-    let digits = Array("0123456789ABCDEF".utf8)
-    return [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-  }
-
-  /// `nil` where a "%" is not followed by two hex digits.
-  static func decode(_ bytes: some Sequence<UInt8>) -> [UInt8]? {
-    var out: [UInt8] = []
-    var iterator = bytes.makeIterator()
-    while let byte = iterator.next() {
-      guard byte == UInt8(ascii: "%") else {
-        out.append(byte)
-        continue
-      }
-      guard let high = iterator.next().flatMap(hexValue),
-        let low = iterator.next().flatMap(hexValue)
-      else { return nil }
-      out.append(high << 4 | low)
-    }
-    return out
-  }
-
-  static func isAlphanumeric(_ byte: UInt8) -> Bool {
-    (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
-  }
-
-  static func hexValue(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case 48...57: byte - 48
-    case 65...70: byte - 55
-    case 97...102: byte - 87
-    default: nil
-    }
   }
 }

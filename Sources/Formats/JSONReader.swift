@@ -1,7 +1,12 @@
-/// Reads JSON one flat object at a time: all that listings and manifests need. Strings stay bytes,
-/// because names are; what is nested inside an object is stepped over.
-struct JSONReader {
-  enum Value: Equatable {
+// By hand: JSONDecoder takes twice the time for a listing, has no strings of bytes (names need not be UTF-8), and reads
+// a body of 64 MiB into a tree first.
+
+/// Reads JSON one flat object at a time: all that listings and manifests need. Strings stay bytes, because names are;
+/// what is nested inside an object is stepped over. `JSONValue` reads a small document whole with the same rules of
+/// tokens, more strictly.
+public struct JSONReader {
+  /// What a member of an object holds.
+  public enum Value: Equatable {
     case string([UInt8])
     /// As it was written.
     case number(String)
@@ -9,10 +14,11 @@ struct JSONReader {
     /// null, or something nested.
     case other
 
-    var bytes: [UInt8]? { if case .string(let bytes) = self { bytes } else { nil } }
+    /// Of a string.
+    public var bytes: [UInt8]? { if case .string(let bytes) = self { bytes } else { nil } }
 
     /// A string or a number, as text.
-    var text: String? {
+    public var text: String? {
       switch self {
       case .string(let bytes): String(decoding: bytes, as: UTF8.self)
       case .number(let text): text
@@ -21,10 +27,11 @@ struct JSONReader {
     }
   }
 
-  struct Malformed: Error, Equatable {
-    var reason: String
+  /// Where reading ended, and why.
+  public struct Malformed: Error, Equatable {
+    public var reason: String
     /// Where in the input, in bytes.
-    var offset: Int
+    public var offset: Int
   }
 
   /// Deeper nesting is refused: it would be the reader's stack that ends it.
@@ -33,78 +40,109 @@ struct JSONReader {
   private let bytes: [UInt8]
   private(set) var position: Int
   private let end: Int
+  /// Strings are UTF-8 without control characters or halves of surrogate pairs, and numbers are numbers: for documents
+  /// whose texts become headers. Listings are read as servers write them, one bad name in a million included.
+  private let isStrict: Bool
 
-  init(_ bytes: [UInt8], in range: Range<Int>? = nil) {
-    self.bytes = bytes
-    position = range?.lowerBound ?? 0
-    end = range?.upperBound ?? bytes.count
+  /// `range`: of the bytes that are read, all by default. A byte order mark is stepped over.
+  public init(_ bytes: [UInt8], in range: Range<Int>? = nil) {
+    self.init(bytes, range ?? 0..<bytes.count, isStrict: false)
     if bytes[position..<end].starts(with: [0xEF, 0xBB, 0xBF]) { position += 3 }
   }
 
+  init(_ bytes: [UInt8], _ range: Range<Int>, isStrict: Bool) {
+    self.bytes = bytes
+    position = range.lowerBound
+    end = range.upperBound
+    self.isStrict = isStrict
+  }
+
   /// The array that is the whole document, element by element; each must be an object.
-  mutating func readObjects(
+  public mutating func readObjects(
     _ body: ([(name: [UInt8], value: Value)]) throws(Malformed) -> Void
   ) throws(Malformed) {
     try expect("[")
     var isFirst = true
-    while !accept("]") {
-      if !isFirst { try expect(",") }
-      isFirst = false
-      try body(try readObject())
-    }
+    while try goesOn(.array, &isFirst) { try body(try readObject()) }
     try expectEnd()
   }
 
-  mutating func readObject() throws(Malformed) -> [(name: [UInt8], value: Value)] {
+  /// The next object's members, in order, a name as often as it stands there.
+  public mutating func readObject() throws(Malformed) -> [(name: [UInt8], value: Value)] {
     var fields: [(name: [UInt8], value: Value)] = []
     try expect("{")
-    while !accept("}") {
-      if !fields.isEmpty { try expect(",") }
-      let name = try readString()
-      try expect(":")
-      fields.append((name, try readValue(depth: 0)))
+    var isFirst = true
+    while try goesOn(.object, &isFirst) {
+      fields.append((try readName(), try readValue(depth: 0)))
     }
     return fields
   }
 
-  mutating func expectEnd() throws(Malformed) {
+  /// Throws where anything but white space is left.
+  public mutating func expectEnd() throws(Malformed) {
     skipSpace()
     if position != end { throw malformed("content after the end") }
   }
 
   private mutating func readValue(depth: Int) throws(Malformed) -> Value {
     guard depth < Self.depthMax else { throw malformed("nested too deeply") }
+    guard let kind = try nesting() else { return try readScalar() }
+    var isFirst = true
+    while try goesOn(kind, &isFirst) {
+      if kind == .object { _ = try readName() }
+      _ = try readValue(depth: depth + 1)
+    }
+    return .other
+  }
+
+  // MARK: Tokens
+
+  enum Nesting { case object, array }
+
+  /// Steps into the object or array that comes next; nil: something else does.
+  mutating func nesting() throws(Malformed) -> Nesting? {
     skipSpace()
     guard position < end else { throw malformed("the text is truncated") }
     switch bytes[position] {
+    case UInt8(ascii: "{"): position += 1
+    case UInt8(ascii: "["):
+      position += 1
+      return .array
+    default: return nil
+    }
+    return .object
+  }
+
+  /// Steps to the next member or element. False: past the end of the object or array.
+  mutating func goesOn(_ kind: Nesting, _ isFirst: inout Bool) throws(Malformed) -> Bool {
+    if accept(kind == .object ? "}" : "]") { return false }
+    if !isFirst { try expect(",") }
+    isFirst = false
+    return true
+  }
+
+  /// A member's name and its colon.
+  mutating func readName() throws(Malformed) -> [UInt8] {
+    let name = try readString()
+    try expect(":")
+    return name
+  }
+
+  /// A string, a number, true, false or null.
+  mutating func readScalar() throws(Malformed) -> Value {
+    switch bytes[position] {
     case UInt8(ascii: "\""): return .string(try readString())
-    case UInt8(ascii: "{"), UInt8(ascii: "["):
-      try skipNested(depth: depth)
-      return .other
-    case UInt8(ascii: "-"), 48...57: return .number(readNumber())
+    case UInt8(ascii: "-"), 48...57: return .number(try readNumber())
     default: return try readWord()
     }
   }
 
-  private mutating func skipNested(depth: Int) throws(Malformed) {
-    let isObject = bytes[position] == UInt8(ascii: "{")
-    position += 1
-    var isFirst = true
-    while !accept(isObject ? "}" : "]") {
-      if !isFirst { try expect(",") }
-      isFirst = false
-      if isObject {
-        _ = try readString()
-        try expect(":")
-      }
-      _ = try readValue(depth: depth + 1)
-    }
-  }
-
-  private mutating func readNumber() -> String {
+  private mutating func readNumber() throws(Malformed) -> String {
     let start = position
     while position < end, "+-.eE0123456789".utf8.contains(bytes[position]) { position += 1 }
-    return String(decoding: bytes[start..<position], as: UTF8.self)
+    let digits = String(decoding: bytes[start..<position], as: UTF8.self)
+    if isStrict, Double(digits) == nil { throw malformed("not a number") }
+    return digits
   }
 
   private mutating func readWord() throws(Malformed) -> Value {
@@ -123,8 +161,11 @@ struct JSONReader {
       let byte = bytes[position]
       position += 1
       switch byte {
-      case UInt8(ascii: "\""): return out
+      case UInt8(ascii: "\""):
+        if isStrict, String(validating: out, as: UTF8.self) == nil { throw malformed("not UTF-8") }
+        return out
       case UInt8(ascii: "\\"): try readEscape(into: &out)
+      case 0..<0x20 where isStrict: throw malformed("a control character in a string")
       default: out.append(byte)
       }
     }
@@ -148,9 +189,11 @@ struct JSONReader {
         position += 2
         let low = try readHex()
         let isPair = (0xDC00..<0xE000).contains(low)
-        scalar = isPair ? 0x10000 + (scalar - 0xD800) << 10 + (low - 0xDC00) : 0xFFFD
+        scalar = isPair ? 0x10000 + (scalar - 0xD800) << 10 + (low - 0xDC00) : 0xD800
       }
-      out += Array(String(Character(Unicode.Scalar(scalar) ?? "\u{FFFD}")).utf8)
+      let known = Unicode.Scalar(scalar)
+      if isStrict, known == nil { throw malformed("half of a surrogate pair") }
+      out += Array(String(Character(known ?? "\u{FFFD}")).utf8)
     default: throw malformed("an unknown escape in a string")
     }
   }
@@ -159,7 +202,7 @@ struct JSONReader {
     guard end - position >= 4 else { throw malformed("a string does not end") }
     var value: UInt32 = 0
     for _ in 0..<4 {
-      guard let digit = HTTPPercent.hexValue(bytes[position]) else {
+      guard let digit = Hex.value(bytes[position]) else {
         throw malformed("\\u without four hex digits")
       }
       value = value << 4 | UInt32(digit)
@@ -185,7 +228,7 @@ struct JSONReader {
     }
   }
 
-  private func malformed(_ reason: String) -> Malformed {
+  func malformed(_ reason: String) -> Malformed {
     Malformed(reason: reason, offset: position)
   }
 }

@@ -1,3 +1,6 @@
+// By hand: FoundationXML brings libxml2, which resolves entities and document types and makes objects of what it
+// reads.
+
 import Glibc
 
 /// A pull parser for the little XML that object stores answer with, over bytes.
@@ -6,52 +9,59 @@ import Glibc
 /// namespace prefixes dropped, bytes that XML forbids are passed on (some stores write keys so).
 /// Memory stays in proportion to the input; depth is bounded. Nothing is allocated for an event: a
 /// listing of a million keys is six million of them.
-struct XMLReader {
-  enum Event {
+public struct XMLReader {
+  /// What comes next.
+  public enum Event {
     case start(Name)
     case text(Text)
     case end
   }
 
   /// An element's name, without its namespace prefix: where it stands in the input.
-  struct Name {
-    fileprivate var start: Int
-    fileprivate var end: Int
+  public struct Name {
+    @usableFromInline var start: Int
+    @usableFromInline var end: Int
   }
 
   /// Text between tags: where it stands, and whether entities are to be resolved in it.
-  struct Text {
-    fileprivate var start: Int
-    fileprivate var end: Int
-    fileprivate var hasEntities: Bool
+  public struct Text {
+    var start: Int
+    var end: Int
+    var hasEntities: Bool
   }
 
-  struct SyntaxError: Error, Equatable {
-    var message: String
+  /// Why reading ended.
+  public struct SyntaxError: Error, Equatable {
+    public var message: String
     /// Byte position.
-    var position: Int
+    public var position: Int
+
+    public init(message: String, position: Int) {
+      self.message = message
+      self.position = position
+    }
   }
 
   /// S3's own answers are four deep.
-  static let depthLimit = 32
+  public static let depthLimit = 32
   private static let nameLimit = 256
 
-  private let bytes: UnsafeRawBufferPointer
-  private var position = 0
+  @usableFromInline let bytes: UnsafeRawBufferPointer
+  var position = 0
   private var open = InlineArray<32, Name>(repeating: Name(start: 0, end: 0))
   /// Elements that are open: 1 inside the root.
-  private(set) var depth = 0
+  public private(set) var depth = 0
   private var endIsPending = false
   private var sawRoot = false
 
   /// `bytes` must outlive the reader.
-  init(_ bytes: UnsafeRawBufferPointer) {
+  public init(_ bytes: UnsafeRawBufferPointer) {
     self.bytes = bytes
     if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
   }
 
   /// The next event; `nil` after the end of the root.
-  mutating func next() throws(SyntaxError) -> Event? {
+  public mutating func next() throws(SyntaxError) -> Event? {
     if endIsPending {
       endIsPending = false
       depth -= 1
@@ -90,9 +100,23 @@ struct XMLReader {
     return nil
   }
 
-  func isNamed(_ text: StaticString, _ name: Name) -> Bool {
-    guard name.end - name.start == text.utf8CodeUnitCount else { return false }
-    return memcmp(bytes.baseAddress! + name.start, text.utf8Start, text.utf8CodeUnitCount) == 0
+  // Most names differ in their length: that is compared in place. Nothing is called with the reader, whose stack of
+  // names would be copied.
+  @inlinable
+  public func isNamed(_ text: StaticString, _ name: Name) -> Bool {
+    name.end - name.start == text.utf8CodeUnitCount && Self.stands(text, at: name.start, of: bytes)
+  }
+
+  /// All of `text` is within the input.
+  @usableFromInline
+  static func stands(
+    _ text: StaticString, at start: Int, of bytes: UnsafeRawBufferPointer
+  ) -> Bool {
+    memcmp(bytes.baseAddress! + start, text.utf8Start, text.utf8CodeUnitCount) == 0
+  }
+
+  func string(_ name: Name) -> String {
+    String(decoding: bytes[name.start..<name.end], as: UTF8.self)
   }
 
   private func isSame(_ one: Name, _ other: Name) -> Bool {
@@ -103,7 +127,7 @@ struct XMLReader {
 
   /// All text up to the end of the element that was just started, behind what `collected` has;
   /// elements inside are skipped.
-  mutating func content(into collected: inout [UInt8]) throws(SyntaxError) {
+  public mutating func content(into collected: inout [UInt8]) throws(SyntaxError) {
     let level = depth
     while let event = try next() {
       switch event {
@@ -116,7 +140,7 @@ struct XMLReader {
 
   /// The content of the element that was just started, as it stands in the input. Nil, and nothing is
   /// read, if it is more than one text, or has entities: `content` then.
-  mutating func plainContent() throws(SyntaxError) -> UnsafeRawBufferPointer? {
+  public mutating func plainContent() throws(SyntaxError) -> UnsafeRawBufferPointer? {
     guard !endIsPending, depth > 0, position < bytes.count else { return nil }
     let base = bytes.baseAddress!
     guard let found = memchr(base + position, CInt(UInt8(ascii: "<")), bytes.count - position)
@@ -133,13 +157,33 @@ struct XMLReader {
     return UnsafeRawBufferPointer(start: base + start, count: end - start)
   }
 
-  mutating func content() throws(SyntaxError) -> [UInt8] {
+  /// The same, on its own.
+  public mutating func content() throws(SyntaxError) -> [UInt8] {
     var collected: [UInt8] = []
     try content(into: &collected)
     return collected
   }
 
-  mutating func skipContent() throws(SyntaxError) {
+  /// The same as text.
+  public mutating func string() throws(SyntaxError) -> String {
+    String(decoding: try content(), as: UTF8.self)
+  }
+
+  /// The next element inside of the one that was open at `level`, `depth` behind its start; nil: it has ended, and
+  /// where it was the root, nothing follows it.
+  public mutating func element(in level: Int) throws(SyntaxError) -> Name? {
+    while let event = try next() {
+      switch event {
+      case .start(let name): return name
+      case .end where 0 < depth && depth < level: return nil
+      default: break
+      }
+    }
+    return nil
+  }
+
+  /// To the end of the element that was just started.
+  public mutating func skipContent() throws(SyntaxError) {
     let level = depth
     while let event = try next() {
       if case .end = event, depth < level { return }
@@ -222,82 +266,9 @@ struct XMLReader {
     return text
   }
 
-  private mutating func check(_ text: Text) throws(SyntaxError) {
-    position = text.start
-    while position < text.end,
-      let next = memchr(
-        bytes.baseAddress! + position, CInt(UInt8(ascii: "&")), text.end - position)
-    {
-      position = UnsafeRawPointer(next) - bytes.baseAddress!
-      _ = try entity()
-    }
-  }
-
-  private mutating func append(
-    _ text: Text, to collected: inout [UInt8]
-  ) throws(SyntaxError) {
-    guard text.hasEntities else {
-      collected.append(
-        contentsOf: UnsafeRawBufferPointer(rebasing: bytes[text.start..<text.end]))
-      return
-    }
-    let place = position
-    defer { position = place }
-    position = text.start
-    while position < text.end {
-      if bytes[position] == UInt8(ascii: "&") {
-        let scalar = try entity()
-        if scalar.isASCII {
-          collected.append(UInt8(scalar.value))
-        } else {
-          collected.append(contentsOf: String(Character(scalar)).utf8)
-        }
-      } else {
-        let next = memchr(
-          bytes.baseAddress! + position, CInt(UInt8(ascii: "&")), text.end - position)
-        let end = next.map { UnsafeRawPointer($0) - bytes.baseAddress! } ?? text.end
-        collected.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[position..<end]))
-        position = end
-      }
-    }
-  }
-
-  private mutating func entity() throws(SyntaxError) -> Unicode.Scalar {
-    // What every listing has: quotes around each etag.
-    if starts("&quot;") {
-      position += 6
-      return "\""
-    }
-    // The longest that is known, "&#x10FFFF;", and leading zeros some writers put.
-    let window = bytes[position..<min(bytes.count, position + 16)]
-    guard let end = window.firstIndex(of: UInt8(ascii: ";")) else {
-      throw failure("'&' that begins no entity")
-    }
-    let name = String(decoding: bytes[position + 1..<end], as: UTF8.self)
-    let scalar: Unicode.Scalar?
-    switch name {
-    case "amp": scalar = "&"
-    case "lt": scalar = "<"
-    case "gt": scalar = ">"
-    case "quot": scalar = "\""
-    case "apos": scalar = "'"
-    default:
-      if name.hasPrefix("#x") || name.hasPrefix("#X") {
-        scalar = UInt32(name.dropFirst(2), radix: 16).flatMap(Unicode.Scalar.init)
-      } else if name.hasPrefix("#") {
-        scalar = UInt32(name.dropFirst()).flatMap(Unicode.Scalar.init)
-      } else {
-        scalar = nil
-      }
-    }
-    guard let scalar else { throw failure("an unknown entity") }
-    position = end + 1
-    return scalar
-  }
-
-  private func starts(_ text: StaticString) -> Bool {
-    guard bytes.count - position >= text.utf8CodeUnitCount else { return false }
-    return memcmp(bytes.baseAddress! + position, text.utf8Start, text.utf8CodeUnitCount) == 0
+  func starts(_ text: StaticString) -> Bool {
+    bytes.count - position >= text.utf8CodeUnitCount
+      && Self.stands(text, at: position, of: bytes)
   }
 
   private mutating func skip(past text: StaticString) throws(SyntaxError) {
@@ -311,7 +282,7 @@ struct XMLReader {
     throw failure("the document ends too early")
   }
 
-  private func failure(_ message: String) -> SyntaxError {
+  func failure(_ message: String) -> SyntaxError {
     SyntaxError(message: message, position: position)
   }
 
@@ -320,7 +291,7 @@ struct XMLReader {
       || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
   }
 
-  static func isSpace(_ byte: UInt8) -> Bool {
+  private static func isSpace(_ byte: UInt8) -> Bool {
     byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09
   }
 }

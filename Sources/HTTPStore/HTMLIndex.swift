@@ -1,3 +1,5 @@
+import Formats
+
 /// The links of an index page that lead to something directly in the folder it shows.
 ///
 /// Everything else on the page (parent, column headers, style sheets, other sites) is passed over,
@@ -7,7 +9,7 @@ enum HTMLIndex {
   static func parse(
     _ body: [UInt8], folder: HTTPURL
   ) throws(HTTPIndex.Unusable) -> HTTPIndex {
-    guard let here = HTTPPercent.decode(folder.path.utf8), here.last == UInt8(ascii: "/") else {
+    guard let here = PercentEncoding.decode(folder.path.utf8), here.last == UInt8(ascii: "/") else {
       throw HTTPIndex.Unusable(reason: "the URL of the page is not a directory's")
     }
     var entries: [HTTPIndex.Entry] = []
@@ -38,9 +40,9 @@ enum HTMLIndex {
     guard !link.contains(UInt8(ascii: "?")), !link.contains(UInt8(ascii: "#")) else { return nil }
     // Bytes that are no UTF-8 are escaped first: a String would replace them.
     let text = String(
-      decoding: link.flatMap { $0 < 0x80 ? [$0] : HTTPPercent.escape($0) }, as: UTF8.self)
+      decoding: link.flatMap { $0 < 0x80 ? [$0] : PercentEncoding.escape($0) }, as: UTF8.self)
     guard let url = try? folder.resolve(text), url.origin == folder.origin,
-      let path = HTTPPercent.decode(url.path.utf8), path.starts(with: here)
+      let path = PercentEncoding.decode(url.path.utf8), path.starts(with: here)
     else { return nil }
     var name = Array(path.dropFirst(here.count))
     let isFolder = name.last == UInt8(ascii: "/")
@@ -48,7 +50,7 @@ enum HTMLIndex {
     // An escaped "/" (%2F) is not a separator: such a name cannot be shown.
     let slashes = url.path.utf8.filter { $0 == UInt8(ascii: "/") }.count
     let ours = folder.path.utf8.filter { $0 == UInt8(ascii: "/") }.count
-    guard HTTPIndex.isSegment(name), slashes == ours + (isFolder ? 1 : 0) else { return nil }
+    guard ObjectName.isSegment(name), slashes == ours + (isFolder ? 1 : 0) else { return nil }
     return HTTPIndex.Entry(name: name, isFolder: isFolder, size: nil, modified: nil)
   }
 
@@ -153,9 +155,10 @@ enum HTMLEntities {
       // The longest, "&#x10FFFF;", is 10 bytes.
       if byte == UInt8(ascii: "&"),
         let end = bytes[position...].prefix(12).firstIndex(of: UInt8(ascii: ";")),
-        let decoded = entity(String(decoding: bytes[(position + 1)..<end], as: UTF8.self))
+        let scalar = CharacterReference.scalar(
+          String(decoding: bytes[(position + 1)..<end], as: UTF8.self))
       {
-        out += Array(decoded.utf8)
+        out += Array(String(Character(scalar)).utf8)
         position = end + 1
       } else {
         out.append(byte)
@@ -163,20 +166,5 @@ enum HTMLEntities {
       }
     }
     return out
-  }
-
-  private static func entity(_ name: String) -> String? {
-    switch name {
-    case "amp": return "&"
-    case "lt": return "<"
-    case "gt": return ">"
-    case "quot": return "\""
-    case "apos": return "'"
-    default: break
-    }
-    guard name.hasPrefix("#") else { return nil }
-    let isHex = name.hasPrefix("#x") || name.hasPrefix("#X")
-    let number = UInt32(name.dropFirst(isHex ? 2 : 1), radix: isHex ? 16 : 10)
-    return number.flatMap { Unicode.Scalar($0) }.map { String(Character($0)) }
   }
 }

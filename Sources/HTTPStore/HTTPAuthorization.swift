@@ -1,4 +1,5 @@
 import Credentials
+import Formats
 import Glibc
 import ObjectStore
 import Posix

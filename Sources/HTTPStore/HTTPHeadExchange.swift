@@ -1,3 +1,4 @@
+import Formats
 import Metrics
 import ObjectStore
 import Transport
@@ -76,7 +77,7 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
     }
     switch head.status {
     case 206:
-      if let total = head["content-range"].flatMap(HTTPContentRange.init)?.total {
+      if let total = head["content-range"].flatMap(ContentRange.init)?.total {
         return known(size: total, head)
       }
       return askWhole("a range of unknown length")
@@ -116,7 +117,7 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
         site.failure(.unsupported, key, "the server sends the file compressed (\(coding))"))
     }
     attributes = ObjectAttributes(
-      key: key, size: size, modified: head["last-modified"].flatMap(HTTPTime.parseRFC1123),
+      key: key, size: size, modified: head["last-modified"].flatMap(UTCTime.http),
       etag: HTTPRangeDelivery.strongETag(head) ?? "")
     return .succeeded
   }

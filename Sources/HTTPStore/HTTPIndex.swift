@@ -1,3 +1,4 @@
+import Formats
 import ObjectStore
 
 /// The listing of one folder as a web server gave it.
@@ -77,19 +78,13 @@ struct HTTPIndex: Equatable {
       case "size": entry.size = value.text.flatMap { ObjectSize.parse($0) }
       case "mtime", "mod_time":
         let text = value.text ?? ""
-        entry.modified = HTTPTime.parseRFC1123(text) ?? HTTPTime.parseSecondsOrISO(text)
+        entry.modified = UTCTime.http(text) ?? UTCTime.listed(text)
       default: break
       }
     }
     if entry.isFolder, entry.name.last == UInt8(ascii: "/") { entry.name.removeLast() }
     if entry.isFolder { (entry.size, entry.modified) = (nil, nil) }
-    return isSegment(entry.name) ? entry : nil
-  }
-
-  /// What can be one name in a folder.
-  static func isSegment(_ name: [UInt8]) -> Bool {
-    !name.isEmpty && name != [46] && name != [46, 46] && !name.contains(UInt8(ascii: "/"))
-      && !name.contains(0)
+    return ObjectName.isSegment(entry.name) ? entry : nil
   }
 
   /// In order of bytes, each name once (an icon and a name often link to the same file).

@@ -1,3 +1,4 @@
+import Formats
 import ObjectStore
 import Transport
 
@@ -61,7 +62,7 @@ struct HTTPRangeDelivery {
       throw .badReply("the server sends the file compressed (\(coding))")
     }
     if head.status == 206 {
-      guard let sent = head["content-range"].flatMap(HTTPContentRange.init) else {
+      guard let sent = head["content-range"].flatMap(ContentRange.init) else {
         throw .badReply("a partial response without a valid Content-Range")
       }
       try checkSize(sent.total)
@@ -110,34 +111,13 @@ struct HTTPRangeDelivery {
       return
     }
     if comparesTime, version.modified != 0,
-      let modified = head["last-modified"].flatMap(HTTPTime.parseRFC1123),
-      !HTTPTime.isSame(modified, asListed: version.modified, inMinutes: timesAreMinutes)
+      let modified = head["last-modified"].flatMap(UTCTime.http),
+      !ListedTimes.isSame(modified, asListed: version.modified, inMinutes: timesAreMinutes)
     {
       throw .changed(
         "the file changed: modified at \(modified), at \(version.modified) when it was "
           + "looked up (seconds since 1970)")
     }
     etag = etag ?? Self.strongETag(head)
-  }
-}
-
-/// `bytes 0-99/1000`; a total of "*" is `nil`.
-struct HTTPContentRange: Equatable {
-  var range: Range<UInt64>
-  var total: UInt64?
-
-  init?(_ text: String) {
-    let words = text.split(separator: " ")
-    guard words.count == 2, words[0].lowercased() == "bytes" else { return nil }
-    let parts = words[1].split(separator: "/", omittingEmptySubsequences: false)
-    guard parts.count == 2 else { return nil }
-    let ends = parts[0].split(separator: "-", omittingEmptySubsequences: false)
-    guard ends.count == 2, let first = ObjectSize.parse(ends[0]),
-      let last = ObjectSize.parse(ends[1]), first <= last, last < ObjectSize.limit
-    else { return nil }
-    range = first..<(last + 1)
-    if parts[1] == "*" { return }
-    guard let total = ObjectSize.parse(parts[1]), last < total else { return nil }
-    self.total = total
   }
 }

@@ -1,3 +1,4 @@
+import Formats
 import Metrics
 import ObjectStore
 import Transport
@@ -59,7 +60,12 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {
     self.head = head
-    if let linked = head["x-linked-etag"].flatMap(StoreChecksum.sha256(ofETag:)) { digest = linked }
+    let length = StoreChecksum.Algorithm.sha256.length
+    if let linked = head["x-linked-etag"].flatMap({
+      StoreChecksum.digest(ofETag: $0, length: length)
+    }) {
+      digest = linked
+    }
     guard head.status == 200 || head.status == 206 else { return .stream }
     do throws(HTTPRangeDelivery.Refusal) {
       try delivery.accept(head)
@@ -103,7 +109,7 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
   /// A small file whose digest the site states is verified before a byte of it counts.
   private func beginChecksum() {
     guard let digest, delivery.isAtStartOfWhole,
-      delivery.version.size <= S3FetchProgress.verifiedSize
+      delivery.version.size <= StoreChecksum.verifiedSize
     else { return }
     checksum = StoreChecksum(.sha256, expected: digest)
     sink.beginVerified()

@@ -1,3 +1,4 @@
+import Formats
 import Metrics
 import ObjectStore
 import Posix
@@ -31,13 +32,6 @@ struct HTTPSite: Sendable {
   /// A server's Retry-After is believed up to here, seconds.
   static let retryAfterSecondsMax: Int64 = 300
 
-  /// One or more segments with one "/" between, none of them empty, "." or "..": what a server
-  /// cannot take for another path.
-  static func isPath(_ bytes: ArraySlice<UInt8>) -> Bool {
-    bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-      .allSatisfy { HTTPIndex.isSegment(Array($0)) }
-  }
-
   /// The address of an object, or of a folder where the key ends in "/" or is the root's.
   func url(of key: ObjectKey) throws(StoreError) -> HTTPURL {
     if keysAreTargets {
@@ -46,11 +40,11 @@ struct HTTPSite: Sendable {
       return url
     }
     let isFolder = key.bytes.last == UInt8(ascii: "/")
-    guard key == .root || Self.isPath(key.bytes.dropLast(isFolder ? 1 : 0)) else {
+    guard key == .root || ObjectName.isPath(key.bytes.dropLast(isFolder ? 1 : 0)) else {
       throw failure(.notFound, key, "not a valid name of a file on a web server")
     }
     var url = base
-    url.target += HTTPPercent.encodePath(key.bytes)
+    url.target += PercentEncoding.encode(key.bytes, keepsSlash: true)
     return url
   }
 

@@ -17,6 +17,15 @@ enum ListedTimes {
 
   /// A version may have come from a listing that knows no seconds.
   var canBeMinutes: Bool { self == .minutes || self == .unknown }
+
+  /// The whole minute that a time lies in.
+  static func minute(of time: Int64) -> Int64 { time - ((time % 60) + 60) % 60 }
+
+  /// Whether a Last-Modified is the time that a version has. `inMinutes`: a version of a whole minute may have come from
+  /// a listing that knows no seconds.
+  static func isSame(_ modified: Int64, asListed listed: Int64, inMinutes: Bool) -> Bool {
+    modified == listed || inMinutes && minute(of: modified) == listed
+  }
 }
 
 extension HTTPStore {
@@ -71,7 +80,7 @@ extension HTTPStore {
       if case .success(let file) = result {
         let isSame =
           file.size == entry.size
-          && file.modified.map { HTTPTime.minute(of: $0) } == entry.modified
+          && file.modified.map { ListedTimes.minute(of: $0) } == entry.modified
         let times: ListedTimes = listedTimes.withLock { times in
           if times == .unknown { times = isSame ? .minutes : .fromHead }
           return times
@@ -92,7 +101,7 @@ extension HTTPStore {
     switch listedTimes.withLock({ $0 }) {
     case .unknown, .fromHead: return file
     case .seconds: listed = modified
-    case .minutes: listed = HTTPTime.minute(of: modified)
+    case .minutes: listed = ListedTimes.minute(of: modified)
     }
     return ObjectAttributes(
       key: file.key, size: file.size, modified: listed, isArchived: file.isArchived)

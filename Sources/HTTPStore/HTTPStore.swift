@@ -1,3 +1,33 @@
+// HTTPStore: a web site, or a repository of the Hugging Face hub, as an ObjectStore.
+//
+// Parts.
+//   HTTPStore, HTTPStoreOptions  the store; how it is set up
+//   HTTPSite                     what requests to one site share: address, authorization, what responses mean; redirects
+//   HTTPIndex, HTMLIndex, NginxRow
+//                                a directory's listing as servers give it, JSON or HTML
+//   HTTPStore+Listings           what the times of listings are worth
+//   HTTPManifest                 a list of the files in place of listings
+//   HubAddress, HubTree          hf:// and the hub's own listings
+//   HTTPDocumentExchange, HTTPHeadExchange, HTTPRangeExchange, HTTPRangeDelivery
+//                                a document whole, the attributes of a file, a range of one version
+//   HTTPSpool                    files of servers that ignore ranges, kept on disk while they are read
+//   HTTPAuthorization, Netrc     who we are
+//
+// Flow. As in S3Store: a call becomes an exchange on the transport, and values decide.
+//
+// Promises. User, password and token go to the site's own origin alone. Whatever a version has of the server's (size,
+// Last-Modified, ETag) is compared with every response, and a difference is `.changed`. Nothing is listed that a path
+// cannot name.
+//
+// Callers: StoreFactory of the command line makes it; the engine and the file system call it as an ObjectStore.
+
+import Formats
+public import Metrics
+public import ObjectStore
+public import Posix
+import Synchronization
+public import Transport
+
 /// A web site as a store: `http(s)://HOST/PATH/`.
 ///
 /// Names come from what the server shows of a folder: nginx's `autoindex_format json` (or Caddy's
@@ -9,12 +39,6 @@
 /// version has of the server's (size, Last-Modified, ETag) is compared with every reply, and a difference
 /// is `.changed`. What cannot be seen: a file rewritten to the same length within one second, at a server
 /// that is listed by JSON, or within one minute, at one that is listed by nginx's HTML.
-public import Metrics
-public import ObjectStore
-public import Posix
-import Synchronization
-public import Transport
-
 public final class HTTPStore: ObjectStore {
   public let displayName: String
   public let identity: String

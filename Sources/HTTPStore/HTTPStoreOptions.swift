@@ -1,5 +1,4 @@
-import Credentials
-import Glibc
+import Formats
 import Metrics
 public import ObjectStore
 import Posix
@@ -57,8 +56,8 @@ extension HTTPStore {
     }
     var base = parsed.url
     if base.target.utf8.last != UInt8(ascii: "/") { base.target += "/" }
-    let path = HTTPPercent.decode(base.target.utf8) ?? []
-    guard path.count == 1 || HTTPSite.isPath(path[1...].dropLast()) else {
+    let path = PercentEncoding.decode(base.target.utf8) ?? []
+    guard path.count == 1 || ObjectName.isPath(path[1...].dropLast()) else {
       throw invalid("the path has an empty segment, \".\" or \"..\"")
     }
     let authorization = try HTTPAuthorization.find(
@@ -81,7 +80,7 @@ extension HTTPStore {
       isAddress
       ? try download(source, shown, site, transport, within: options.manifestTimeout)
       : try readFile(source)
-    do throws(HTTPManifest.Malformed) { return try HTTPManifest(parsing: text) } catch {
+    do throws(ManifestLines.Malformed) { return try HTTPManifest(parsing: text) } catch {
       throw StoreError(
         .invalidSource, store: "manifest \(shown)", detail: "line \(error.line): \(error.reason)",
         advice: "a line is path,size,mtime,etag or a JSON object with these names")
@@ -137,8 +136,7 @@ extension HTTPStore {
     var named = hub
     named.displayName = address.text
     named.isHub = true
-    let revision = HTTPPercent.encodePath(Array((address.revision ?? "main").utf8))
-      .replacing("/", with: "%2F")
+    let revision = PercentEncoding.encode((address.revision ?? "main").utf8)
     let found: [UInt8]
     do throws(StoreError) {
       found = try document(
@@ -170,39 +168,16 @@ extension HTTPStore {
   }
 
   private static func readFile(_ path: String) throws(StoreError) -> [UInt8] {
-    func failure(_ detail: String) -> StoreError {
-      StoreError(.invalidSource, store: "manifest \(path)", detail: detail)
-    }
-    do {
-      let file = try OwnedDescriptor.open(path, O_RDONLY)
-      var status = stat()
-      guard fstat(file.raw, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-        throw failure("not a file")
-      }
-      guard status.st_size <= HTTPManifest.bytesMax else {
-        throw failure("larger than \(HTTPManifest.bytesMax >> 20) MiB")
-      }
-      var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-      var filled = 0
-      while filled < bytes.count {
-        let count = bytes.withUnsafeMutableBytes {
-          pread(file.raw, $0.baseAddress! + filled, $0.count - filled, off_t(filled))
-        }
-        if count < 0 && errno == EINTR { continue }
-        guard count > 0 else { throw failure("cannot be read: errno \(errno)") }
-        filled += count
-      }
-      return bytes
-    } catch let error as StoreError {
-      throw error
+    do throws(UnreadableFile) {
+      return try readRegularFile(path, atMost: HTTPManifest.bytesMax)
     } catch {
-      throw failure("cannot be opened: \(error)")
+      throw StoreError(.invalidSource, store: "manifest \(path)", detail: error.reason)
     }
   }
 
   /// For messages: what stands before an "@" in the host's place is a secret, and so are values of a query.
   private static func withoutUserInfo(_ text: String) -> String {
-    guard let slashes = text.firstRange(ofBytes: "://") else { return text }
+    guard let slashes = text.firstRange(of: "://") else { return text }
     let start = slashes.upperBound
     // A password with a "/" that should be %2F: the text is no address, and is not repeated.
     let text = SecretMask.masked(argument: text)
@@ -211,18 +186,5 @@ extension HTTPStore {
     let end = isAddress ? slash : text.endIndex
     guard let at = text[start..<end].lastIndex(of: "@") else { return text }
     return String(text[..<start] + text[text.index(after: at)...])
-  }
-}
-
-extension String {
-  fileprivate func firstRange(ofBytes needle: String) -> Range<String.Index>? {
-    var index = startIndex
-    while index < endIndex {
-      if self[index...].hasPrefix(needle) {
-        return index..<self.index(index, offsetBy: needle.count)
-      }
-      index = self.index(after: index)
-    }
-    return nil
   }
 }

@@ -1,3 +1,5 @@
+import Formats
+
 /// A repository of the Hugging Face hub, `hf://[datasets/|spaces/]OWNER/NAME[@REVISION][/PATH]`.
 public struct HubAddress: Equatable, Sendable {
   /// "datasets", "spaces" or "models".
@@ -30,11 +32,12 @@ public struct HubAddress: Equatable, Sendable {
         rest = rest.dropFirst(2)
       }
       self.revision =
-        HTTPPercent.decode(revision.utf8).map { String(decoding: $0, as: UTF8.self) } ?? revision
+        PercentEncoding.decode(revision.utf8).map { String(decoding: $0, as: UTF8.self) }
+        ?? revision
     }
     func isName(_ text: String) -> Bool {
       !text.isEmpty && text != "." && text != ".."
-        && text.utf8.allSatisfy { HTTPPercent.isAlphanumeric($0) || "-._".utf8.contains($0) }
+        && text.utf8.allSatisfy { PercentEncoding.isAlphanumeric($0) || "-._".utf8.contains($0) }
     }
     guard isName(owner), isName(name), revision != "",
       rest.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." })

@@ -1,3 +1,4 @@
+import Formats
 import ObjectStore
 
 /// A repository's tree at one commit: which documents of the hub list it, and how they are read.
@@ -15,7 +16,7 @@ struct HubTree: Sendable {
     var path = folder.bytes
     if path.last == UInt8(ascii: "/") { path.removeLast() }
     if path.isEmpty { url.target.removeLast() }
-    url.target += HTTPPercent.encodePath(path) + "?recursive=false&expand=false"
+    url.target += PercentEncoding.encode(path, keepsSlash: true) + "?recursive=false&expand=false"
     return url
   }
 
@@ -41,7 +42,7 @@ struct HubTree: Sendable {
           }
         }
         let child = path.dropFirst(folder.bytes.count)
-        guard path.starts(with: folder.bytes), HTTPIndex.isSegment(Array(child)) else {
+        guard path.starts(with: folder.bytes), ObjectName.isSegment(child) else {
           stray = String(decoding: path.prefix(80), as: UTF8.self)
           return
         }
@@ -70,14 +71,14 @@ struct HubTree: Sendable {
       for (name, value) in try reader.readObject() {
         switch String(decoding: name, as: UTF8.self) {
         case "sha": sha = value.text
-        case "lastModified": modified = value.text.flatMap { HTTPTime.parseSecondsOrISO($0) }
+        case "lastModified": modified = value.text.flatMap { UTCTime.listed($0) }
         default: break
         }
       }
     } catch {
       throw Malformed(reason: "broken JSON at byte \(error.offset): \(error.reason)")
     }
-    guard let sha, !sha.isEmpty, sha.utf8.allSatisfy({ HTTPPercent.hexValue($0) != nil }) else {
+    guard let sha, !sha.isEmpty, sha.utf8.allSatisfy({ Hex.value($0) != nil }) else {
       throw Malformed(reason: "the response has no commit")
     }
     return (sha, modified)

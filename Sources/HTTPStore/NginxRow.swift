@@ -1,3 +1,4 @@
+import Formats
 import ObjectStore
 
 /// What a row of nginx's HTML index says of a file: `<a href="f">f</a>   21-Oct-2015 07:28   1234`.
@@ -20,7 +21,7 @@ struct NginxRow: Equatable {
       .map { String(decoding: $0, as: UTF8.self) }
     guard columns.count == 3, columns[2].utf8.allSatisfy({ (48...57).contains($0) }),
       let size = ObjectSize.parse(columns[2]),
-      let modified = HTTPTime.parseIndexMinute(columns[0], columns[1])
+      let modified = UTCTime.indexMinute(columns[0], columns[1])
     else { return nil }
     (self.size, self.modified) = (size, modified)
   }

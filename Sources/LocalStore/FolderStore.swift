@@ -1,15 +1,27 @@
+// LocalStore: a local or network directory as an ObjectStore.
+//
+// Parts.
+//   FolderStore                  the store, and its threads: files are read with calls that wait
+//   FolderFiles                  names, attributes and validators of files; links
+//   FolderRoot                   opens paths below the root and nowhere else
+//
+// Promises. What is opened lies in the directory, whatever a link says, unless the user asks for more. A file that
+// changes while it is read fails the fetch.
+//
+// Callers: StoreFactory of the command line makes it; the engine and the file system call it as an ObjectStore.
+
 import Glibc
 public import Metrics
+public import ObjectStore
+public import Posix
+import Synchronization
+
 /// A local or network folder as a store: `file:///DIR`.
 ///
 /// The validator of a file is its inode, size and modification time in nanoseconds, checked before
 /// and after every read; a file rewritten in place to the same size within one tick of the kernel's
 /// clock (about 4 ms) is not seen. Symbolic links are followed where they lead within the folder, and out of it only
 /// on demand; others are left out, as is all that is neither file nor folder.
-public import ObjectStore
-public import Posix
-import Synchronization
-
 public final class FolderStore: ObjectStore {
   public let displayName: String
   public let identity: String

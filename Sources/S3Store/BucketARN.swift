@@ -1,3 +1,5 @@
+import Formats
+
 /// An access point by its ARN: `arn:PARTITION:SERVICE:REGION:ACCOUNT:accesspoint/NAME` (":" does in place
 /// of "/"), on an Outpost `...:outpost/ID/accesspoint/NAME`.
 struct BucketARN: Equatable, Sendable {
@@ -63,10 +65,7 @@ struct BucketARN: Equatable, Sendable {
   /// It becomes part of a host name.
   private static func isWord(_ text: String) -> Bool {
     !text.isEmpty && text.utf8.count <= 63
-      && text.utf8.allSatisfy {
-        (0x61...0x7A).contains($0) || (0x41...0x5A).contains($0) || (0x30...0x39).contains($0)
-          || $0 == UInt8(ascii: "-")
-      }
+      && text.utf8.allSatisfy { PercentEncoding.isAlphanumeric($0) || $0 == UInt8(ascii: "-") }
   }
 
   /// "myendpoint-123456789012".

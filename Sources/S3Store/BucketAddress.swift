@@ -1,4 +1,4 @@
-import Credentials
+import Formats
 import ObjectStore
 
 /// Where a bucket's requests go: host, addressing and region, as one value that answers from the store may
@@ -238,30 +238,15 @@ struct BucketAddress: Equatable, Sendable {
       }
   }
 
-  static func parse(_ url: String) -> Place? {
-    guard let mark = url.range(ofASCII: "://") else { return nil }
-    let scheme = url[..<mark.lowerBound].lowercased()
-    guard scheme == "http" || scheme == "https" else { return nil }
-    let rest = url[mark.upperBound...]
-    let authority = rest.prefix { $0 != "/" }.lowercased()
-    var base = String(rest.dropFirst(authority.count))
-    while base.hasSuffix("/") { base.removeLast() }
-    let isClean = { (text: String, extra: String) in
-      text.utf8.allSatisfy { byte in
-        (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) || extra.utf8.contains(byte)
-      }
-    }
-    guard !authority.isEmpty, isClean(authority, ".-_:[]"), isClean(base.lowercased(), "/-._~%")
+  /// An endpoint is host, port and a plain path: no user, no query, nothing that would have to be encoded.
+  static func parse(_ text: String) -> Place? {
+    guard let (url, userInfo) = try? HTTPURL.parse(text), userInfo == nil,
+      text.utf8.allSatisfy({ PercentEncoding.isAlphanumeric($0) || "/-._~%:[]".utf8.contains($0) }),
+      !url.target.utf8.contains(where: { ":[]".utf8.contains($0) })
     else { return nil }
-    return .custom(scheme: scheme, authority: withoutDefaultPort(authority, scheme), base: base)
-      .validated
-  }
-
-  /// libcurl leaves the scheme's own port out of the Host header, and the header is signed.
-  private static func withoutDefaultPort(_ authority: String, _ scheme: String) -> String {
-    let port = scheme == "https" ? ":443" : ":80"
-    return authority.hasSuffix(port) && !authority.hasPrefix("[" + port)
-      ? String(authority.dropLast(port.count)) : authority
+    var base = url.target
+    while base.hasSuffix("/") { base.removeLast() }
+    return .custom(scheme: url.scheme, authority: url.authority, base: base)
   }
 }
 
@@ -277,38 +262,5 @@ extension BucketAddress.Place {
     if authority.hasPrefix("[") { return true }
     let host = authority.prefix { $0 != ":" }
     return host.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") }
-  }
-
-  /// The host and port have a form that can be connected to.
-  fileprivate var validated: Self? {
-    guard case .custom(_, let authority, _) = self else { return self }
-    var rest = Substring(authority)
-    if rest.hasPrefix("[") {
-      guard let close = rest.firstIndex(of: "]"), close > rest.index(after: rest.startIndex) else {
-        return nil
-      }
-      rest = rest[rest.index(after: close)...]
-    } else {
-      let host = rest.prefix { $0 != ":" }
-      if host.isEmpty || host.contains("[") || host.contains("]") { return nil }
-      rest = rest.dropFirst(host.count)
-    }
-    if rest.isEmpty { return self }
-    guard rest.first == ":", let port = UInt16(rest.dropFirst()), port > 0 else { return nil }
-    return self
-  }
-}
-
-extension StringProtocol {
-  /// Where an ASCII string first stands; the standard library has no such search for all targets.
-  fileprivate func range(ofASCII pattern: String) -> Range<Index>? {
-    var start = startIndex
-    while start < endIndex {
-      if self[start...].hasPrefix(pattern) {
-        return start..<index(start, offsetBy: pattern.count)
-      }
-      start = index(after: start)
-    }
-    return nil
   }
 }

@@ -1,4 +1,4 @@
-import ObjectStore
+import Formats
 
 /// Rules for bucket names: what AWS has ever allowed, so that old buckets and other stores' work.
 enum BucketName {
@@ -15,22 +15,21 @@ enum BucketName {
 
   /// One lower-case DNS label: it can stand before the endpoint's host under a wildcard certificate.
   static func isLabel(_ name: String) -> Bool {
-    let bytes = Array(name.utf8)
-    guard (3...63).contains(bytes.count), bytes.first != hyphen, bytes.last != hyphen else {
-      return false
-    }
-    return bytes.allSatisfy { $0 == hyphen || isDigit($0) || (0x61...0x7A).contains($0) }
+    (3...63).contains(name.utf8.count) && isPart(name)
+  }
+
+  /// Lower case, and a hyphen at neither end.
+  private static func isPart(_ label: some StringProtocol) -> Bool {
+    let bytes = label.utf8
+    return !bytes.isEmpty && bytes.first != hyphen && Array(bytes).last != hyphen
+      && bytes.allSatisfy { $0 == hyphen || isDigit($0) || (0x61...0x7A).contains($0) }
   }
 
   /// Labels joined by dots: good in a host name where no certificate is checked.
   static func isHostName(_ name: String) -> Bool {
     let labels = name.split(separator: ".", omittingEmptySubsequences: false)
     return (3...63).contains(name.utf8.count)
-      && labels.allSatisfy { label in
-        let bytes = Array(label.utf8)
-        return !bytes.isEmpty && bytes.first != hyphen && bytes.last != hyphen
-          && bytes.allSatisfy { $0 == hyphen || isDigit($0) || (0x61...0x7A).contains($0) }
-      }
+      && labels.allSatisfy { isPart($0) }
       && !labels.allSatisfy { $0.utf8.allSatisfy(isDigit) }
   }
 
@@ -39,7 +38,6 @@ enum BucketName {
   private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
 
   private static func isAllowed(_ byte: UInt8) -> Bool {
-    isDigit(byte) || (0x61...0x7A).contains(byte) || (0x41...0x5A).contains(byte)
-      || byte == hyphen || byte == UInt8(ascii: ".") || byte == UInt8(ascii: "_")
+    PercentEncoding.isAlphanumeric(byte) || "-._".utf8.contains(byte)
   }
 }

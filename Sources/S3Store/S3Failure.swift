@@ -1,3 +1,4 @@
+import Formats
 import Transport
 
 /// What an answer that is no success says: status, headers and the XML of its body, as far as they go.
@@ -26,7 +27,7 @@ struct S3Failure: Equatable {
     status = head.status
     body.withUnsafeBytes { readBody($0) }
     region = head["x-amz-bucket-region"] ?? region
-    serverTime = head["date"].flatMap(S3Date.http) ?? serverTime
+    serverTime = head["date"].flatMap(UTCTime.http) ?? serverTime
     retryAfter = Self.retryAfter(head)
   }
 
@@ -35,8 +36,7 @@ struct S3Failure: Equatable {
     var reader = XMLReader(body)
     guard case .start(let root) = try? reader.next(), reader.isNamed("Error", root) else { return }
     do throws(XMLReader.SyntaxError) {
-      while let event = try reader.next() {
-        guard case .start(let name) = event else { continue }
+      while let name = try reader.element(in: 1) {
         if reader.isNamed("Code", name) {
           code = Self.shown(try reader.string())
         } else if reader.isNamed("Message", name) {
@@ -46,7 +46,7 @@ struct S3Failure: Equatable {
         } else if reader.isNamed("Endpoint", name) {
           endpoint = Self.shown(try reader.string())
         } else if reader.isNamed("ServerTime", name) {
-          serverTime = S3Date.iso8601(try reader.string())
+          serverTime = UTCTime.iso8601(try reader.string())
         } else {
           try reader.skipContent()
         }

@@ -1,3 +1,4 @@
+import Formats
 import ObjectStore
 import Transport
 
@@ -15,10 +16,6 @@ struct S3FetchProgress {
   /// Contents that did not fit their checksum.
   private(set) var mismatches = 0
 
-  /// Objects up to this size are verified as a whole before a byte of them counts. Larger ones come in
-  /// several ranges, of which stores keep no checksums.
-  static let verifiedSize: UInt64 = 1 << 20
-
   init(version: ObjectVersion, range: Range<UInt64>, verifiesETag: Bool = false) {
     self.version = version
     self.range = range
@@ -26,7 +23,7 @@ struct S3FetchProgress {
   }
 
   private var isWhole: Bool {
-    range == 0..<version.size && version.size <= Self.verifiedSize
+    range == 0..<version.size && version.size <= StoreChecksum.verifiedSize
   }
 
   var position: UInt64 { range.lowerBound + delivered }
@@ -55,9 +52,9 @@ struct S3FetchProgress {
   func judge(_ head: HTTPResponseHead) -> Judgement {
     if !version.etag.isEmpty {
       guard let etag = head["etag"] else { return .bad("a response without an ETag") }
-      if !S3ETag.areEqual(etag, version.etag) { return .changed("its ETag differs") }
+      if !EntityTag.areEqual(etag, version.etag) { return .changed("its ETag differs") }
     } else if version.modified != 0,
-      let modified = head["last-modified"].flatMap(S3Date.http), modified != version.modified
+      let modified = head["last-modified"].flatMap(UTCTime.http), modified != version.modified
     {
       return .changed("it was modified since")
     }
@@ -69,14 +66,14 @@ struct S3FetchProgress {
       return .bad("a partial response without a Content-Length")
     }
     if head.status == 206 || isPartial200 {
-      guard let text = head["content-range"], let sent = ContentRange(text) else {
-        return .bad("a partial response without a Content-Range")
-      }
-      if sent.total != version.size { return otherSize(sent.total) }
-      guard sent.first == position, sent.last == range.upperBound - 1 else {
+      // A total of "*" is no answer to a check.
+      guard let sent = head["content-range"].flatMap(ContentRange.init), let total = sent.total
+      else { return .bad("a partial response without a Content-Range") }
+      if total != version.size { return otherSize(total) }
+      guard sent.range == position..<range.upperBound else {
         return .bad(
-          "bytes \(sent.first)-\(sent.last) came where \(position)-\(range.upperBound - 1) were "
-            + "asked for")
+          "bytes \(sent.range.lowerBound)-\(sent.range.upperBound - 1) came where "
+            + "\(position)-\(range.upperBound - 1) were asked for")
       }
       length = range.upperBound - position
     } else {
@@ -136,25 +133,5 @@ struct S3FetchProgress {
     mismatches += 1
     delivered = 0
     return .mismatch(checksum.algorithm.rawValue)
-  }
-}
-
-/// "bytes 0-9/100"; a total of "*" is no answer to a check.
-struct ContentRange: Equatable {
-  var first: UInt64
-  var last: UInt64
-  var total: UInt64
-
-  init?(_ text: String) {
-    guard text.lowercased().hasPrefix("bytes ") else { return nil }
-    let parts = text.dropFirst(6).split(separator: "/", omittingEmptySubsequences: false)
-    guard parts.count == 2, let total = ObjectSize.parse(parts[1]) else { return nil }
-    let ends = parts[0].split(separator: "-", omittingEmptySubsequences: false)
-    guard ends.count == 2, let first = ObjectSize.parse(ends[0]),
-      let last = ObjectSize.parse(ends[1]), first <= last, last < total
-    else { return nil }
-    self.first = first
-    self.last = last
-    self.total = total
   }
 }

@@ -1,3 +1,4 @@
+import Formats
 import Metrics
 import ObjectStore
 import Posix
@@ -66,8 +67,8 @@ final class S3HeadExchange: Exchange {
     // A restored copy can be read: x-amz-restore then says ongoing-request="false".
     let isRestored = head["x-amz-restore"]?.hasPrefix("ongoing-request=\"false\"") ?? false
     return ObjectAttributes(
-      key: key, size: size, modified: head["last-modified"].flatMap(S3Date.http),
-      etag: S3ETag.normalized(head["etag"] ?? ""),
+      key: key, size: size, modified: head["last-modified"].flatMap(UTCTime.http),
+      etag: EntityTag.normalized(head["etag"] ?? ""),
       isArchived: S3Listing.isArchive(head["x-amz-storage-class"] ?? "") && !isRestored)
   }
 

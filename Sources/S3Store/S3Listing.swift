@@ -1,4 +1,4 @@
-import Credentials
+import Formats
 import Glibc
 import ObjectStore
 
@@ -59,8 +59,7 @@ struct S3Listing {
   private mutating func read(
     _ reader: inout XMLReader, _ builder: inout Builder
   ) throws(XMLReader.SyntaxError) {
-    while let event = try reader.next() {
-      guard case .start(let name) = event else { continue }
+    while let name = try reader.element(in: 1) {
       if reader.isNamed("Contents", name) {
         try builder.readObject(&reader, into: &page)
       } else if reader.isNamed("CommonPrefixes", name) {
@@ -99,9 +98,7 @@ struct S3Listing {
       var modified: Int64?
       var isArchived = false
       let level = reader.depth
-      while let event = try reader.next() {
-        if case .end = event, reader.depth < level { break }
-        guard case .start(let name) = event else { continue }
+      while let name = try reader.element(in: level) {
         if reader.isNamed("Key", name) {
           key.removeAll(keepingCapacity: true)
           try read(&reader, into: &key)
@@ -110,11 +107,11 @@ struct S3Listing {
           size = ObjectSize.parse(text)
         } else if reader.isNamed("LastModified", name) {
           try readText(&reader)
-          modified = S3Date.iso8601(text)
+          modified = UTCTime.iso8601(text)
         } else if reader.isNamed("ETag", name) {
           etag.removeAll(keepingCapacity: true)
           try read(&reader, into: &etag)
-          S3ETag.normalize(&etag)
+          EntityTag.normalize(&etag)
         } else if reader.isNamed("StorageClass", name) {
           try readText(&reader)
           isArchived =
@@ -152,9 +149,8 @@ struct S3Listing {
       _ reader: inout XMLReader, into page: inout ListPage
     ) throws(XMLReader.SyntaxError) {
       let level = reader.depth
-      while let event = try reader.next() {
-        if case .end = event, reader.depth < level { break }
-        guard case .start(let name) = event, reader.isNamed("Prefix", name) else { continue }
+      while let name = try reader.element(in: level) {
+        guard reader.isNamed("Prefix", name) else { continue }
         key.removeAll(keepingCapacity: true)
         try reader.content(into: &key)
         if isEncoded { PercentEncoding.decodeForm(&key) }
@@ -166,32 +162,5 @@ struct S3Listing {
   /// GLACIER_IR is read like any other; the other two need a restore.
   static func isArchive(_ storageClass: String) -> Bool {
     storageClass == "GLACIER" || storageClass == "DEEP_ARCHIVE"
-  }
-}
-
-/// Entity tags are opaque, but some stores write the same one with and without quotes.
-enum S3ETag {
-  static func normalized(_ tag: String) -> String {
-    tag.isEmpty || tag.hasPrefix("\"") || tag.hasPrefix("W/") ? tag : "\"\(tag)\""
-  }
-
-  static func normalize(_ tag: inout [UInt8]) {
-    guard let first = tag.first, first != UInt8(ascii: "\"") else { return }
-    if first == UInt8(ascii: "W"), tag.count > 1, tag[1] == UInt8(ascii: "/") { return }
-    tag.insert(UInt8(ascii: "\""), at: 0)
-    tag.append(UInt8(ascii: "\""))
-  }
-
-  /// A proxy that compresses makes a tag weak; the ranges that we ask for are never compressed.
-  static func areEqual(_ one: String, _ other: String) -> Bool { strong(one) == strong(other) }
-
-  private static func strong(_ tag: String) -> Substring {
-    tag.hasPrefix("W/") ? tag.dropFirst(2) : normalized(tag)[...]
-  }
-}
-
-extension XMLReader {
-  mutating func string() throws(SyntaxError) -> String {
-    String(decoding: try content(), as: UTF8.self)
   }
 }

@@ -1,5 +1,6 @@
 import Credentials
 import Crypto
+import Formats
 import Glibc
 import Logging
 import ObjectStore

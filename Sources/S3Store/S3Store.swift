@@ -1,8 +1,26 @@
-/// A bucket of S3, or of a store that speaks its protocol.
-///
-/// Each call becomes one exchange on the transport; what a request and an answer mean is decided in
-/// pure values beside this file: `BucketAddress` (where), `S3Listing` (names), `S3FetchProgress`
-/// (bytes), `S3Reaction` (errors).
+// S3Store: a bucket of S3, or of a store that speaks its protocol, as an ObjectStore.
+//
+// Parts.
+//   S3Store, S3Options           the store, and what the user says of it
+//   BucketAddress, BucketARN, BucketName
+//                                where requests go: host, path, region; which names can be buckets
+//   S3Site                       what the requests of one bucket share: address, signature, what answers have taught
+//   S3ListExchange, S3Listing, S3VersionListing, ListCursor
+//                                a page of a listing, of the bucket now or as it was (--at), and where it goes on
+//   S3HeadExchange               the attributes of one object
+//   S3FetchExchange, S3FetchProgress, StoreChecksum+Headers
+//                                a range of one version, and the checksum of a whole one
+//   S3Failure, S3Reaction        what an error response says, and what to do about it: one table
+//
+// Flow. Each call becomes one exchange, which the transport asks for requests and gives heads and bytes. What a request
+// and an answer mean is decided in values (BucketAddress, S3Listing, S3FetchProgress, S3Reaction). Pages of listings are
+// parsed on a thread of the store's, since the transport's has bytes to move.
+//
+// Promises. Bytes reach the sink only if ETag and size are those of the version asked for; whole objects up to 1 MiB only
+// if their checksum holds. A name that is not in the directory asked for is an error. Keys are bytes.
+//
+// Callers: StoreFactory of the command line makes it; the engine and the file system call it as an ObjectStore.
+
 public import Credentials
 public import Logging
 public import Metrics
@@ -10,6 +28,7 @@ public import ObjectStore
 public import Posix
 public import Transport
 
+/// A bucket of S3, or of a store that speaks its protocol.
 public final class S3Store: ObjectStore {
   public let displayName: String
   public let identity: String

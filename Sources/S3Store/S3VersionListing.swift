@@ -1,4 +1,4 @@
-import Credentials
+import Formats
 import ObjectStore
 
 /// One page of ListObjectVersions, and of it the tree as it was at a moment.
@@ -104,8 +104,7 @@ struct S3VersionListing {
       reader.isNamed("ListVersionsResult", root) || reader.isNamed("ListBucketResult", root)
     else { throw XMLReader.SyntaxError(message: "not a ListVersionsResult", position: 0) }
     var isEncoded = false
-    while let event = try reader.next() {
-      guard case .start(let name) = event else { continue }
+    while let name = try reader.element(in: 1) {
       if reader.isNamed("Version", name) {
         try readEntry(&reader, isDeletion: false)
       } else if reader.isNamed("DeleteMarker", name) {
@@ -142,9 +141,7 @@ struct S3VersionListing {
   ) throws(XMLReader.SyntaxError) {
     var entry = Entry(key: .root, isDeletion: isDeletion)
     let level = reader.depth
-    while let event = try reader.next() {
-      if case .end = event, reader.depth < level { break }
-      guard case .start(let name) = event else { continue }
+    while let name = try reader.element(in: level) {
       if reader.isNamed("Key", name) {
         entry.key = ObjectKey(bytes: try reader.content())
       } else if reader.isNamed("VersionId", name) {
@@ -152,9 +149,9 @@ struct S3VersionListing {
       } else if reader.isNamed("IsLatest", name) {
         entry.isLatest = try reader.string() == "true"
       } else if reader.isNamed("LastModified", name) {
-        entry.modified = S3Date.iso8601(try reader.string()) ?? .max
+        entry.modified = UTCTime.iso8601(try reader.string()) ?? .max
       } else if reader.isNamed("ETag", name) {
-        entry.etag = S3ETag.normalized(try reader.string())
+        entry.etag = EntityTag.normalized(try reader.string())
       } else if reader.isNamed("Size", name) {
         entry.size = ObjectSize.parse(try reader.content())
       } else if reader.isNamed("StorageClass", name) {
@@ -170,9 +167,8 @@ struct S3VersionListing {
     _ reader: inout XMLReader
   ) throws(XMLReader.SyntaxError) {
     let level = reader.depth
-    while let event = try reader.next() {
-      if case .end = event, reader.depth < level { break }
-      guard case .start(let name) = event, reader.isNamed("Prefix", name) else { continue }
+    while let name = try reader.element(in: level) {
+      guard reader.isNamed("Prefix", name) else { continue }
       folders.append(ObjectKey(bytes: try reader.content()))
     }
   }

@@ -1,11 +1,11 @@
 import FileSystem
 import Glibc
+import LocalStore
 import Logging
 import Metrics
 import ObjectStore
 import Posix
 import ReadEngine
-import Stores
 import SystemPackage
 
 @testable import FuseFrontEnd

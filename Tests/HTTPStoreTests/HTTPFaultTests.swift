@@ -3,7 +3,7 @@ import ObjectStore
 import TestSupport
 import Testing
 
-@testable import Stores
+@testable import HTTPStore
 
 /// Against a server that does what servers do on bad days. `/WAY/f` is the same file each time.
 @Suite(.serialized, .enabled(if: requireOrSkip(.program("python3")))) struct HTTPFaultTests {

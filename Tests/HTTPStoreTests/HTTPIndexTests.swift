@@ -1,8 +1,10 @@
+import Formats
 import ObjectStore
 import Posix
+import TestSupport
 import Testing
 
-@testable import Stores
+@testable import HTTPStore
 
 @Suite struct HTTPIndexTests {
   private let folder = try! HTTPURL.parse("http://host/data/a%20b/").url
@@ -122,14 +124,14 @@ import Testing
   @Test func onlyATimeOfAWholeMinuteMayHaveLostItsSeconds() {
     let listed: Int64 = 1_445_412_480
     for same: Int64 in [0, 1, 59] {
-      #expect(HTTPTime.isSame(listed + same, asListed: listed, inMinutes: true))
-      #expect(HTTPTime.isSame(listed + same, asListed: listed, inMinutes: false) == (same == 0))
+      #expect(ListedTimes.isSame(listed + same, asListed: listed, inMinutes: true))
+      #expect(ListedTimes.isSame(listed + same, asListed: listed, inMinutes: false) == (same == 0))
     }
     for other: Int64 in [60, -1, 900, 3600] {
-      #expect(!HTTPTime.isSame(listed + other, asListed: listed, inMinutes: true))
+      #expect(!ListedTimes.isSame(listed + other, asListed: listed, inMinutes: true))
     }
-    #expect(!HTTPTime.isSame(listed + 2, asListed: listed + 1, inMinutes: true))
-    #expect(HTTPTime.minute(of: -1) == -60)
+    #expect(!ListedTimes.isSame(listed + 2, asListed: listed + 1, inMinutes: true))
+    #expect(ListedTimes.minute(of: -1) == -60)
   }
 
   @Test func emptyFolderIsKnownByItsTitleOrParentLink() throws {
@@ -163,11 +165,6 @@ import Testing
     #expect(throws: HTTPIndex.Unusable.self) { try HTTPIndex.parseJSON(Array(text.utf8)) }
   }
 
-  @Test func loneSurrogatesAreReplaced() throws {
-    var reader = JSONReader(Array(#"{"a":"\ud800x\udc00\ud800\ud800"}"#.utf8))
-    #expect(try reader.readObject().first?.value.text == "\u{FFFD}x\u{FFFD}\u{FFFD}")
-  }
-
   @Test func damagedIndexesNeverTrapAndOnlyGiveNames() {
     let html = """
       <title>Index of</title><a href="a&amp;b&#39;.txt">e</a> <!-- c --> <a class='x' href=bare>
@@ -181,7 +178,7 @@ import Testing
           continue
         }
         for entry in index.entries {
-          #expect(HTTPIndex.isSegment(entry.name), "seed \(seed)")
+          #expect(ObjectName.isSegment(entry.name), "seed \(seed)")
         }
       }
     }
@@ -192,7 +189,7 @@ import Testing
       var random = SeededGenerator(seed: seed)
       let name = random.bytes(upTo: 20).filter { $0 != 0 && $0 != 47 } + [97]
       let link =
-        Array("<a href='".utf8) + Array(HTTPPercent.encodePath(name).utf8)
+        Array("<a href='".utf8) + Array(PercentEncoding.encode(name).utf8)
         + Array("'>".utf8)
       let found = try HTMLIndex.parse(link, folder: folder)
       #expect(found.entries.map(\.name) == [name], "seed \(seed)")

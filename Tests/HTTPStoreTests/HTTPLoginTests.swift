@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 import Metrics
 import ObjectStore
@@ -5,7 +6,7 @@ import TestSupport
 import Testing
 import Transport
 
-@testable import Stores
+@testable import HTTPStore
 
 /// How a site lets us in: netrc against Python's reader of it, bearer tokens that are replaced.
 @Suite struct HTTPLoginTests {

@@ -1,19 +1,21 @@
+import Formats
 import ObjectStore
 import Posix
+import TestSupport
 import Testing
 
-@testable import Stores
+@testable import HTTPStore
 
 @Suite struct HTTPManifestTests {
   private func manifest(_ text: String) throws -> HTTPManifest {
     try HTTPManifest(parsing: Array(text.utf8))
   }
 
-  private func failure(_ text: String) -> HTTPManifest.Malformed? {
+  private func failure(_ text: String) -> ManifestLines.Malformed? {
     do {
       _ = try manifest(text)
       return nil
-    } catch { return error as? HTTPManifest.Malformed }
+    } catch { return error as? ManifestLines.Malformed }
   }
 
   @Test func plainCSV() throws {
@@ -89,7 +91,7 @@ import Testing
       var paths: Set<String> = []
       for _ in 0..<Int.random(in: 1...40, using: &random) {
         let path = random.text(of: "ab-/0", upTo: 8)
-        if HTTPSite.isPath(Array(path.utf8)[...]) { paths.insert(path) }
+        if ObjectName.isPath(Array(path.utf8)[...]) { paths.insert(path) }
       }
       let list = try manifest(paths.shuffled(using: &random).map { "\($0),1\n" }.joined())
       for folder in ["", "a/", "a/b/", "-/"] {

@@ -4,7 +4,7 @@ import Posix
 import TestSupport
 import Testing
 
-@testable import Stores
+@testable import HTTPStore
 
 /// Whole files on disk: never more of them than the disk may give.
 @Suite struct HTTPSpoolTests {

@@ -5,7 +5,7 @@ import Posix
 import TestSupport
 import Testing
 
-@testable import Stores
+@testable import HTTPStore
 
 /// Against real servers: nginx with both kinds of listing, Python's, rclone's.
 @Suite(.serialized) struct HTTPStoreTests {

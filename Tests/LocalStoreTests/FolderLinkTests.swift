@@ -5,7 +5,7 @@ import Posix
 import TestSupport
 import Testing
 
-@testable import Stores
+@testable import LocalStore
 
 /// Nothing outside the folder is shown, and what a link shows could be reached without it.
 @Suite final class FolderLinkTests {

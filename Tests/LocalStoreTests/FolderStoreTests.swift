@@ -5,7 +5,7 @@ import Posix
 import TestSupport
 import Testing
 
-@testable import Stores
+@testable import LocalStore
 
 @Suite final class FolderStoreTests {
   private let folder: TemporaryFolder

@@ -2,7 +2,7 @@ import ObjectStore
 import TestSupport
 import Testing
 
-@testable import Stores
+@testable import S3Store
 
 /// Where requests go, against the cases that AWS publishes with botocore.
 @Suite struct EndpointTests {

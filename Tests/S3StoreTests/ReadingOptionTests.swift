@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Transport
 
-@testable import Stores
+@testable import S3Store
 
 /// What reading options put into requests.
 @Suite struct ReadingOptionTests {
@@ -94,12 +94,5 @@ import Transport
     let plain = try S3Site(options: options, credentials: FixedCredentials(keys))
     let direct = try plain.request(.get, key: ObjectKey("k"), attempt: &attempt)
     #expect(value("authorization", in: direct)?.contains("AKIABASE") == true)
-  }
-
-  @Test func base64GoesThereAndBack() {
-    for count in 0..<70 {
-      let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 * 37) }
-      #expect(count == 0 || Base64.decode(Base64.encode(bytes)) == bytes)
-    }
   }
 }

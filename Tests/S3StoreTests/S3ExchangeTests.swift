@@ -5,7 +5,7 @@ import Posix
 import Testing
 import Transport
 
-@testable import Stores
+@testable import S3Store
 
 /// The exchanges alone, driven as the transport drives them.
 @Suite struct S3ExchangeTests {

@@ -1,9 +1,10 @@
 import ObjectStore
 import Posix
+import TestSupport
 import Testing
 import Transport
 
-@testable import Stores
+@testable import S3Store
 
 @Suite struct S3ParserTests {
   private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
@@ -113,19 +114,6 @@ import Transport
     #expect(failure.region == "eu-x-1")
     #expect(failure.serverTime == 1_795_432_500)
     #expect(failure.retryAfter == .seconds(30))
-  }
-
-  @Test func readsTimes() {
-    #expect(S3Date.iso8601("1970-01-01T00:00:00Z") == 0)
-    #expect(S3Date.iso8601("2026-11-23T12:15:00.123456789+01:00") == 1_795_432_500)
-    #expect(S3Date.iso8601("2026-11-23T11:15:00") == 1_795_432_500)
-    #expect(S3Date.http("Mon, 23 Nov 2026 11:15:00 GMT") == 1_795_432_500)
-    for bad in [
-      "", "x", "2026-13-01T00:00:00Z", "2026-11-23", "2026-11-23T11:15:00ZZ", "2026-1-1T",
-    ] {
-      #expect(S3Date.iso8601(bad) == nil)
-      #expect(S3Date.http(bad) == nil)
-    }
   }
 
   @Test func aCircleOfTokensIsNoticedWhateverItsLength() throws {

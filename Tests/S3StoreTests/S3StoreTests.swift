@@ -4,7 +4,7 @@ import Posix
 import TestSupport
 import Testing
 
-@testable import Stores
+@testable import S3Store
 
 /// Against real servers that verify signatures.
 @Suite(.serialized) struct S3StoreTests {

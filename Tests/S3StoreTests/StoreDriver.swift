@@ -6,7 +6,7 @@ import Posix
 import TestSupport
 import Transport
 
-@testable import Stores
+@testable import S3Store
 
 /// An S3Store on a transport of its own, with calls that wait.
 final class StoreDriver {

@@ -1,9 +1,13 @@
+import CatalogStore
 import Credentials
+import Formats
 import Glibc
+import HTTPStore
+import LocalStore
 import Logging
 import Metrics
 import ObjectStore
-import Stores
+import S3Store
 import Transport
 
 /// The one place that knows which store is mounted.
