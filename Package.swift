@@ -195,10 +195,8 @@ let package = Package(
   ]
 )
 
-// libFuzzer brings its own main, so its target is there only where `make fuzz` wants it; and where an optimized
-// build is wanted for one thing alone, nothing else is built.
-switch Context.environment["MILLRACE_ONLY"] {
-case "fuzz":
+// libFuzzer brings its own main, so its target is there only where `make fuzz` wants it.
+if Context.environment["MILLRACE_ONLY"] == "fuzz" {
   package.targets.append(
     .executableTarget(
       name: "MillraceFuzz",
@@ -209,14 +207,4 @@ case "fuzz":
       ],
       path: "Tests/Fuzz", exclude: ["corpus"],
       swiftSettings: optimized + [.unsafeFlags(["-parse-as-library"])]))
-case "allocations":
-  let without = [
-    "Control", "Prefetch", "millrace", "LinkServer", "MillraceLink", "MillraceDemo",
-    "MillraceBench",
-  ]
-  package.products = []
-  package.targets.removeAll { target in
-    target.isTest ? target.name != "FuseFrontEndTests" : without.contains(target.name)
-  }
-default: break
 }
