@@ -2,7 +2,7 @@
 /// and in time. Stores hand it exchanges; it knows no store.
 ///
 /// `Exchange` is what a store writes. `TransferLoop` is the thread; it acts on what three values
-/// decide: `AttemptLedger` (try again?), `RetryBudget` (may we, all together?) and `ProgressWatch`
+/// decide: `RetryState` (try again?), `RetryBudget` (may we, all together?) and `ProgressWatch`
 /// (is it still alive?). `Transfer` is one attempt on the wire, `CurlMulti` waits for sockets.
 import CCurlShim
 public import Logging
@@ -135,7 +135,7 @@ public struct TransportConfiguration: Sendable {
   /// A store that is away for so long is named in the log, and again each time after so long.
   public var namesOutageAfter: Duration = .seconds(60)
   /// Silences are given up sooner than `firstByteTimeout` and `stallTimeout` where answers are mostly
-  /// quick (`FirstByteTimes`).
+  /// quick (`TTFBTracker`).
   public var adaptsTimeouts = true
   /// Requests sent a second at most; nil: as many as there are.
   public var maxRequestsPerSecond: Double? = nil

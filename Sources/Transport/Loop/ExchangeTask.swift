@@ -23,7 +23,7 @@ final class ExchangeTask: FetchTicket, @unchecked Sendable {
   /// Nil once ended: the exchange's owner often holds the ticket, which would be a cycle.
   var exchange: (any Exchange)?
   var phase = Phase.queued
-  var ledger: AttemptLedger
+  var ledger: RetryState
   /// When the phase wants to be looked at; the deadline counts besides.
   var alarm = Instant.distantFuture
   /// The loop's `limitTime` when it began to wait for its turn.
@@ -32,7 +32,7 @@ final class ExchangeTask: FetchTicket, @unchecked Sendable {
   var origin = ""
   /// When its last attempt began, and how much that asked for.
   var sentAt = Instant(nanoseconds: 0)
-  var size = FirstByteTimes.SizeClass.unknown
+  var size = TTFBTracker.SizeClass.unknown
   /// The second request of an attempt whose first has had no answer for long.
   var hedge: Transfer?
   /// Whichever of the two was answered first: the other is not listened to any more.
@@ -44,7 +44,7 @@ final class ExchangeTask: FetchTicket, @unchecked Sendable {
     self.exchange = exchange
     self.deadline = deadline
     self.mailbox = mailbox
-    ledger = AttemptLedger(deadline: deadline, policy: policy)
+    ledger = RetryState(deadline: deadline, policy: policy)
   }
 
   func cancel() { mailbox.cancel(self) }

@@ -7,7 +7,7 @@ final class Mailbox: Sendable {
     /// Over the limit: to be refused, on the transport's thread like every other end.
     var refused: [ExchangeTask] = []
     var cancelled: [ExchangeTask] = []
-    var lookedUp: [(host: AddressBook.Host, addresses: [String])] = []
+    var lookedUp: [(host: HostAddressPool.Host, addresses: [String])] = []
     var isStopping = false
   }
 
@@ -52,7 +52,7 @@ final class Mailbox: Sendable {
   }
 
   /// What a name has; called by the thread that looked it up.
-  func lookedUp(_ host: AddressBook.Host, _ addresses: [String]) {
+  func lookedUp(_ host: HostAddressPool.Host, _ addresses: [String]) {
     _ = post { state in
       guard !state.batch.isStopping else { return false }
       state.batch.lookedUp.append((host, addresses))

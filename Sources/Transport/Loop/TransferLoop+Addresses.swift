@@ -5,12 +5,13 @@ import Posix
 /// Which address of its host a request goes to.
 extension TransferLoop {
   func chooseAddress(for transfer: Transfer, _ request: HTTPRequest, avoiding slow: String?) {
-    guard spreads, request.unixSocketPath == nil, let host = AddressBook.Host(request.origin) else {
+    guard spreads, request.unixSocketPath == nil, let host = HostAddressPool.Host(request.origin)
+    else {
       return
     }
     let now = Instant.now
     if lookUps < Self.mostLookUps, addresses.mustLookUp(host, now: now) { lookUp(host) }
-    if let address = addresses.take(host, avoiding: slow, now: now) {
+    if let address = addresses.acquire(host, avoiding: slow, now: now) {
       transfer.connect(to: address, of: host)
     }
   }
@@ -20,14 +21,14 @@ extension TransferLoop {
 
   /// By the pool: requests go where libcurl sends them until the answer is there. Where the pool has no
   /// thread they go on so until the name is due again.
-  private func lookUp(_ host: AddressBook.Host) {
+  private func lookUp(_ host: HostAddressPool.Host) {
     guard let lookUp = configuration.lookUp, let lookUpPool else { return }
     let isTaken = lookUpPool.submit { [mailbox] in mailbox.lookedUp(host, lookUp(host.name)) }
     if isTaken { lookUps += 1 }
   }
 }
 
-extension AddressBook.Host {
+extension HostAddressPool.Host {
   /// Of "https://host:port"; nil for an address in place of a name.
   init?(_ origin: String) {
     let isSecure = origin.hasPrefix("https://")

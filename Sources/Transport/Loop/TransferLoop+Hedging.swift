@@ -6,7 +6,7 @@ import Posix
 /// neither runs any more.
 extension TransferLoop {
   /// When a running attempt wants to be looked at next.
-  func nextLook(
+  func nextCheck(
     at task: ExchangeTask, _ transfer: Transfer, _ watch: ProgressWatch, now: Instant
   ) -> Instant {
     let usual = now + watch.interval
@@ -27,7 +27,7 @@ extension TransferLoop {
       running < concurrency.limit,
       // A hedged request is not worth a debt of the limits that the user set.
       limits.earliest(isAwaited: true, now: now) <= now,
-      hedging.take(now: now)
+      hedging.withdraw(now: now)
     else { return }
     // What cannot be sent now is no harm: the first request is still under way.
     guard case .sent(let second) = send(task, exchange, besides: transfer) else { return }

@@ -57,7 +57,7 @@ extension TransferLoop {
       metrics.health.answers(ObjectIdentifier(self))
       return
     }
-    guard Instant.now >= outage.nextLook else { return }
+    guard Instant.now >= outage.nextCheck else { return }
     // One that is being answered has not ended yet.
     let isAnswered = live.contains { task in
       guard case .running(let transfer, _) = task.phase, let answered = transfer.answeredAt else {

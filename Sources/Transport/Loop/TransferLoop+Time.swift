@@ -8,7 +8,7 @@ extension TransferLoop {
   }
 
   func nextWakeUp() -> Instant {
-    var instant = min(nextAlarm, nextAdmission, outage.nextLook)
+    var instant = min(nextAlarm, nextAdmission, outage.nextCheck)
     if let first = awaitingBudget.first {
       instant = min(instant, budget.available(first.ledger.lastCost))
     }
@@ -41,7 +41,7 @@ extension TransferLoop {
       let finding = watch.check(transfer.sample, now: now)
       task.phase = .running(transfer, watch)
       if finding == .fine { hedgeIfSlow(task, transfer, now: now) }
-      setAlarm(nextLook(at: task, transfer, watch, now: now), of: task)
+      setAlarm(nextCheck(at: task, transfer, watch, now: now), of: task)
       giveUp(task, transfer, watch, finding)
     case .heldUp:
       task.phase = .queued
@@ -94,7 +94,7 @@ extension TransferLoop {
       let failure = TransferFailure(.other, detail: queueDetail(of: task))
       outcome = .transferFailed(failure, wasStreaming: false)
     }
-    end(task, lastWord(of: task, on: outcome).mapError(AttemptLedger.timedOut))
+    end(task, lastWord(of: task, on: outcome).mapError(RetryState.timedOut))
   }
 
   /// What kept a request from being sent up to its deadline.

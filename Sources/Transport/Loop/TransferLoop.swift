@@ -7,7 +7,7 @@ import ObjectStore
 import Posix
 import SystemPackage
 
-/// The transport's thread: admits exchanges, runs their attempts, and acts on what `AttemptLedger`,
+/// The transport's thread: admits exchanges, runs their attempts, and acts on what `RetryState`,
 /// `RetryBudget` and `ProgressWatch` decide. Everything in it is touched by that thread alone.
 ///
 /// libcurl is handed only what may run now: time in its own queue would count against a transfer.
@@ -32,9 +32,9 @@ final class TransferLoop: @unchecked Sendable {
   var pool: [Transfer] = []
   var running = 0
   var hedging = HedgePolicy()
-  var waits = FirstByteTimes()
+  var waits = TTFBTracker()
   var concurrency: ConcurrencyLimit
-  var limits: StoreLimits
+  var limits: RateLimiter
   /// The time in which `limits` held something back, and since when they do so now.
   var limited = Duration.zero
   var limitedSince: Instant?
@@ -45,7 +45,7 @@ final class TransferLoop: @unchecked Sendable {
   var nextAdmission = Instant.distantFuture
   /// Tasks with two requests under way.
   var hedged: [ExchangeTask] = []
-  var addresses = AddressBook()
+  var addresses = HostAddressPool()
   var lookUps = 0
   /// Abandoned, not waited for: a name server may not answer.
   let lookUpPool: WorkerPool?
@@ -72,7 +72,7 @@ final class TransferLoop: @unchecked Sendable {
     self.log = log
     budget = RetryBudget(now: .now)
     concurrency = ConcurrencyLimit(most: configuration.maxConcurrentTransfers)
-    limits = StoreLimits(
+    limits = RateLimiter(
       requestsPerSecond: configuration.maxRequestsPerSecond,
       bytesPerSecond: configuration.maxBytesPerSecond, now: .now)
     outage = OutageWatch(interval: configuration.namesOutageAfter)
@@ -232,7 +232,7 @@ final class TransferLoop: @unchecked Sendable {
     }
     let watch = watch(task, now: now)
     task.phase = .running(transfer, watch)
-    setAlarm(nextLook(at: task, transfer, watch, now: now), of: task)
+    setAlarm(nextCheck(at: task, transfer, watch, now: now), of: task)
   }
 
   private func holdUp(_ task: ExchangeTask, _ cause: StoreError, now: Instant) {
@@ -264,7 +264,7 @@ final class TransferLoop: @unchecked Sendable {
     }
     task.origin = request.origin
     let expected = exchange.expectedBytes
-    task.size = FirstByteTimes.SizeClass(bytes: expected)
+    task.size = TTFBTracker.SizeClass(bytes: expected)
     do throws(TransferFailure) {
       try transfer.prepare(request, for: task, exchange: exchange)
     } catch {
@@ -366,7 +366,7 @@ final class TransferLoop: @unchecked Sendable {
         awaitingBudget.removeFirst()
         continue
       }
-      guard budget.take(task.ledger.lastCost, now: .now) else { return }
+      guard budget.withdraw(task.ledger.lastCost, now: .now) else { return }
       awaitingBudget.removeFirst()
       task.phase = .queued
       task.limitTimeAtQueue = limitTime(.now)

@@ -59,7 +59,7 @@ struct OutageWatch {
   }
 
   /// When `line` is to be asked next.
-  var nextLook: Instant { nextLine }
+  var nextCheck: Instant { nextLine }
 
   mutating func line(now: Instant) -> Line? {
     guard let since, let cause, now >= nextLine else { return nil }

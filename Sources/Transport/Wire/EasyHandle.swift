@@ -91,7 +91,7 @@ struct EasyHandle {
     set(CURLOPT_CONNECTTIMEOUT_MS, max(1, Int(configuration.connectTimeout.milliseconds)))
     // S3 closes idle connections after about 5 s: do not start on one that is about to go.
     set(CURLOPT_MAXAGE_CONN, 4)
-    // None alone may take more than all together; `StoreLimits` sees to the sum.
+    // None alone may take more than all together; `RateLimiter` sees to the sum.
     if let rate = configuration.maxBytesPerSecond {
       set(CURLOPT_MAX_RECV_SPEED_LARGE, offset: max(1024, rate))
     }

@@ -30,7 +30,7 @@ final class Transfer {
   private(set) var droppedStatus: Int?
   /// The address it was sent to, where the transport chose it.
   private(set) var address: String?
-  private(set) var host: AddressBook.Host?
+  private(set) var host: HostAddressPool.Host?
   /// Bytes that the limits were charged for it.
   var charged = 0
   var status: Int? { head?.status }
@@ -115,7 +115,7 @@ final class Transfer {
   }
 
   /// Sends it to this address of its host, whose name stays in what is signed and checked.
-  func connect(to address: String, of host: AddressBook.Host) {
+  func connect(to address: String, of host: HostAddressPool.Host) {
     self.address = address
     self.host = host
     let literal = address.contains(":") ? "[\(address)]" : address
@@ -216,7 +216,7 @@ final class Transfer {
     }
     switch (peer, address) {
     case (.user, _): break
-    case (.own(let policy), let address?): policy.noteOwn(address.nearness)
+    case (.own(let policy), let address?): policy.recordOwn(address.nearness)
     case (.own, nil): break
     case (.named(let policy), let address?):
       guard policy.allows(address.nearness) else {
@@ -232,7 +232,7 @@ final class Transfer {
 
   fileprivate func take(header line: UnsafeRawBufferPointer) -> Bool {
     received += line.count
-    switch parser.take(line) {
+    switch parser.append(line) {
     case .incomplete: return true
     case .tooLarge: abort = .headTooLarge
     case .malformed: abort = .malformedHead

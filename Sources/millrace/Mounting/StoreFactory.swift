@@ -81,7 +81,7 @@ enum StoreFactory {
     // Names come from the file, so perhaps nothing is asked of the site itself before.
     if catalog.hasTargets, let host = mounted.origin.flatMap(SourceChecks.endpoint)?.host {
       for address in addresses(ofName: host) {
-        if let found = PeerAddress(literal: address) { peers.noteOwn(found.nearness) }
+        if let found = PeerAddress(literal: address) { peers.recordOwn(found.nearness) }
       }
     }
     frozen.store = CatalogStore(catalog, over: mounted.store, name: name) {

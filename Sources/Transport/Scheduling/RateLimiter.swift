@@ -5,7 +5,7 @@ import Posix
 /// A request is charged for the bytes that it requests when it is sent. Bytes that were not received are
 /// credited at its end, and extra bytes are charged. So the limit is kept without pausing a transfer: a
 /// large one leaves a debt, and the next waits until it is paid.
-struct StoreLimits: Sendable {
+struct RateLimiter: Sendable {
   private struct Bucket {
     let rate: Double
     /// A tenth of a second's worth may come at once, and one in any case.
