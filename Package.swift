@@ -124,7 +124,9 @@ let package = Package(
 
     tests("PosixTests", ["Posix", "Metrics", "TestSupport", system]),
     tests("TransportTests", ["Transport", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
-    tests("CredentialsTests", ["Credentials", "ObjectStore", "Posix", "TestSupport", logging]),
+    tests(
+      "CredentialsTests",
+      ["Credentials", "Transport", "ObjectStore", "Posix", "TestSupport", logging]),
     tests(
       "StoresTests",
       [

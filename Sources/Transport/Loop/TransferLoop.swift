@@ -1,5 +1,4 @@
 import CCurlShim
-import DequeModule
 import Glibc
 import Logging
 import Metrics
@@ -7,109 +6,53 @@ import ObjectStore
 import Posix
 import SystemPackage
 
-/// The transport's thread: admits exchanges, runs their attempts, and acts on what `RetryState`,
-/// `RetryBudget` and `ProgressWatch` decide. Everything in it is touched by that thread alone.
+/// The transport's thread: asks exchanges for requests, puts them on the wire, tells the scheduler what came of them,
+/// and does what it says. It decides nothing. Everything in it is touched by that thread alone.
 ///
-/// libcurl is handed only what may run now: time in its own queue would count against a transfer.
+/// One loop has its own queue, limits and connections, and other threads reach it by its mailbox only.
 final class TransferLoop: @unchecked Sendable {
   let mailbox: Mailbox
-  let configuration: TransportConfiguration
   let metrics: StoreMetrics
   let log: Logger
-  var budget: RetryBudget
-  var random: SeededGenerator
-
-  /// Tasks that have not ended, in no order; `ExchangeTask.index` is the place.
-  var live: [ExchangeTask] = []
-  var ready: Deque<ExchangeTask> = []
-  /// Retries that wait for the budget, in the order in which their back-off ended.
-  var awaitingBudget: Deque<ExchangeTask> = []
-  /// No alarm or deadline of a live task is earlier.
-  var nextAlarm = Instant.distantFuture
-
-  let share: UnsafeMutableRawPointer
-  var multi: CurlMulti
-  var pool: [Transfer] = []
-  var running = 0
-  var hedging = HedgePolicy()
-  var waits = TTFBTracker()
-  var concurrency: ConcurrencyLimit
-  var limits: RateLimiter
-  /// The time in which `limits` held something back, and since when they do so now.
-  var limited = Duration.zero
-  var limitedSince: Instant?
-  /// They hold back what readers wait for as well.
-  var limitsHoldAll = false
-  var outage: OutageWatch
-  /// When the limits let the next request go.
-  var nextAdmission = Instant.distantFuture
-  /// Tasks with two requests under way.
-  var hedged: [ExchangeTask] = []
-  var addresses = HostAddressPool()
-  var lookUps = 0
-  /// Abandoned, not waited for: a name server may not answer.
-  let lookUpPool: WorkerPool?
-  let spreads: Bool
-  /// Since when no exchange has been live; nil while one is.
-  var idleSince: Instant?
-  var mayHaveConnections = false
+  private let exchangesMax: Int
+  var scheduler: TransferScheduler
+  let wire: TransferWire
+  /// Exchanges that have not ended.
+  var tasks: [ExchangeID: ExchangeTask] = [:]
+  /// The rate limits hold back what readers wait for as well.
+  private var limitsHoldAll = false
 
   init(
     mailbox: Mailbox, configuration: TransportConfiguration, metrics: StoreMetrics, log: Logger,
     seed: UInt64
   ) throws(Errno) {
-    multi = try CurlMulti(
-      wakeUp: mailbox.wakeUp,
-      maxConnections: max(configuration.maxIdleConnections, configuration.maxConcurrentTransfers))
-    guard let share = curl_share_init() else { throw .noMemory }
-    // One thread: no lock functions. TLS sessions are resumed whichever handle began them.
-    _ = millrace_share(share, CURL_LOCK_DATA_SSL_SESSION)
-    _ = millrace_share(share, CURL_LOCK_DATA_DNS)
-    self.share = share
     self.mailbox = mailbox
-    self.configuration = configuration
     self.metrics = metrics
     self.log = log
-    budget = RetryBudget(now: .now)
-    concurrency = ConcurrencyLimit(most: configuration.maxConcurrentTransfers)
-    limits = RateLimiter(
-      requestsPerSecond: configuration.maxRequestsPerSecond,
-      bytesPerSecond: configuration.maxBytesPerSecond, now: .now)
-    outage = OutageWatch(interval: configuration.namesOutageAfter)
-    random = SeededGenerator(seed: seed)
-    // A proxy has its own idea of where a name leads.
-    let proxies: [String] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
-    spreads = configuration.lookUp != nil && proxies.allSatisfy { getenv($0) == nil }
-    lookUpPool =
-      spreads ? WorkerPool(named: "name-lookup", threads: 2, queueLimit: Self.mostLookUps) : nil
-  }
-
-  deinit {
-    pool = []
-    lookUpPool?.abandon()
-    curl_share_cleanup(share)
+    exchangesMax = configuration.maxLiveExchanges
+    scheduler = TransferScheduler(configuration: configuration, seed: seed, now: .now)
+    wire = try TransferWire(configuration, mailbox: mailbox)
   }
 
   /// The thread's body; ends after `Mailbox.stop()`.
   func run() {
     blockSignals()
     while true {
-      let batch = mailbox.take()
+      let batch = mailbox.drain()
       accept(batch)
       if batch.isStopping { return endAll() }
-      startRetries()
       admit()
-      multi.run(until: mailbox.prepareToSleep() ? nextWakeUp() : Instant(nanoseconds: 0))
-      endLosers()
-      while let (transfer, code) = multi.nextCompleted() { complete(transfer, code) }
+      wire.run(until: mailbox.prepareToSleep() ? scheduler.nextWakeUp() : Instant(nanoseconds: 0))
+      releaseLosers()
+      while let (transfer, code) = wire.nextCompleted() { complete(transfer, code) }
       ringAlarms()
-      nameOutage()
-      closeIdleConnections()
+      checkOutage()
+      wire.closeIdleConnections(isIdle: tasks.isEmpty)
     }
   }
 
   /// Signals are for the threads that expect them; SIGPIPE of a TLS write is for no thread.
-  func blockSignals() {
+  private func blockSignals() {
     var all = sigset_t()
     sigfillset(&all)
     for fault in [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT] { sigdelset(&all, fault) }
@@ -118,74 +61,63 @@ final class TransferLoop: @unchecked Sendable {
 
   // MARK: In and out
 
-  func accept(_ batch: Mailbox.Batch) {
-    for task in batch.started {
-      task.index = live.count
-      live.append(task)
-      setAlarm(.distantFuture, of: task)
-      task.limitTimeAtQueue = limitTime(.now)
-      ready.append(task)
-    }
+  private func accept(_ batch: Mailbox.Batch) {
+    for task in batch.started { accept(task) }
     for task in batch.refused { refuse(task) }
-    for task in batch.cancelled where !task.hasEnded { cancel(task) }
-    for (host, list) in batch.lookedUp { addresses.lookedUp(host, list, now: .now) }
-    lookUps -= batch.lookedUp.count
-    dropEnded(&ready)
-    dropEnded(&awaitingBudget)
+    for task in batch.cancelled { cancel(task) }
+    for signal in batch.signals { scheduler.signalled(signal, now: .now) }
+    wire.addresses.lookedUp(batch.lookedUp)
   }
 
-  func endAll() {
-    while let task = live.last { cancel(task) }
-    setHoldsAll(false, .now)
+  private func accept(_ task: ExchangeTask) {
+    guard let exchange = task.exchange else { return }
+    let plan = ScheduledExchange.Plan(
+      deadline: task.deadline, limits: task.limits, mayBeHedged: exchange.mayBeHedged)
+    let id = scheduler.start(plan, now: .now)
+    task.id = id
+    tasks[id] = task
+  }
+
+  private func endAll() {
+    for task in Array(tasks.values) { cancel(task) }
+    setLimitsHoldAll(false)
     metrics.health.answers(ObjectIdentifier(self))
-    pool = []
+    wire.shutDown()
   }
 
-  func cancel(_ task: ExchangeTask) {
+  private func cancel(_ task: ExchangeTask) {
+    guard let id = task.id else { return }
     let error = StoreError(.cancelled, store: task.origin, detail: "the request was cancelled")
-    end(task, .failure(error))
+    end(id, .failure(error))
   }
 
-  func refuse(_ task: ExchangeTask) {
-    let limit = configuration.maxLiveExchanges
-    let failure = TransferFailure(.other, detail: "more than \(limit) requests are queued")
+  private func refuse(_ task: ExchangeTask) {
+    let failure = TransferFailure(
+      .other, detail: "more than \(exchangesMax) requests are queued")
     let cause = lastWord(of: task, on: .transferFailed(failure, wasStreaming: false))
-    task.phase = .ended
     metrics.errors.add()
     let exchange = task.exchange.take()
     exchange?.finish(cause)
   }
 
   /// The one place where an exchange ends; whatever it was doing is ended first.
-  func end(_ task: ExchangeTask, _ result: Result<Void, StoreError>) {
-    if case .running(let transfer, _) = task.phase { release(transfer) }
-    endHedge(of: task)
-    // The task is its caller's ticket and may outlive the loop, as a transfer must not.
-    task.winner = nil
-    task.phase = .ended
-    let last = live.removeLast()
-    if last !== task {
-      live[task.index] = last
-      last.index = task.index
-    }
+  func end(_ id: ExchangeID, _ result: Result<Void, StoreError>) {
+    guard let task = tasks.removeValue(forKey: id) else { return }
+    releaseTransfers(of: id)
+    task.id = nil
     mailbox.taskEnded()
     switch result {
-    case .success: budget.succeeded(cost: task.ledger.lastCost)
+    case .success: scheduler.remove(id, succeeded: true)
     case .failure(let error):
+      scheduler.remove(id, succeeded: false)
       if error.kind != .cancelled && error.kind != .notFound { metrics.errors.add() }
     }
     let exchange = task.exchange.take()
     exchange?.finish(result)
   }
 
-  /// Tasks that were ended while they waited stay in their queue until it is their turn; they must
-  /// not pile up before that.
-  func dropEnded(_ queue: inout Deque<ExchangeTask>) {
-    if queue.count > 2 * live.count + 64 { queue.removeAll { $0.hasEnded } }
-  }
-
   /// What the exchange makes of an outcome after which nothing is tried any more.
-  func lastWord(
+  private func lastWord(
     of task: ExchangeTask, on outcome: AttemptOutcome
   ) -> Result<Void, StoreError> {
     switch task.exchange?.attemptEnded(outcome) {
@@ -197,194 +129,108 @@ final class TransferLoop: @unchecked Sendable {
     }
   }
 
-  // MARK: Attempts
+  // MARK: Admission
 
-  /// How long an attempt of the task's may be silent.
-  func watch(_ task: ExchangeTask, now: Instant) -> ProgressWatch {
-    // A limited line is silent for as long as its bytes are not due.
-    let adapts = configuration.adaptsTimeouts && configuration.maxBytesPerSecond == nil
-    func timeout(_ limit: Duration) -> Duration {
-      adapts
-        ? waits.timeout(task.size, failures: task.ledger.failures, limit: limit) : limit
-    }
-    return ProgressWatch(
-      firstByteTimeout: timeout(configuration.firstByteTimeout),
-      stallTimeout: timeout(configuration.stallTimeout), now: now)
-  }
-
-  func beginAttempt(_ task: ExchangeTask) {
-    guard let exchange = task.exchange else { return }
-    let now = Instant.now
-    guard now < task.deadline else { return expire(task) }
-    tellLimitWait(of: task, now)
-    if let hindrance = exchange.hindrance { return holdUp(task, hindrance, now: now) }
-    task.winner = nil
-    task.sentAt = now
-    let transfer: Transfer
-    switch send(task, exchange) {
-    case .sent(let sent): transfer = sent
-    case .refused(let error):
-      if let hindrance = exchange.hindrance { return holdUp(task, hindrance, now: now) }
-      return end(task, .failure(error))
-    case .failed(let failure):
-      return attemptEnded(
-        task, .transferFailed(failure, wasStreaming: false), madeProgress: false)
-    }
-    let watch = watch(task, now: now)
-    task.phase = .running(transfer, watch)
-    setAlarm(nextCheck(at: task, transfer, watch, now: now), of: task)
-  }
-
-  private func holdUp(_ task: ExchangeTask, _ cause: StoreError, now: Instant) {
-    task.phase = .heldUp(cause)
-    setAlarm(now + Self.heldUpInterval, of: task)
-  }
-
-  /// How often one that is held up is looked at again.
-  static let heldUpInterval: Duration = .milliseconds(20)
-
-  enum Sending {
-    case sent(Transfer)
-    /// The exchange has no request to make.
-    case refused(StoreError)
-    case failed(TransferFailure)
-  }
-
-  /// Puts a request of the exchange's on the wire. `slow`: the transfer that has had no answer yet.
-  func send(
-    _ task: ExchangeTask, _ exchange: any Exchange, besides slow: Transfer? = nil
-  ) -> Sending {
-    let transfer = pool.popLast() ?? Transfer(configuration, share: share)
-    let request: HTTPRequest
-    do throws(StoreError) {
-      request = try exchange.makeRequest(attempt: task.ledger.attempt)
-    } catch {
-      pool.append(transfer)
-      return .refused(error)
-    }
-    task.origin = request.origin
-    let expected = exchange.expectedBytes
-    task.size = TTFBTracker.SizeClass(bytes: expected)
-    do throws(TransferFailure) {
-      try transfer.prepare(request, for: task, exchange: exchange)
-    } catch {
-      pool.append(transfer)
-      return .failed(error)
-    }
-    chooseAddress(for: transfer, request, avoiding: slow?.address)
-    if slow != nil { transfer.useFreshConnection() }
-    hedging.requested()
-    limits.sent(expecting: expected, now: .now)
-    transfer.charged = expected
-    running += 1
-    metrics.inFlight.add(1)
-    multi.add(transfer)
-    mayHaveConnections = true
-    return .sent(transfer)
-  }
-
-  func complete(_ transfer: Transfer, _ code: CURLcode) {
-    // Not ours any more if its exchange was ended while libcurl's message waited.
-    guard let task = transfer.task else { return }
-    transfer.noteEnd(code)
-    if endsHedgedTransfer(task, transfer) { return }
-    endAttempt(task, transfer, transfer.outcome(code))
-  }
-
-  /// Takes the transfer off the wire, then asks the exchange what next.
-  func endAttempt(
-    _ task: ExchangeTask, _ transfer: Transfer, _ outcome: AttemptOutcome
-  ) {
-    let madeProgress = transfer.streamed > 0
-    endHedge(of: task)
-    release(transfer)
-    attemptEnded(task, outcome, madeProgress: madeProgress)
-  }
-
-  func attemptEnded(
-    _ task: ExchangeTask, _ outcome: AttemptOutcome, madeProgress: Bool
-  ) {
-    guard let exchange = task.exchange else { return }
-    task.phase = .queued
-    let verdict = exchange.attemptEnded(outcome)
-    if case .retry(_, isThrottle: true, _) = verdict { throttled(task) }
-    // By what was known before this failure: one object that fails is no outage.
-    let waits = waitsForStore
-    watchOutage(task, verdict)
-    let next = task.ledger.ended(
-      verdict, madeProgress: madeProgress, waitsForStore: waits, origin: task.origin,
-      now: .now, random: &random)
-    switch next {
-    case .finish(let result): end(task, result)
-    case .repeatNow:
-      setAlarm(.distantFuture, of: task)
-      task.limitTimeAtQueue = limitTime(.now)
-      ready.prepend(task)
-    case .retry(let instant, _):
-      metrics.retries.add()
-      log.debug("\(task.origin): attempt \(task.ledger.attempt) failed: \(describe(task))")
-      task.phase = .backingOff
-      setAlarm(instant, of: task)
-    }
-  }
-
-  func release(_ transfer: Transfer) {
-    metrics.connectionsOpened.add(transfer.easy.long(CURLINFO_NUM_CONNECTS))
-    if let answered = transfer.answeredAt, let task = transfer.task {
-      waits.answered(task.size, after: answered - transfer.startedAt)
-      if let status = transfer.status, status < 400 {
-        outageEnds()
-        concurrency.succeeded(running: running)
-        metrics.concurrencyLimit.set(Int64(concurrency.limit))
+  private func admit() {
+    scheduler.beginAdmission(now: .now)
+    while true {
+      switch scheduler.admit(now: .now, isAwaited: { isAwaited($0) }) {
+      case .begin(let id, let attempt, let held): begin(id, attempt: attempt, held: held)
+      case .expire(let id): expire(id)
+      case .idle(let holdsAll): return setLimitsHoldAll(holdsAll)
       }
     }
-    limits.received(transfer.received, expected: transfer.charged)
-    if let address = transfer.address, let host = transfer.host {
-      addresses.release(address, of: host, failed: transfer.couldNotConnect, now: .now)
-    }
-    multi.remove(transfer)
-    transfer.recycle()
-    pool.append(transfer)
-    running -= 1
-    metrics.inFlight.add(-1)
   }
 
-  private func throttled(_ task: ExchangeTask) {
-    metrics.throttles.add()
-    hedging.throttled(now: .now)
-    concurrency.throttled(running: running + 1, sentAt: task.sentAt, now: .now)
-    metrics.concurrencyLimit.set(Int64(concurrency.limit))
+  func isAwaited(_ id: ExchangeID) -> Bool { tasks[id]?.exchange?.isAwaited == true }
+
+  private func setLimitsHoldAll(_ holdsAll: Bool) {
+    guard holdsAll != limitsHoldAll else { return }
+    limitsHoldAll = holdsAll
+    metrics.limitClock.holds(holdsAll, at: Int64(clamping: Instant.now.nanoseconds))
   }
 
-  func describe(_ task: ExchangeTask) -> String {
-    task.ledger.lastCause?.description ?? ""
-  }
+  // MARK: Alarms
 
-  func startRetries() {
-    while let task = awaitingBudget.first {
-      guard case .awaitingBudget = task.phase else {
-        awaitingBudget.removeFirst()
-        continue
-      }
-      guard budget.withdraw(task.ledger.lastCost, now: .now) else { return }
-      awaitingBudget.removeFirst()
-      task.phase = .queued
-      task.limitTimeAtQueue = limitTime(.now)
-      ready.prepend(task)
-    }
-  }
-
-  func closeIdleConnections() {
-    guard live.isEmpty, mayHaveConnections else {
-      idleSince = nil
-      return
-    }
+  private func ringAlarms() {
     let now = Instant.now
-    let since = idleSince ?? now
-    idleSince = since
-    guard now >= since + configuration.closeIdleAfter else { return }
-    pool = []
-    multi.closeIdleConnections()
-    mayHaveConnections = false
+    for id in scheduler.due(now: now) {
+      // Of what went before, one may have ended.
+      guard tasks[id] != nil else { continue }
+      let alarm = scheduler.ring(
+        id, now: now, sample: { wire.transfer($0)?.sample ?? .nothing },
+        isAwaited: { isAwaited($0) })
+      act(on: alarm, of: id)
+    }
+  }
+
+  private func act(on alarm: TransferAlarm, of id: ExchangeID) {
+    switch alarm {
+    case .nothing: break
+    case .expire: expire(id)
+    case .hedge(let first, let attempt): hedge(id, attempt: attempt, besides: first)
+    case .release(let transfer): release(transfer, of: id)
+    case .giveUp(let transfer, let kind, let time): giveUp(transfer, of: id, kind, time)
+    }
+  }
+
+  private func giveUp(
+    _ transferID: TransferID, of id: ExchangeID, _ kind: TransferFailure.Kind, _ time: Duration
+  ) {
+    guard let transfer = wire.transfer(transferID) else { return }
+    let detail =
+      kind == .stalled
+      ? "no data received for \(time.seconds) s" : "no response for \(time.seconds) s"
+    endAttempt(of: id, transfer, transfer.outcome(kind, detail))
+  }
+
+  /// The deadline has come.
+  private func expire(_ id: ExchangeID) {
+    guard let task = tasks[id], let expiry = scheduler.expire(id, now: .now) else { return }
+    let outcome: AttemptOutcome
+    switch expiry {
+    case .fail(let error): return end(id, .failure(error))
+    case .running(let transfer):
+      guard let transfer = wire.transfer(transfer) else { return }
+      outcome = transfer.outcomeAtDeadline
+      releaseTransfers(of: id)
+    case .unsent(let failure): outcome = .transferFailed(failure, wasStreaming: false)
+    }
+    end(id, lastWord(of: task, on: outcome).mapError(RetryState.timedOut))
+  }
+
+  // MARK: Outages
+
+  private func checkOutage() {
+    let change = scheduler.checkOutage(now: .now) { transfer, since in
+      guard let transfer = wire.transfer(transfer), let answered = transfer.response.answeredAt
+      else { return false }
+      return answered > since && transfer.response.status.map { $0 < 400 } == true
+    }
+    publish(change)
+  }
+
+  func publish(_ change: OutageWatch.Change?) {
+    let own = ObjectIdentifier(self)
+    switch change {
+    case nil: break
+    case .isAway(let since, let cause):
+      metrics.health.isAway(
+        own, since: Int64(clamping: since.nanoseconds), error: cause.description,
+        isThrottled: cause.kind == .throttled)
+    case .isOver(let store, let lasted):
+      metrics.health.answers(own)
+      if let lasted {
+        log.notice("\(store): the store responds again after \(Int(lasted.seconds)) s")
+      }
+    case .isAbandoned: metrics.health.answers(own)
+    case .lasts(let line):
+      let state = line.cause.kind == .throttled ? "throttled" : "unreachable"
+      log.warning(
+        """
+        store \(state) for \(Int(line.lasted.seconds)) s: \(line.cause); requests are retried, and each read waits \
+        for as long as --io-timeout allows
+        """)
+    }
   }
 }

@@ -212,6 +212,7 @@ enum StoreFactory {
       options.customerKey = settings.customerKey
       options.at = settings.at
       options.caBundle = access.caBundle
+      options.credentialsTransport = access.transport
       let origin =
         access.endpointURL ?? "https://s3.\(access.region ?? "us-east-1").amazonaws.com"
       options.peers = peers(of: origin, settings)
