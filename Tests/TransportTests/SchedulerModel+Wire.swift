@@ -63,7 +63,7 @@ extension SchedulerModel {
   mutating func judge(_ id: ExchangeID, _ verdict: Verdict, _ madeProgress: Bool) {
     exchanges[id]?.attempts += 1
     exchanges[id]?.heard = nil
-    let (next, _) = scheduler.judged(
+    let (next, _, _) = scheduler.judged(
       id, verdict, madeProgress: madeProgress, origin: "", now: now)
     switch next {
     case .finish(.success): end(id, "succeeded")
@@ -127,7 +127,7 @@ extension SchedulerModel {
     case .hedge(let first, let attempt):
       if let problem = exchange.problemOfHedging(first, attempt) { fail(problem) }
       if !awaited.contains(id) { fail("hedged for nobody") }
-      if wire.count >= scheduler.concurrencyLimit { fail("a hedge over what may run at once") }
+      if wire.count >= scheduler.concurrency.limit { fail("a hedge over what may run at once") }
       counts.hedges += 1
       let second = send(id)
       scheduler.hedgeSent(id, second, startedAt: now, bytes: store.bytes, now: now)

@@ -143,7 +143,7 @@ struct SchedulerModel {
   mutating func begin(_ id: ExchangeID, _ attempt: Int, _ held: Duration?) {
     guard var exchange = exchanges[id] else { return fail("an ended exchange is admitted") }
     record("\(exchange.stamp) begins \(attempt)")
-    if wire.count >= scheduler.concurrencyLimit { fail("more than may run at once") }
+    if wire.count >= scheduler.concurrency.limit { fail("more than may run at once") }
     if attempt != exchange.attempts { fail("attempt \(attempt) after \(exchange.attempts)") }
     if held != nil, !store.isLimited { fail("held back without a limit") }
     if let problem = exchange.problemOfBeginning(now) { fail(problem) }
@@ -195,7 +195,7 @@ struct SchedulerModel {
       exchanges.problems(
         whenIdle: (now, sleep: scheduler.nextWakeUp() - now), holdsAll: holdsAll,
         awaited: awaited, isLimited: store.isLimited,
-        mayRun: wire.count < scheduler.concurrencyLimit, budgetIsFull: counts.requested <= 500)
+        mayRun: wire.count < scheduler.concurrency.limit, budgetIsFull: counts.requested <= 500)
       + counts.problems(after: now - start, store)
     for problem in problems { fail(problem) }
   }

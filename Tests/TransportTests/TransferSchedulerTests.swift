@@ -160,12 +160,12 @@ import Testing
         ended.append(id)
       }
       if let id = ended.randomElement(using: &random) {
-        table[id]? += 1
         let again = table.remove(id)
         #expect(table[id] == nil && again == nil)
       }
     }
     #expect(Set(table.ids) == Set(known.keys) && table.count == known.count)
     for (id, value) in known { #expect(table[id] == value) }
+    for (id, value) in zip(table.ids, table.values) { #expect(known[id] == value) }
   }
 }

@@ -92,7 +92,7 @@ extension TransferLoop: TransferListener {
   private func attemptEnded(_ id: ExchangeID, _ outcome: AttemptOutcome, madeProgress: Bool) {
     guard let task = tasks[id], let exchange = task.exchange else { return }
     let verdict = exchange.attemptEnded(outcome)
-    let (next, outage) = scheduler.judged(
+    let (next, number, outage) = scheduler.judged(
       id, verdict, madeProgress: madeProgress, origin: task.origin, now: .now)
     if case .retry(_, isThrottle: true, _) = verdict {
       metrics.throttles.add()
@@ -104,11 +104,9 @@ extension TransferLoop: TransferListener {
     case .repeatNow: break
     case .retry:
       metrics.retries.add()
-      log.debug(
-        """
-        \(task.origin): attempt \(scheduler.attempt(of: id)) failed: \
-        \(scheduler.lastCause(of: id)?.description ?? "")
-        """)
+      if case .retry(let cause, _, _) = verdict {
+        log.debug("\(task.origin): attempt \(number) failed: \(cause)")
+      }
     }
   }
 
@@ -130,6 +128,6 @@ extension TransferLoop: TransferListener {
   }
 
   private func publishConcurrency() {
-    metrics.concurrencyLimit.set(Int64(scheduler.concurrencyLimit))
+    metrics.concurrencyLimit.set(Int64(scheduler.concurrency.limit))
   }
 }

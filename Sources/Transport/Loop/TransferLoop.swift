@@ -18,7 +18,7 @@ final class TransferLoop: @unchecked Sendable {
   var scheduler: TransferScheduler
   let wire: TransferWire
   /// Exchanges that have not ended.
-  var tasks: [ExchangeID: ExchangeTask] = [:]
+  var tasks = LiveTasks()
   /// The rate limits hold back what readers wait for as well.
   private var limitsHoldAll = false
 
@@ -47,7 +47,7 @@ final class TransferLoop: @unchecked Sendable {
       while let (transfer, code) = wire.nextCompleted() { complete(transfer, code) }
       ringAlarms()
       checkOutage()
-      wire.closeIdleConnections(isIdle: tasks.isEmpty)
+      wire.closeIdleConnections(isIdle: tasks.count == 0)
     }
   }
 
@@ -73,13 +73,11 @@ final class TransferLoop: @unchecked Sendable {
     guard let exchange = task.exchange else { return }
     let plan = ScheduledExchange.Plan(
       deadline: task.deadline, limits: task.limits, mayBeHedged: exchange.mayBeHedged)
-    let id = scheduler.start(plan, now: .now)
-    task.id = id
-    tasks[id] = task
+    tasks.insert(task, scheduler.start(plan, now: .now))
   }
 
   private func endAll() {
-    for task in Array(tasks.values) { cancel(task) }
+    for task in tasks.all { cancel(task) }
     setLimitsHoldAll(false)
     metrics.health.answers(ObjectIdentifier(self))
     wire.shutDown()
@@ -102,7 +100,7 @@ final class TransferLoop: @unchecked Sendable {
 
   /// The one place where an exchange ends; whatever it was doing is ended first.
   func end(_ id: ExchangeID, _ result: Result<Void, StoreError>) {
-    guard let task = tasks.removeValue(forKey: id) else { return }
+    guard let task = tasks.remove(id) else { return }
     releaseTransfers(of: id)
     task.id = nil
     mailbox.taskEnded()

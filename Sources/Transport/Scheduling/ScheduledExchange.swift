@@ -1,3 +1,4 @@
+import DequeModule
 import ObjectStore
 import Posix
 
@@ -66,5 +67,25 @@ struct ScheduledExchange: Sendable {
         + "\(Int(held.seconds)) s: raise it"
       : "queued behind \(requestsMax) requests in flight"
     return .unsent(TransferFailure(.other, detail: reason))
+  }
+}
+
+extension SlotTable<ScheduledExchange> {
+  /// Nil: it has ended.
+  func phase(of id: ExchangeID) -> ScheduledExchange.Phase? {
+    index(of: id).map { values[$0].phase }
+  }
+
+  /// What its retry costs.
+  func lastCost(of id: ExchangeID) -> Double {
+    index(of: id).map { values[$0].retry.lastCost } ?? 0
+  }
+}
+
+extension Deque<ExchangeID> {
+  /// Exchanges that ended while they waited stay in their queue until it is their turn; they must not pile up before
+  /// that.
+  mutating func dropEnded(_ exchanges: SlotTable<ScheduledExchange>) {
+    if count > 2 * exchanges.count + 64 { removeAll { !exchanges.contains($0) } }
   }
 }

@@ -1,26 +1,40 @@
 /// An exchange that has been started and has not ended. Ids are not used again.
 struct ExchangeID: Hashable, Sendable {
-  fileprivate let slot: Int
+  /// From 0 on: of those that are live at a time, no two have the same.
+  let slot: Int
   /// How often the slot had been used before.
   fileprivate let round: Int
 }
 
 /// Values by id, without hashing and in an order that depends on what was inserted and removed alone: a test that
 /// goes through them does the same each time.
+///
+/// They lie side by side: whoever reads or changes one asks for its place (`index`) and works on `values`, where it
+/// stands, for they are large to be copied. A place holds until the next removal.
 struct SlotTable<Value> {
-  fileprivate struct Slot {
+  fileprivate struct Slot: Sendable {
     var round = 0
-    /// The place in `ids`.
-    var index = 0
-    var value: Value?
+    var index: Int?
   }
 
+  var values: [Value] = []
+  /// Of the values, in the same order.
+  private(set) var ids: [ExchangeID] = []
   private var slots: [Slot] = []
   private var free: [Int] = []
-  /// Those that there are, in no order that means anything.
-  private(set) var ids: [ExchangeID] = []
 
   var count: Int { ids.count }
+
+  /// Nil for one that was removed.
+  func index(of id: ExchangeID) -> Int? {
+    let slot = slots[id.slot]
+    return slot.round == id.round ? slot.index : nil
+  }
+
+  func contains(_ id: ExchangeID) -> Bool { index(of: id) != nil }
+
+  /// A copy.
+  subscript(id: ExchangeID) -> Value? { index(of: id).map { values[$0] } }
 
   mutating func insert(_ value: Value) -> ExchangeID {
     let slot: Int
@@ -30,48 +44,27 @@ struct SlotTable<Value> {
       slot = slots.count
       slots.append(Slot())
     }
-    slots[slot].value = value
-    slots[slot].index = ids.count
+    slots[slot].index = values.count
     let id = ExchangeID(slot: slot, round: slots[slot].round)
+    values.append(value)
     ids.append(id)
     return id
   }
 
-  /// Nil for one that was removed. Setting does nothing for it.
-  subscript(id: ExchangeID) -> Value? {
-    // By accessors that lend: values are large, and most questions are for one field.
-    _read {
-      if slots[id.slot].round == id.round {
-        yield slots[id.slot].value
-      } else {
-        yield nil
-      }
-    }
-    _modify {
-      if slots[id.slot].round == id.round {
-        yield &slots[id.slot].value
-      } else {
-        var none: Value?
-        yield &none
-      }
-    }
-  }
-
+  /// Nil: it was removed before.
   @discardableResult
   mutating func remove(_ id: ExchangeID) -> Value? {
-    guard slots[id.slot].round == id.round, let value = slots[id.slot].value else { return nil }
-    slots[id.slot].value = nil
+    guard let index = index(of: id) else { return nil }
+    slots[id.slot].index = nil
     slots[id.slot].round += 1
     free.append(id.slot)
-    let last = ids.removeLast()
-    if last != id {
-      let index = slots[id.slot].index
-      ids[index] = last
-      slots[last.slot].index = index
-    }
-    return value
+    // The last takes its place.
+    values.swapAt(index, values.count - 1)
+    ids.swapAt(index, ids.count - 1)
+    ids.removeLast()
+    if index < ids.count { slots[ids[index].slot].index = index }
+    return values.removeLast()
   }
 }
 
-extension SlotTable.Slot: Sendable where Value: Sendable {}
 extension SlotTable: Sendable where Value: Sendable {}

@@ -3,16 +3,17 @@ import Posix
 
 /// Alarms: the ends of back-offs, the checks of running transfers, hedges, and deadlines.
 extension TransferScheduler {
-  mutating func setAlarm(_ instant: Instant, of id: ExchangeID) {
-    entries[id]?.alarm = instant
-    nextAlarm = min(nextAlarm, entries[id]?.nextAlarm ?? .distantFuture)
+  /// `index`: of the exchange in `entries`.
+  mutating func setAlarm(_ instant: Instant, at index: Int) {
+    entries.values[index].alarm = instant
+    nextAlarm = min(nextAlarm, entries.values[index].nextAlarm)
   }
 
   /// When there is something to do that no event brings.
   func nextWakeUp() -> Instant {
     var instant = min(nextAlarm, nextAdmission, outage.nextCheck)
     if let first = awaitingBudget.first {
-      instant = min(instant, budget.available(entries[first]?.retry.lastCost ?? 0))
+      instant = min(instant, budget.available(entries.lastCost(of: first)))
     }
     return instant
   }
@@ -25,9 +26,9 @@ extension TransferScheduler {
     guard now >= nextAlarm else { return [] }
     nextAlarm = .distantFuture
     var due: [ExchangeID] = []
-    for id in entries.ids {
-      let alarm = entries[id]?.nextAlarm ?? .distantFuture
-      if alarm <= now { due.append(id) } else { nextAlarm = min(nextAlarm, alarm) }
+    for index in entries.values.indices {
+      let alarm = entries.values[index].nextAlarm
+      if alarm <= now { due.append(entries.ids[index]) } else { nextAlarm = min(nextAlarm, alarm) }
     }
     return due
   }
@@ -37,48 +38,47 @@ extension TransferScheduler {
     _ id: ExchangeID, now: Instant, sample: (TransferID) -> ProgressWatch.Sample,
     isAwaited: (ExchangeID) -> Bool
   ) -> TransferAlarm {
-    guard let entry = entries[id] else { return .nothing }
-    guard now < entry.plan.deadline else { return .expire }
-    switch entry.phase {
+    guard let index = entries.index(of: id) else { return .nothing }
+    guard now < entries.values[index].plan.deadline else { return .expire }
+    switch entries.values[index].phase {
     case .backingOff:
-      entries[id]?.phase = .awaitingBudget
-      setAlarm(.distantFuture, of: id)
+      entries.values[index].phase = .awaitingBudget
+      setAlarm(.distantFuture, at: index)
       awaitingBudget.append(id)
       return .nothing
     case .running:
-      guard var race = entry.race else { return .nothing }
+      guard var race = entries.values[index].race else { return .nothing }
       let finding = race.watch.check(sample(race.first.id), now: now)
-      entries[id]?.race = race
-      let hedges = finding == .fine && hedges(entry, race, now: now) { isAwaited(id) }
+      entries.values[index].race = race
+      let hedges = finding == .fine && hedges(at: index, race, now: now) { isAwaited(id) }
       let next =
         hedges
         ? now + race.watch.interval
-        : patience.nextCheck(entry, race, now: now) { isAwaited(id) }
-      setAlarm(next, of: id)
-      if hedges { return .hedge(race.first.id, attempt: entry.retry.attempt) }
-      return end(id, entry, race, finding, now: now)
+        : patience.nextCheck(entries.values[index], race, now: now) { isAwaited(id) }
+      setAlarm(next, at: index)
+      if hedges { return .hedge(race.first.id, attempt: entries.values[index].retry.attempt) }
+      return end(index, race, finding, now: now)
     case .queued, .starting, .waiting, .ending, .awaitingBudget:
-      setAlarm(.distantFuture, of: id)
+      setAlarm(.distantFuture, at: index)
       return .nothing
     }
   }
 
   private mutating func end(
-    _ id: ExchangeID, _ entry: ScheduledExchange, _ race: TransferRace,
-    _ finding: ProgressWatch.Finding, now: Instant
+    _ index: Int, _ race: TransferRace, _ finding: ProgressWatch.Finding, now: Instant
   ) -> TransferAlarm {
     switch finding {
     case .fine: return .nothing
     case .firstByteTimedOut:
       var race = race
       if let first = race.replaceFirst() {
-        race.watch = patience.watch(entry, now: now)
-        entries[id]?.race = race
-        setAlarm(now + race.watch.interval, of: id)
+        race.watch = patience.watch(entries.values[index], now: now)
+        entries.values[index].race = race
+        setAlarm(now + race.watch.interval, at: index)
         return .release(first)
       }
       // It counts as the wait that it was: where all have become slow, the limit follows.
-      patience.answered(entry.size, after: now - race.first.startedAt)
+      patience.answered(entries.values[index].size, after: now - race.first.startedAt)
       return .giveUp(race.first.id, .firstByteTimedOut, after: race.watch.firstByteTimeout)
     case .stalled: return .giveUp(race.first.id, .stalled, after: race.watch.stallTimeout)
     }
@@ -86,15 +86,18 @@ extension TransferScheduler {
 
   /// How an exchange ends whose deadline has come; nil: it has ended.
   func expire(_ id: ExchangeID, now: Instant) -> TransferExpiry? {
-    entries[id]?.expiry(
-      now: now, heldTime: limiter.heldTime(now), requestsMax: configuration.maxConcurrentTransfers)
+    entries.index(of: id).map { index in
+      entries.values[index].expiry(
+        now: now, heldTime: limiter.heldTime(now),
+        requestsMax: configuration.maxConcurrentTransfers)
+    }
   }
 
   /// Whether a hedged request is sent now; its price is then withdrawn.
   private mutating func hedges(
-    _ entry: ScheduledExchange, _ race: TransferRace, now: Instant, isAwaited: () -> Bool
+    at index: Int, _ race: TransferRace, now: Instant, isAwaited: () -> Bool
   ) -> Bool {
-    guard let slow = patience.slowFrom(entry, race), now >= slow, isAwaited(),
+    guard let slow = patience.slowFrom(entries.values[index], race), now >= slow, isAwaited(),
       running < concurrency.limit,
       // A hedged request is not worth a debt of the limits that the user set.
       limiter.earliest(isAwaited: true, now: now) <= now
@@ -110,7 +113,7 @@ extension TransferScheduler {
   ) -> OutageWatch.Change? {
     let entries = entries
     return outage.check(now: now, isIdle: entries.count == 0) { since in
-      entries.ids.contains { entries[$0]?.race.map { isAnswered($0.first.id, since) } ?? false }
+      entries.values.contains { $0.race.map { isAnswered($0.first.id, since) } ?? false }
     }
   }
 }

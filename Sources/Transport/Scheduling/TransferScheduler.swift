@@ -5,15 +5,14 @@ import Posix
 /// When each exchange sends a request, and what becomes of it: queue, admission, retries, hedges, alarms.
 ///
 /// A value without clock, callback or handle: each event is one method that is given the time and returns what to do.
-/// `TransferLoop` acts on that and reports what came of it. The life of an exchange:
+/// `TransferLoop` acts on that and reports what came of it. The life of an exchange, but for alarms and deadlines
+/// (TransferScheduler+Alarms.swift):
 ///
 ///     start -> queued -> admit -> sent -> released -> judged -> remove
 ///               ^  ^       |                            |
 ///               |  |    waiting (for credentials)       v
 ///               |  +-------+               backingOff, awaitingBudget
 ///               +------------------------------------+
-///
-/// Alarms and deadlines are in TransferScheduler+Alarms.swift.
 struct TransferScheduler: Sendable {
   let configuration: TransportConfiguration
   var entries = SlotTable<ScheduledExchange>()
@@ -49,15 +48,6 @@ struct TransferScheduler: Sendable {
     random = SeededGenerator(seed: seed)
   }
 
-  /// Requests that may be in flight now.
-  var concurrencyLimit: Int { concurrency.limit }
-
-  /// The number of the attempt that is made now, or made next: 0, 1, ...
-  func attempt(of id: ExchangeID) -> Int { entries[id]?.retry.attempt ?? 0 }
-
-  /// Why its last attempt failed.
-  func lastCause(of id: ExchangeID) -> StoreError? { entries[id]?.retry.lastCause }
-
   // MARK: Life
 
   mutating func start(_ plan: ScheduledExchange.Plan, now: Instant) -> ExchangeID {
@@ -70,24 +60,17 @@ struct TransferScheduler: Sendable {
   mutating func remove(_ id: ExchangeID, succeeded: Bool) {
     guard let entry = entries.remove(id) else { return }
     if succeeded { budget.succeeded(cost: entry.retry.lastCost) }
-    trim(\.ready)
-    trim(\.awaitingBudget)
-    trim(\.waiting)
-  }
-
-  /// Exchanges that ended while they waited stay in their queue until it is their turn; they must not pile up
-  /// before that.
-  private mutating func trim(_ queue: WritableKeyPath<Self, Deque<ExchangeID>>) {
-    guard self[keyPath: queue].count > 2 * entries.count + 64 else { return }
-    let entries = entries
-    self[keyPath: queue].removeAll { entries[$0] == nil }
+    ready.dropEnded(entries)
+    awaitingBudget.dropEnded(entries)
+    waiting.dropEnded(entries)
   }
 
   /// `first`: ahead of the others, as one that has had its turn.
   mutating func enqueue(_ id: ExchangeID, first: Bool = false, now: Instant) {
-    entries[id]?.phase = .queued
-    entries[id]?.heldTimeAtQueue = limiter.heldTime(now)
-    setAlarm(.distantFuture, of: id)
+    guard let index = entries.index(of: id) else { return }
+    entries.values[index].phase = .queued
+    entries.values[index].heldTimeAtQueue = limiter.heldTime(now)
+    setAlarm(.distantFuture, at: index)
     if first { ready.prepend(id) } else { ready.append(id) }
   }
 
@@ -96,11 +79,11 @@ struct TransferScheduler: Sendable {
   /// Before a round of `admit`: what the retry budget allows joins the queue.
   mutating func beginAdmission(now: Instant) {
     while let id = awaitingBudget.first {
-      guard let entry = entries[id], entry.phase == .awaitingBudget else {
+      guard entries.phase(of: id) == .awaitingBudget else {
         awaitingBudget.removeFirst()
         continue
       }
-      guard budget.withdraw(entry.retry.lastCost, now: now) else { break }
+      guard budget.withdraw(entries.lastCost(of: id), now: now) else { break }
       awaitingBudget.removeFirst()
       enqueue(id, first: true, now: now)
     }
@@ -111,7 +94,7 @@ struct TransferScheduler: Sendable {
   /// Which exchange goes next; to be called until it returns `.idle`. `isAwaited`: a reader waits for it now.
   mutating func admit(now: Instant, isAwaited: (ExchangeID) -> Bool) -> TransferAdmission {
     while running < concurrency.limit, let id = ready.first {
-      guard entries[id]?.phase == .queued else {
+      guard entries.phase(of: id) == .queued else {
         ready.removeFirst()
         continue
       }
@@ -134,18 +117,21 @@ struct TransferScheduler: Sendable {
   }
 
   private func firstAwaited(_ isAwaited: (ExchangeID) -> Bool) -> Int? {
-    ready.firstIndex { entries[$0]?.phase == .queued && isAwaited($0) }
+    ready.firstIndex { entries.phase(of: $0) == .queued && isAwaited($0) }
   }
 
   /// Less is the clock's own noise.
   private static let leastHeld = Duration.microseconds(100)
 
   private mutating func begin(_ id: ExchangeID, now: Instant) -> TransferAdmission {
-    guard let entry = entries[id], now < entry.plan.deadline else { return .expire(id) }
-    let held = limiter.heldTime(now) - entry.heldTimeAtQueue
-    entries[id]?.phase = .starting
-    entries[id]?.sentAt = now
-    return .begin(id, attempt: entry.retry.attempt, held: held > Self.leastHeld ? held : nil)
+    guard let index = entries.index(of: id), now < entries.values[index].plan.deadline else {
+      return .expire(id)
+    }
+    let held = limiter.heldTime(now) - entries.values[index].heldTimeAtQueue
+    entries.values[index].phase = .starting
+    entries.values[index].sentAt = now
+    return .begin(
+      id, attempt: entries.values[index].retry.attempt, held: held > Self.leastHeld ? held : nil)
   }
 
   // MARK: What came of an admission
@@ -154,35 +140,39 @@ struct TransferScheduler: Sendable {
   mutating func sent(
     _ id: ExchangeID, _ transfer: TransferID, startedAt: Instant, bytes: Int, now: Instant
   ) {
-    countRequest(of: id, bytes: bytes, now: now)
-    guard let entry = entries[id] else { return }
+    guard let index = countRequest(of: id, bytes: bytes, now: now) else { return }
     let race = TransferRace(
-      TransferRace.Leg(id: transfer, startedAt: startedAt), watch: patience.watch(entry, now: now))
-    entries[id]?.phase = .running
-    entries[id]?.race = race
-    setAlarm(patience.nextCheck(entry, race, now: now) { true }, of: id)
+      TransferRace.Leg(id: transfer, startedAt: startedAt),
+      watch: patience.watch(entries.values[index], now: now))
+    entries.values[index].phase = .running
+    entries.values[index].race = race
+    setAlarm(patience.nextCheck(entries.values[index], race, now: now) { true }, at: index)
   }
 
   /// The hedge that an alarm wanted is on the wire.
   mutating func hedgeSent(
     _ id: ExchangeID, _ transfer: TransferID, startedAt: Instant, bytes: Int, now: Instant
   ) {
-    countRequest(of: id, bytes: bytes, now: now)
-    entries[id]?.race?.add(hedge: TransferRace.Leg(id: transfer, startedAt: startedAt))
+    guard let index = countRequest(of: id, bytes: bytes, now: now) else { return }
+    entries.values[index].race?.add(
+      hedge: TransferRace.Leg(id: transfer, startedAt: startedAt))
     hedged.append(id)
   }
 
-  private mutating func countRequest(of id: ExchangeID, bytes: Int, now: Instant) {
-    entries[id]?.size = TTFBTracker.SizeClass(bytes: bytes)
+  private mutating func countRequest(of id: ExchangeID, bytes: Int, now: Instant) -> Int? {
     patience.requested()
     limiter.sent(expecting: bytes, now: now)
     running += 1
+    let index = entries.index(of: id)
+    if let index { entries.values[index].size = TTFBTracker.SizeClass(bytes: bytes) }
+    return index
   }
 
   /// The exchange has no request to make before `signal` comes; `cause` is its error if that is not by its deadline.
   mutating func wait(_ id: ExchangeID, for signal: ObjectIdentifier, cause: StoreError) {
-    entries[id]?.phase = .waiting(signal, cause)
-    setAlarm(.distantFuture, of: id)
+    guard let index = entries.index(of: id) else { return }
+    entries.values[index].phase = .waiting(signal, cause)
+    setAlarm(.distantFuture, at: index)
     waiting.append(id)
   }
 
@@ -191,7 +181,7 @@ struct TransferScheduler: Sendable {
     let before = waiting
     waiting = []
     for id in before {
-      guard case .waiting(let awaited, _)? = entries[id]?.phase else { continue }
+      guard case .waiting(let awaited, _) = entries.phase(of: id) else { continue }
       if awaited == signal { enqueue(id, now: now) } else { waiting.append(id) }
     }
   }
@@ -200,19 +190,22 @@ struct TransferScheduler: Sendable {
 
   /// The head of a response. False: it is not listened to (`TransferRace.claim`).
   mutating func headArrived(_ transfer: TransferID, of id: ExchangeID, status: Int) -> Bool {
-    entries[id]?.race?.claim(transfer, status: status) ?? false
+    guard let index = entries.index(of: id) else { return false }
+    return entries.values[index].race?.claim(transfer, status: status) ?? false
   }
 
   /// A transfer that was answered later than the other of its attempt: to be released. Nil: there is none (left).
   mutating func nextLoser() -> (id: ExchangeID, transfer: TransferID, hedgeWon: Bool)? {
-    var index = 0
-    while index < hedged.count {
-      let id = hedged[index]
-      if let loser = entries[id]?.race?.dropLoser() {
-        hedged.remove(at: index)
+    var place = 0
+    while place < hedged.count {
+      let id = hedged[place]
+      let index = entries.index(of: id)
+      if let index, let loser = entries.values[index].race?.dropLoser() {
+        hedged.remove(at: place)
         return (id, loser.transfer, loser.hedgeWon)
       }
-      if entries[id]?.race?.hedge == nil { hedged.remove(at: index) } else { index += 1 }
+      let goesOn = index.map { entries.values[$0].race?.hedge != nil } ?? false
+      if goesOn { place += 1 } else { hedged.remove(at: place) }
     }
     return nil
   }
@@ -222,7 +215,8 @@ struct TransferScheduler: Sendable {
   mutating func transferEnded(
     _ transfer: TransferID, of id: ExchangeID, dropped: Int?, startedAt: Instant, now: Instant
   ) -> Bool {
-    guard entries[id]?.race?.ended(transfer) == true else { return false }
+    guard let index = entries.index(of: id), entries.values[index].race?.ended(transfer) == true
+    else { return false }
     if dropped == 429 || dropped == 503 {
       patience.throttled(now: now)
       concurrency.throttled(running: running, sentAt: startedAt, now: now)
@@ -232,9 +226,11 @@ struct TransferScheduler: Sendable {
 
   /// The transfers of an exchange, to be released: the attempt is over.
   mutating func detachTransfers(of id: ExchangeID) -> (first: TransferID, hedge: TransferID?)? {
-    guard let race = entries[id]?.race else { return nil }
-    entries[id]?.race = nil
-    entries[id]?.phase = .ending
+    guard let index = entries.index(of: id), let race = entries.values[index].race else {
+      return nil
+    }
+    entries.values[index].race = nil
+    entries.values[index].phase = .ending
     return (race.first.id, race.hedge?.id)
   }
 
@@ -244,7 +240,8 @@ struct TransferScheduler: Sendable {
   ) -> OutageWatch.Change? {
     var change: OutageWatch.Change?
     if let answered = report.answeredAt {
-      patience.answered(entries[id]?.size ?? .unknown, after: answered - report.startedAt)
+      let size = entries.index(of: id).map { entries.values[$0].size } ?? .unknown
+      patience.answered(size, after: answered - report.startedAt)
       if report.isSuccess {
         change = outage.responded(now: now)
         concurrency.succeeded(running: running)
@@ -255,29 +252,30 @@ struct TransferScheduler: Sendable {
     return change
   }
 
-  /// What the exchange makes of its attempt, or of there having been none. `madeProgress`: bytes were streamed.
+  /// What the exchange makes of its attempt, or of there having been none. `madeProgress`: bytes were streamed. Returns
+  /// the number of the attempt as well, counted from 1.
   mutating func judged(
     _ id: ExchangeID, _ verdict: Verdict, madeProgress: Bool, origin: String, now: Instant
-  ) -> (next: RetryState.Next, outage: OutageWatch.Change?) {
-    guard let entry = entries[id] else { return (.repeatNow, nil) }
+  ) -> (next: RetryState.Next, attempt: Int, outage: OutageWatch.Change?) {
+    guard let index = entries.index(of: id) else { return (.repeatNow, 0, nil) }
+    let sentAt = entries.values[index].sentAt
     if case .retry(_, isThrottle: true, _) = verdict {
       patience.throttled(now: now)
-      concurrency.throttled(running: running + 1, sentAt: entry.sentAt, now: now)
+      concurrency.throttled(running: running + 1, sentAt: sentAt, now: now)
     }
     // By what was known before this failure: one object that fails is no outage.
     let waits = configuration.waitsWhileAway && outage.isAway(now: now)
-    let change = outage.judged(verdict, startedAt: entry.sentAt, now: now)
-    let next =
-      entries[id]?.retry.ended(
-        verdict, madeProgress: madeProgress, waitsForStore: waits, origin: origin, now: now,
-        random: &random) ?? .repeatNow
+    let change = outage.judged(verdict, startedAt: sentAt, now: now)
+    let next = entries.values[index].retry.ended(
+      verdict, madeProgress: madeProgress, waitsForStore: waits, origin: origin, now: now,
+      random: &random)
     switch next {
     case .finish: break
     case .repeatNow: enqueue(id, first: true, now: now)
     case .retry(let instant, _):
-      entries[id]?.phase = .backingOff
-      setAlarm(instant, of: id)
+      entries.values[index].phase = .backingOff
+      setAlarm(instant, at: index)
     }
-    return (next, change)
+    return (next, entries.values[index].retry.attempt, change)
   }
 }
