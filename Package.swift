@@ -137,7 +137,7 @@ let package = Package(
     tests("FormatsTests", ["Formats", "ObjectStore", "Posix", "TestSupport"]),
     tests(
       "CredentialsTests",
-      ["Credentials", "Formats", "ObjectStore", "Posix", "TestSupport", logging]),
+      ["Credentials", "Transport", "Formats", "ObjectStore", "Posix", "TestSupport", logging]),
     tests(
       "S3StoreTests",
       [

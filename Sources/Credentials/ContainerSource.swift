@@ -8,12 +8,16 @@ import Transport
 struct ContainerSource: CredentialsSource {
   let url: String
   let environment: [String: String]
+  let transport: CredentialsTransport
 
   var name: String { "container" }
 
   /// `nil`: the environment names none. Throws for an address that secrets must not be asked of.
-  init?(environment: [String: String]) throws(StoreError) {
+  init?(
+    environment: [String: String], transport: CredentialsTransport
+  ) throws(StoreError) {
     self.environment = environment
+    self.transport = transport
     if let path = environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] {
       guard path.hasPrefix("/") else {
         throw Self.wrong("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must begin with '/'")
@@ -54,7 +58,7 @@ struct ContainerSource: CredentialsSource {
     if let token = try token() { headers.append(("authorization", token)) }
     let request = HTTPRequest(
       url: url, headers: headers, bypassesProxy: url.lowercased().hasPrefix("http://"))
-    let reply = try KeysClient(name: name).send(
+    let reply = try KeysClient(name: name, transport: transport).send(
       KeysClient.Request(http: request, timeout: .seconds(2), tries: 3), deadline: deadline)
     guard reply.status == 200 else {
       throw refused("the container's credentials endpoint refused the request (\(reply.words))")

@@ -16,7 +16,8 @@ struct SSOSource: CredentialsSource {
   let cacheKey: String
   let cacheFolder: String
   let environment: [String: String]
-  var caBundle: String?
+  let caBundle: String?
+  let transport: CredentialsTransport
 
   var name: String { "single sign-on of profile \(profile)" }
 
@@ -114,7 +115,7 @@ struct SSOSource: CredentialsSource {
   private func send(
     _ request: HTTPRequest, _ deadline: Instant
   ) throws(StoreError) -> KeysClient.Reply {
-    try KeysClient(name: name, caBundle: caBundle).send(
+    try KeysClient(name: name, caBundle: caBundle, transport: transport).send(
       KeysClient.Request(http: request), deadline: deadline)
   }
 

@@ -10,11 +10,16 @@ struct STSClient {
   /// "https://sts.eu-west-1.amazonaws.com".
   let endpoint: String
   let region: String
-  var caBundle: String?
+  let caBundle: String?
+  let transport: CredentialsTransport
 
   /// `endpoint`: of the environment or profile, in place of the region's own.
-  init(endpoint: String?, region: String?, isLegacy: Bool = false, caBundle: String? = nil) {
+  init(
+    endpoint: String?, region: String?, isLegacy: Bool = false, caBundle: String? = nil,
+    transport: CredentialsTransport
+  ) {
     self.caBundle = caBundle
+    self.transport = transport
     if let endpoint {
       var text = endpoint
       while text.hasSuffix("/") { text.removeLast() }
@@ -57,7 +62,7 @@ struct STSClient {
     let isLocal = ["127.", "localhost", "[::1]"].contains { url.host.hasPrefix($0) }
     let request = HTTPRequest(
       method: .post, url: url.text, headers: headers, body: body, bypassesProxy: isLocal)
-    let reply = try KeysClient(name: source, caBundle: caBundle).send(
+    let reply = try KeysClient(name: source, caBundle: caBundle, transport: transport).send(
       KeysClient.Request(http: request), deadline: deadline)
     let texts = XMLTexts(reply.body)
     guard reply.status == 200 else {

@@ -45,7 +45,11 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
     redirects = HTTPRedirects(start: url)
   }
 
-  func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
+  func nextRequest(attempt: Int) -> NextRequest {
+    NextRequest { () throws(StoreError) in try makeRequest() }
+  }
+
+  private func makeRequest() throws(StoreError) -> HTTPRequest {
     site.metrics.listRequests.add()
     head = nil
     drained = 0

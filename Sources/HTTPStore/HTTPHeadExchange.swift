@@ -37,7 +37,11 @@ final class HTTPHeadExchange: Exchange, @unchecked Sendable {
 
   var mayBeHedged: Bool { true }
 
-  func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
+  func nextRequest(attempt: Int) -> NextRequest {
+    NextRequest { () throws(StoreError) in try makeRequest() }
+  }
+
+  private func makeRequest() throws(StoreError) -> HTTPRequest {
     site.metrics.headRequests.add()
     head = nil
     received = 0

@@ -43,7 +43,11 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
   func waitedForLimit(_ time: Duration) { sink.waitedForLimit(time) }
   var expectedBytes: Int { Int(clamping: delivery.remaining) }
 
-  func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
+  func nextRequest(attempt: Int) -> NextRequest {
+    NextRequest { () throws(StoreError) in try makeRequest() }
+  }
+
+  private func makeRequest() throws(StoreError) -> HTTPRequest {
     site.metrics.getRequests.add()
     (head, refusal, isDelivering, drained) = (nil, nil, false, 0)
     if redirects == nil {

@@ -51,18 +51,18 @@ final class S3FetchExchange: Exchange {
   func waitedForLimit(_ time: Duration) { sink.waitedForLimit(time) }
   var expectedBytes: Int { state.withLock { Int($0.progress.remaining) } }
 
-  var hindrance: StoreError? { site.hindrance(key) }
-
-  func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
+  func nextRequest(attempt: Int) -> NextRequest {
+    var (attempt, headers) = state.withLock { ($0.attempt, $0.progress.headers) }
+    let query = objectVersion.map { [(name: "versionId", value: Array($0.utf8))] } ?? []
+    let next = site.request(.get, key: key, query: query, headers: headers, attempt: &attempt)
+    if case .waiting = next { return next }
     metrics.getRequests.add()
-    var (attempt, headers) = state.withLock { state in
+    state.withLock { state in
       state.head = nil
       state.judgement = .good
-      return (state.attempt, state.progress.headers)
+      state.attempt = attempt
     }
-    defer { state.withLock { $0.attempt = attempt } }
-    let query = objectVersion.map { [(name: "versionId", value: Array($0.utf8))] } ?? []
-    return try site.request(.get, key: key, query: query, headers: headers, attempt: &attempt)
+    return next
   }
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {

@@ -29,13 +29,13 @@ final class S3HeadExchange: Exchange {
 
   var mayBeHedged: Bool { true }
 
-  var hindrance: StoreError? { site.hindrance(key) }
-
-  func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
-    metrics.headRequests.add()
+  func nextRequest(attempt: Int) -> NextRequest {
     var attempt = state.withLock { $0.attempt }
-    defer { state.withLock { $0.attempt = attempt } }
-    return try site.request(.head, key: key, attempt: &attempt)
+    let next = site.request(.head, key: key, attempt: &attempt)
+    if case .waiting = next { return next }
+    metrics.headRequests.add()
+    state.withLock { $0.attempt = attempt }
+    return next
   }
 
   func receive(head: HTTPResponseHead) -> BodyDisposition { .collect(limit: S3Failure.bodyLimit) }

@@ -50,20 +50,23 @@ final class S3ListExchange: Exchange {
 
   var mayBeHedged: Bool { true }
 
-  var hindrance: StoreError? { site.hindrance(request.folder) }
-
-  func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
+  func nextRequest(attempt: Int) -> NextRequest {
     if request.cursor != nil, cursor == nil {
-      throw site.error(.badReply, key: request.folder, "invalid listing cursor")
+      return .failed(site.error(.badReply, key: request.folder, "invalid listing cursor"))
+    }
+    let dialect = site.dialect
+    var attempt = state.withLock { $0.attempt }
+    let next = site.request(.get, key: nil, query: query(dialect), attempt: &attempt)
+    if case .waiting(let signal, var cause) = next {
+      cause.key = request.folder
+      return .waiting(for: signal, cause: cause)
     }
     metrics.listRequests.add()
-    let dialect = site.dialect
-    var attempt = state.withLock { state in
+    state.withLock { state in
       state.dialect = dialect
-      return state.attempt
+      state.attempt = attempt
     }
-    defer { state.withLock { $0.attempt = attempt } }
-    return try site.request(.get, key: nil, query: query(dialect), attempt: &attempt)
+    return next
   }
 
   private func query(_ dialect: S3Site.ListingDialect) -> [(name: String, value: [UInt8])] {

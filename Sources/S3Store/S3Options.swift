@@ -1,3 +1,4 @@
+public import Credentials
 public import Transport
 
 /// How a bucket is reached. Prefixes are the file system's affair: the store sees absolute keys.
@@ -29,6 +30,8 @@ public struct S3Options: Sendable {
   public var usesSessions = true
   /// PEM file for the requests that open sessions.
   public var caBundle: String?
+  /// What those requests go over; `nil`: a transport of their own.
+  public var credentialsTransport: CredentialsTransport?
   /// What the endpoint is decides where a manifest of this bucket may send to.
   public var peers = PeerPolicy()
   /// An ETag that has the form of an MD5 is taken for the content's.

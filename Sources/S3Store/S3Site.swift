@@ -55,7 +55,7 @@ final class S3Site: Sendable {
       credentials = try BucketSession.open(
         url: "\(endpoint.scheme)://\(endpoint.host)", host: endpoint.host,
         region: endpoint.signingRegion, store: displayName, base: credentials,
-        caBundle: options.caBundle, log: log)
+        caBundle: options.caBundle, transport: options.credentialsTransport, log: log)
       tokenHeader = BucketSession.tokenHeader
     }
     signer = SigV4Signer(service: endpoint.service, tokenHeader: tokenHeader)
@@ -102,11 +102,23 @@ final class S3Site: Sendable {
     fileprivate var clockCorrections = 0
   }
 
-  /// A signed request; `key` is `nil` for the bucket itself. Query names and values are raw.
+  /// A signed request, once there are credentials; `key` is `nil` for the bucket itself. Query names and values are
+  /// raw.
   func request(
     _ method: HTTPRequest.Method, key: ObjectKey?, query: [(name: String, value: [UInt8])] = [],
     headers: [(name: String, value: String)] = [], attempt: inout Attempt
-  ) throws(StoreError) -> HTTPRequest {
+  ) -> NextRequest {
+    let current: Credentials?
+    do throws(StoreError) {
+      switch try credentials.current() {
+      case .unsigned: current = nil
+      case .keys(let keys): current = keys
+      case .renewing(let what, let renewed):
+        return .waiting(
+          for: renewed,
+          cause: error(.badCredentials, key: key, "waiting for credentials: \(what)"))
+      }
+    } catch { return .failed(error) }
     let (endpoint, offset) = learned.withLock { ($0.endpoint, $0.clockOffset) }
     let path = endpoint.path(key)
     let pairs = query.map {
@@ -121,27 +133,16 @@ final class S3Site: Sendable {
     var request = HTTPRequest(method: method, url: url, headers: headers)
     request.peer = .own(peers)
     request.showsCertificate = true
-    attempt.keys = nil
-    switch try credentials.current() {
-    case .unsigned: break
-    case .renewing(let what):
-      throw error(.badCredentials, key: key, "waiting for credentials: \(what)")
-    case .keys(let keys):
-      attempt.keys = keys
+    attempt.keys = current
+    if let current {
       let input = SigningInput(
         method: method.rawValue, host: endpoint.host, path: path, query: pairs,
         headers: headers.filter { $0.name.hasPrefix("x-amz-") },
         time: Int64(time(nil)) + offset)
       request.headers += signer.headers(
-        for: input, credentials: keys, region: endpoint.signingRegion)
+        for: input, credentials: current, region: endpoint.signingRegion)
     }
-    return request
-  }
-
-  /// Why no request can be made now: keys are being renewed.
-  func hindrance(_ key: ObjectKey?) -> StoreError? {
-    guard case .renewing(let what)? = try? credentials.current() else { return nil }
-    return error(.badCredentials, key: key, "waiting for credentials: \(what)")
+    return .ready(request)
   }
 
   var dialect: ListingDialect { learned.withLock { $0.dialect } }

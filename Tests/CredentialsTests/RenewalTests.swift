@@ -4,6 +4,7 @@ import ObjectStore
 import Posix
 import TestSupport
 import Testing
+import Transport
 
 @testable import Credentials
 
@@ -116,6 +117,34 @@ import Testing
     #expect(provider.renew(insteadOf: old))
     #expect(id(provider) == "new")
     #expect(source.asked == 1)
+  }
+
+  /// Each end of a renewal is signalled, also one that brought nothing: what it waits for is then another.
+  @Test func whoFoundNoKeysIsSignalledAtEachEndOfARenewal() {
+    let source = Source(
+      isOpen: false,
+      [
+        { .failure(StoreError(.unreachable, store: "s", detail: "gone")) },
+        { .success(Self.keys("new")) },
+      ])
+    let old = Self.keys("old")
+    let provider = provider(source, first: old)
+    defer { provider.shutdown() }
+    func renewing() -> (text: String, signal: ReadinessSignal)? {
+      guard case .renewing(let text, let signal)? = try? provider.current() else { return nil }
+      return (text, signal)
+    }
+    #expect(provider.renew(insteadOf: old))
+    let first = renewing()
+    #expect(first?.text == "source" && first?.signal == renewing()?.signal)
+    source.open()
+    #expect(first?.signal.wait(until: .now + .seconds(30)) == true)
+    // The second try comes within a second or two, and may have been already.
+    if let second = renewing() {
+      #expect(second.signal != first?.signal && second.text.contains("gone"))
+      #expect(second.signal.wait(until: .now + .seconds(30)))
+    }
+    #expect(id(provider) == "new")
   }
 
   @Test func aSourceWithTheSameKeysAgainIsBelievedToHaveNoOthers() {

@@ -53,7 +53,7 @@ enum Parsers {
     var start = 0
     while start < bytes.count {
       let end = bytes[start...].firstIndex(of: 10).map { $0 + 1 } ?? bytes.count
-      let step = bytes[start..<end].withUnsafeBytes { parser.take($0) }
+      let step = bytes[start..<end].withUnsafeBytes { parser.append($0) }
       if case .complete(let head) = step {
         for (name, value) in head.headers {
           precondition(!name.isEmpty && !value.utf8.contains(10))

@@ -12,7 +12,7 @@ import Transport
     let keys = Credentials(accessKeyID: "K", secretAccessKey: "s", source: "t")
     let site = try S3Site(options: options, credentials: FixedCredentials(keys))
     var attempt = S3Site.Attempt()
-    return try site.request(.get, key: key.map { ObjectKey($0) }, attempt: &attempt)
+    return try site.request(.get, key: key.map { ObjectKey($0) }, attempt: &attempt).get()
   }
 
   private func value(_ name: String, in request: HTTPRequest) -> String? {
@@ -76,7 +76,7 @@ import Transport
     let site = try S3Site(options: options, credentials: FixedCredentials(keys))
     defer { site.endRenewals() }
     var attempt = S3Site.Attempt()
-    let signed = try site.request(.get, key: ObjectKey("k"), attempt: &attempt)
+    let signed = try site.request(.get, key: ObjectKey("k"), attempt: &attempt).get()
     #expect(value("x-amz-s3session-token", in: signed)?.hasPrefix("token-of-ASIA") == true)
     #expect(value("x-amz-security-token", in: signed) == nil)
     #expect(value("authorization", in: signed)?.contains("AKIABASE") == false)
@@ -92,7 +92,7 @@ import Transport
     }
     options.usesSessions = false
     let plain = try S3Site(options: options, credentials: FixedCredentials(keys))
-    let direct = try plain.request(.get, key: ObjectKey("k"), attempt: &attempt)
+    let direct = try plain.request(.get, key: ObjectKey("k"), attempt: &attempt).get()
     #expect(value("authorization", in: direct)?.contains("AKIABASE") == true)
   }
 }

@@ -74,7 +74,7 @@ import Transport
 
     /// One attempt that is answered with `text`.
     func answer(_ text: String) throws -> Verdict {
-      let request = try exchange.makeRequest(attempt: 0)
+      let request = try exchange.nextRequest(attempt: 0).get()
       #expect(!request.headers.contains { $0.name == "range" })
       #expect(request.headers.contains { $0.name == "x-amz-checksum-mode" })
       let head = HTTPResponseHead(

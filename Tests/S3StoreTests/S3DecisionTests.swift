@@ -163,13 +163,13 @@ import Transport
       credentials: FixedCredentials(
         Credentials(accessKeyID: "AK", secretAccessKey: "s", source: "test")))
     var attempt = S3Site.Attempt()
-    var request = try site.request(.get, key: ObjectKey("k"), attempt: &attempt)
+    var request = try site.request(.get, key: ObjectKey("k"), attempt: &attempt).get()
     #expect(request.url == "https://data.s3.us-east-1.amazonaws.com/k")
     var failure = S3Failure(status: 301)
     failure.region = "eu-west-1"
     guard case .again = site.verdict(failure, subject: .object, key: nil, attempt: &attempt)
     else { return #expect(Bool(false), "not asked again") }
-    request = try site.request(.get, key: ObjectKey("k"), attempt: &attempt)
+    request = try site.request(.get, key: ObjectKey("k"), attempt: &attempt).get()
     #expect(request.url == "https://data.s3.eu-west-1.amazonaws.com/k")
     let line = try #require(request.headers.first { $0.name == "authorization" }?.value)
     #expect(line.contains("/eu-west-1/s3/aws4_request"))
@@ -185,7 +185,7 @@ import Transport
     skewed.serverTime = Int64(time(nil)) + 80_000
     guard case .again = site.verdict(skewed, subject: .object, key: nil, attempt: &attempt)
     else { return #expect(Bool(false), "clock") }
-    request = try site.request(.get, key: nil, attempt: &attempt)
+    request = try site.request(.get, key: nil, attempt: &attempt).get()
     let stamp = Array(try #require(request.headers.first { $0.name == "x-amz-date" }?.value))
     let day = [stamp[..<4], stamp[4..<6], stamp[6..<8]].map { String($0) }.joined(separator: "-")
     let hour = [stamp[9..<11], stamp[11..<13], stamp[13..<15]].map { String($0) }
@@ -210,7 +210,7 @@ import Transport
         credentials: FixedCredentials(
           Credentials(accessKeyID: "AK", secretAccessKey: "s", source: "test")))
       var attempt = S3Site.Attempt()
-      _ = try site.request(.get, key: nil, attempt: &attempt)
+      _ = try site.request(.get, key: nil, attempt: &attempt).get()
       var skewed = S3Failure(status: 403, code: "RequestTimeTooSkewed")
       skewed.serverTime = Int64(time(nil)) + offset
       let verdict = site.verdict(skewed, subject: .object, key: nil, attempt: &attempt)

@@ -38,11 +38,64 @@ import Transport
     bytes.withUnsafeBytes { exchange.receive(body: $0) }
   }
 
+  /// Credentials that are being renewed, until `keys` are there.
+  private final class Renewing: CredentialsProvider {
+    let signal = ReadinessSignal()
+    let keys = Lock<Credentials?>(nil)
+    func current() throws(StoreError) -> CredentialsNow {
+      keys.withLock { $0 }.map { .keys($0) } ?? .renewing("the source", signal)
+    }
+    func renew(insteadOf refused: Credentials) -> Bool { true }
+    func shutdown() {}
+  }
+
+  @Test func exchangesWaitForTheSignalOfTheirCredentialsAndCountNoRequestMeanwhile() throws {
+    let provider = Renewing()
+    let site = try S3Site(options: S3Options(bucket: "data"), credentials: provider)
+    let folder = ObjectKey("d/")
+    let exchanges: [(exchange: any Exchange, key: ObjectKey)] = [
+      (
+        S3FetchExchange(
+          FetchRequest(version: version, range: 0..<9, deadline: .distantFuture), site: site,
+          metrics: metrics.store, sink: Sink()), version.key
+      ),
+      (
+        S3HeadExchange(ObjectKey("h"), site: site, metrics: metrics.store, completion: { _ in }),
+        ObjectKey("h")
+      ),
+      (
+        S3ListExchange(
+          ListRequest(folder: folder, deadline: .distantFuture),
+          options: S3Options(bucket: "data"), site: site, metrics: metrics.store,
+          completion: { _ in }), folder
+      ),
+    ]
+    for (exchange, key) in exchanges {
+      guard case .waiting(let signal, let cause) = exchange.nextRequest(attempt: 0) else {
+        return #expect(Bool(false), "\(key)")
+      }
+      #expect(signal == provider.signal && cause.key == key && cause.kind == .badCredentials)
+      #expect(cause.detail == "waiting for credentials: the source")
+    }
+    let counts = metrics.store
+    #expect(
+      counts.getRequests.count + counts.headRequests.count + counts.listRequests.count == 0)
+    provider.keys.withLock {
+      $0 = Credentials(accessKeyID: "AKID", secretAccessKey: "s", source: "test")
+    }
+    for (exchange, _) in exchanges {
+      let request = try exchange.nextRequest(attempt: 0).get()
+      #expect(request.headers.contains { $0.name == "authorization" && $0.value.contains("AKID") })
+    }
+    #expect(
+      counts.getRequests.count + counts.headRequests.count + counts.listRequests.count == 3)
+  }
+
   @Test func aBrokenTransferGoesOnWhereItStoppedAndRepeatsNothing() throws {
     let sink = Sink()
     let request = FetchRequest(version: version, range: 10..<20, deadline: .distantFuture)
     let exchange = S3FetchExchange(request, site: try site(), metrics: metrics.store, sink: sink)
-    _ = try exchange.makeRequest(attempt: 0)
+    _ = try exchange.nextRequest(attempt: 0).get()
     guard case .stream = exchange.receive(head: head("10-19", 10)) else {
       return #expect(Bool(false))
     }
@@ -51,7 +104,7 @@ import Transport
     guard case .retry = exchange.attemptEnded(.transferFailed(lost, wasStreaming: true)) else {
       return #expect(Bool(false))
     }
-    let again = try exchange.makeRequest(attempt: 1)
+    let again = try exchange.nextRequest(attempt: 1).get()
     #expect(again.headers.contains { $0.name == "range" && $0.value == "bytes=13-19" })
     guard case .stream = exchange.receive(head: head("13-19", 7)) else {
       return #expect(Bool(false))
@@ -68,7 +121,7 @@ import Transport
     let sink = Sink()
     let request = FetchRequest(version: version, range: 10..<12, deadline: .distantFuture)
     let exchange = S3FetchExchange(request, site: try site(), metrics: metrics.store, sink: sink)
-    _ = try exchange.makeRequest(attempt: 0)
+    _ = try exchange.nextRequest(attempt: 0).get()
     _ = exchange.receive(head: head("10-11", 2))
     #expect(!send([1, 2, 3], to: exchange))
     // It may be one server's: it is asked again, but not for ever.
@@ -92,7 +145,7 @@ import Transport
     let exchange = S3ListExchange(
       request, options: S3Options(bucket: "data"), site: try site(), metrics: metrics.store
     ) { result in told.withLock { $0 = result } }
-    _ = try exchange.makeRequest(attempt: 0)
+    _ = try exchange.nextRequest(attempt: 0).get()
     let head = HTTPResponseHead(status: 200, headers: [])
     let verdict = exchange.attemptEnded(.response(head, body: CollectedBody(Array(body.utf8))))
     if case .succeeded = verdict { exchange.finish(.success(())) }

@@ -101,3 +101,13 @@ private final class CollectingSink: FetchSink {
     completion.withLock { $0 }?(result)
   }
 }
+
+extension NextRequest {
+  /// The request; the error too where an exchange would wait.
+  func get() throws(StoreError) -> HTTPRequest {
+    switch self {
+    case .ready(let request): return request
+    case .waiting(_, let error), .failed(let error): throw error
+    }
+  }
+}

@@ -27,7 +27,7 @@ struct RetryBudget: Sendable {
   static func cost(isThrottle: Bool) -> Double { isThrottle ? throttleCost : transientCost }
 
   /// False: wait until `available(cost:)`.
-  mutating func take(_ cost: Double, now: Instant) -> Bool {
+  mutating func withdraw(_ cost: Double, now: Instant) -> Bool {
     fill(now)
     guard tokens >= cost else { return false }
     tokens -= cost

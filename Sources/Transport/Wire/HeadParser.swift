@@ -18,14 +18,14 @@ struct HeadParser: Sendable {
   private var isComplete = false
 
   /// One line with its line end.
-  mutating func take(_ line: UnsafeRawBufferPointer) -> Step {
+  mutating func append(_ line: UnsafeRawBufferPointer) -> Step {
     bytes += line.count
     guard bytes <= Self.maxBytes else { return .tooLarge }
     if isComplete { return .incomplete }
     let text = Self.trimmed(line[...])
     if text.isEmpty { return endOfHead() }
-    if status == 0 { return takeStatusLine(text) }
-    takeField(text, isFolded: Self.isBlank(line[line.startIndex]))
+    if status == 0 { return parseStatusLine(text) }
+    appendField(text, isFolded: Self.isBlank(line[line.startIndex]))
     return .incomplete
   }
 
@@ -41,7 +41,7 @@ struct HeadParser: Sendable {
   }
 
   /// "HTTP/1.1 206 Partial Content"
-  private mutating func takeStatusLine(_ text: Slice<UnsafeRawBufferPointer>) -> Step {
+  private mutating func parseStatusLine(_ text: Slice<UnsafeRawBufferPointer>) -> Step {
     guard text.starts(with: "HTTP/".utf8), let space = text.firstIndex(of: 0x20) else {
       return .malformed
     }
@@ -54,7 +54,7 @@ struct HeadParser: Sendable {
     return .incomplete
   }
 
-  private mutating func takeField(_ text: Slice<UnsafeRawBufferPointer>, isFolded: Bool) {
+  private mutating func appendField(_ text: Slice<UnsafeRawBufferPointer>, isFolded: Bool) {
     if isFolded, let last = headers.indices.last {
       headers[last].value += " " + String(decoding: text, as: UTF8.self)
       return

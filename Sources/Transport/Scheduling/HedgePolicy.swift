@@ -21,7 +21,7 @@ struct HedgePolicy: Sendable {
   private var pausedUntil = Instant(nanoseconds: 0)
 
   /// A wait for the first byte that is longer calls for a second request. `usual`: what 19 of 20 waits
-  /// stayed within (`FirstByteTimes`); nil: too little is known.
+  /// stayed within (`TTFBTracker`); nil: too little is known.
   static func slow(_ usual: Duration?) -> Duration? {
     usual.map { max(leastWait, .nanoseconds(Int64($0.seconds * factor * 1e9))) }
   }
@@ -32,7 +32,7 @@ struct HedgePolicy: Sendable {
   mutating func throttled(now: Instant) { pausedUntil = now + Self.pauseAfterThrottle }
 
   /// Takes a second request from the budget; false if there is none to be had.
-  mutating func take(now: Instant) -> Bool {
+  mutating func withdraw(now: Instant) -> Bool {
     guard now >= pausedUntil, budget >= 1 else { return false }
     budget -= 1
     return true

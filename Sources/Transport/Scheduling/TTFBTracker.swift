@@ -2,7 +2,7 @@ import Posix
 
 /// How long answers let wait for their first byte, apart for small and large ones: what is usual, and
 /// so what is slow (`HedgePolicy`) and what is worth giving up (`timeouts`). Pure.
-struct FirstByteTimes: Sendable {
+struct TTFBTracker: Sendable {
   /// By the bytes that were asked for.
   enum SizeClass: Int, CaseIterable, Sendable {
     /// Heads, listings: no body of known length.
@@ -33,7 +33,7 @@ struct FirstByteTimes: Sendable {
     /// 19 of 20 answers stayed within this, seconds.
     var usual: Double?
 
-    mutating func note(_ wait: Double) {
+    mutating func record(_ wait: Double) {
       if waits.count < window { waits.append(wait) } else { waits[next] = wait }
       next = (next + 1) % window
       sinceSorted += 1
@@ -46,7 +46,7 @@ struct FirstByteTimes: Sendable {
   private var classes = [Class](repeating: Class(), count: SizeClass.allCases.count)
 
   mutating func answered(_ size: SizeClass, after wait: Duration) {
-    classes[size.rawValue].note(wait.seconds)
+    classes[size.rawValue].record(wait.seconds)
   }
 
   /// What 19 of 20 answers of the class stayed within; `nil`: too little is known.

@@ -5,7 +5,7 @@ import Posix
 /// left alone for a while.
 ///
 /// Pure: the resolver tells it what a name has, the transfers what they use.
-struct AddressBook: Sendable {
+struct HostAddressPool: Sendable {
   struct Host: Hashable, Sendable {
     var name: String
     var port: Int
@@ -42,7 +42,7 @@ struct AddressBook: Sendable {
   /// The address for the next request to `host`: among those in use least, the one used last, for it
   /// has an idle connection. Nil: the name has none known, only one, or none that works, and libcurl is to
   /// connect by its own lights. `avoiding`: the address of a request that is too slow.
-  mutating func take(_ host: Host, avoiding slow: String? = nil, now: Instant) -> String? {
+  mutating func acquire(_ host: Host, avoiding slow: String? = nil, now: Instant) -> String? {
     clock += 1
     guard var record = records[host] else { return nil }
     record.lastUse = clock

@@ -1,13 +1,15 @@
 import Posix
 
 /// What other threads ask of the transport's thread.
-final class Mailbox: Sendable {
+final class Mailbox: ReadinessObserver {
   struct Batch {
     var started: [ExchangeTask] = []
     /// Over the limit: to be refused, on the transport's thread like every other end.
     var refused: [ExchangeTask] = []
     var cancelled: [ExchangeTask] = []
-    var lookedUp: [(host: AddressBook.Host, addresses: [String])] = []
+    var lookedUp: [(host: HostAddressPool.Host, addresses: [String])] = []
+    /// Signals that exchanges wait for and that were given.
+    var signals: [ObjectIdentifier] = []
     var isStopping = false
   }
 
@@ -52,10 +54,19 @@ final class Mailbox: Sendable {
   }
 
   /// What a name has; called by the thread that looked it up.
-  func lookedUp(_ host: AddressBook.Host, _ addresses: [String]) {
+  func lookedUp(_ host: HostAddressPool.Host, _ addresses: [String]) {
     _ = post { state in
       guard !state.batch.isStopping else { return false }
       state.batch.lookedUp.append((host, addresses))
+      return true
+    }
+  }
+
+  /// A signal that exchanges of this loop wait for was given.
+  func signalled(_ signal: ObjectIdentifier) {
+    _ = post { state in
+      guard !state.batch.isStopping else { return false }
+      state.batch.signals.append(signal)
       return true
     }
   }
@@ -70,7 +81,7 @@ final class Mailbox: Sendable {
   func taskEnded() { state.withLock { $0.live -= 1 } }
 
   /// Everything that came since the last call.
-  func take() -> Batch {
+  func drain() -> Batch {
     state.withLock { state in
       state.isAsleep = false
       let batch = state.batch
@@ -85,18 +96,18 @@ final class Mailbox: Sendable {
       let batch = state.batch
       state.isAsleep =
         batch.started.isEmpty && batch.refused.isEmpty && batch.cancelled.isEmpty
-        && batch.lookedUp.isEmpty && !batch.isStopping
+        && batch.lookedUp.isEmpty && batch.signals.isEmpty && !batch.isStopping
       return state.isAsleep
     }
   }
 
   private func post(_ change: (inout State) -> Bool) -> Bool {
-    let (isTaken, wakes) = state.withLock { state in
-      let isTaken = change(&state)
-      defer { if isTaken { state.isAsleep = false } }
-      return (isTaken, isTaken && state.isAsleep)
+    let (isAccepted, wakes) = state.withLock { state in
+      let isAccepted = change(&state)
+      defer { if isAccepted { state.isAsleep = false } }
+      return (isAccepted, isAccepted && state.isAsleep)
     }
     if wakes { wakeUp.wake() }
-    return isTaken
+    return isAccepted
   }
 }

@@ -5,7 +5,7 @@ import Posix
 /// A request is charged for the bytes that it requests when it is sent. Bytes that were not received are
 /// credited at its end, and extra bytes are charged. So the limit is kept without pausing a transfer: a
 /// large one leaves a debt, and the next waits until it is paid.
-struct StoreLimits: Sendable {
+struct RateLimiter: Sendable {
   private struct Bucket {
     let rate: Double
     /// A tenth of a second's worth may come at once, and one in any case.
@@ -39,6 +39,9 @@ struct StoreLimits: Sendable {
 
   private var requests: Bucket?
   private var bytes: Bucket?
+  /// The time in which they held requests back, and since when they do so now.
+  private var held = Duration.zero
+  private var heldSince: Instant?
 
   /// `nil`: no limit.
   init(requestsPerSecond: Double? = nil, bytesPerSecond: Int? = nil, now: Instant) {
@@ -67,4 +70,19 @@ struct StoreLimits: Sendable {
 
   /// A request has ended.
   mutating func received(_ count: Int, expected: Int) { bytes?.tokens -= Double(count - expected) }
+
+  // MARK: What they hold back
+
+  /// The time in which they have held requests back so far.
+  func heldTime(_ now: Instant) -> Duration { held + (heldSince.map { now - $0 } ?? .zero) }
+
+  /// They let nothing go now, or nothing but what a reader waits for.
+  mutating func beginHolding(_ now: Instant) { heldSince = now }
+
+  /// Admission begins: nothing is held back until it finds so.
+  mutating func endHolding(_ now: Instant) {
+    guard let since = heldSince else { return }
+    held += now - since
+    heldSince = nil
+  }
 }

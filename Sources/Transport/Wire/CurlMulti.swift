@@ -42,10 +42,10 @@ final class CurlMulti {
     close(epoll)
   }
 
-  func add(_ transfer: Transfer) { curl_multi_add_handle(multi, transfer.easy.raw) }
+  func add(_ transfer: Transfer) { curl_multi_add_handle(multi, transfer.raw) }
 
   /// Ends a transfer that is not complete by closing its connection.
-  func remove(_ transfer: Transfer) { curl_multi_remove_handle(multi, transfer.easy.raw) }
+  func remove(_ transfer: Transfer) { curl_multi_remove_handle(multi, transfer.raw) }
 
   /// Closes all connections. libcurl has no call for that: so begin anew. Nothing may be running.
   func closeIdleConnections() {

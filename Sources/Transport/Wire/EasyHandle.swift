@@ -88,10 +88,9 @@ struct EasyHandle {
     set(CURLOPT_SUPPRESS_CONNECT_HEADERS, true)
     // From 64 KiB on it hardly matters (measured); each running transfer has one.
     set(CURLOPT_BUFFERSIZE, 128 << 10)
-    set(CURLOPT_CONNECTTIMEOUT_MS, max(1, Int(configuration.connectTimeout.milliseconds)))
     // S3 closes idle connections after about 5 s: do not start on one that is about to go.
     set(CURLOPT_MAXAGE_CONN, 4)
-    // None alone may take more than all together; `StoreLimits` sees to the sum.
+    // None alone may take more than all together; `RateLimiter` sees to the sum.
     if let rate = configuration.maxBytesPerSecond {
       set(CURLOPT_MAX_RECV_SPEED_LARGE, offset: max(1024, rate))
     }

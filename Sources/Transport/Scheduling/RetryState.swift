@@ -3,7 +3,7 @@ import Posix
 
 /// What one exchange has tried so far, and whether and when it tries again. A value: the event
 /// loop tells it what happened and does what it answers.
-struct AttemptLedger: Sendable {
+struct RetryState: Sendable {
   /// `.again` is bounded by the exchange; this is the defence against one that forgot.
   static let maxRepeats = 8
   /// With less than this left before the deadline another attempt is not worth its request.

@@ -6,20 +6,22 @@ struct ProgressWatch: Sendable {
   /// Below this rate for the whole of `stallTimeout` a transfer is stalled.
   static let leastBytesPerSecond = 1024.0
 
-  enum Finding: Equatable {
+  enum Finding: Equatable, Sendable {
     case fine
     case firstByteTimedOut
     case stalled
   }
 
   /// A moment of a transfer, as the event loop sees it.
-  struct Sample {
+  struct Sample: Sendable {
     /// Bytes of head and body so far.
     var received: Int
     /// Bytes of the request's body so far: who still sends cannot have an answer.
     var sent: Int
     /// Nil while the connection is being made: connecting has its own limit.
     var requestStarted: Instant?
+
+    static let nothing = Sample(received: 0, sent: 0, requestStarted: nil)
   }
 
   let firstByteTimeout: Duration
