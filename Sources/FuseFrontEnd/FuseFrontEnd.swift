@@ -1,7 +1,7 @@
 /// Requests of the kernel in, replies out: the only module that knows FUSE.
 ///
 /// It speaks libfuse's low-level interface with a loop and threads of its own (`FuseLoop`). A
-/// request comes in through the table in `Operations` and becomes a call of the file system or, for a
+/// request comes in through the table in `RequestTable` and becomes a call of the file system or, for a
 /// read, of the open object. The reply is sent immediately on the thread that took the request, or later
 /// from any thread through a `ParkedRequest`. No thread here ever waits for a store. The code that sets
 /// up a mount calls `init`, then `run` on a thread it can spare, and `unmount` from any thread.
@@ -15,8 +15,8 @@ import Synchronization
 import SystemPackage
 
 public final class FuseFrontEnd: Sendable {
-  let connection: Session
-  private let mount: MountedFolder
+  let connection: FuseSession
+  private let mount: Mountpoint
   private let loop: FuseLoop
   let notifier: Notifier
   private let readAhead: ReadAheadSetting.Outcome
@@ -26,13 +26,13 @@ public final class FuseFrontEnd: Sendable {
     fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics,
     limitClock: LimitClock? = nil, log: Logger
   ) throws(MountError) {
-    let folder = try MountDiagnosis.resolve(options.mountPoint)
-    try MountDiagnosis.checkDevice()
+    let folder = try MountErrorExplanation.resolve(options.mountPoint)
+    try MountErrorExplanation.checkDevice()
     LibraryLog.route(to: log)
-    let connection = try Session(
+    let connection = try FuseSession(
       fileSystem: fileSystem, options: options, metrics: metrics, limitClock: limitClock, log: log)
-    mount = try MountedFolder(connection, at: folder, options: options, log: log)
-    let isHooked = PassthroughHandshake.install(on: connection.raw)
+    mount = try Mountpoint(connection, at: folder, options: options, log: log)
+    let isHooked = PassthroughNegotiation.install(on: connection.raw)
     do throws(MountError) {
       try connection.shakeHands()
     } catch {

@@ -7,7 +7,7 @@ import Testing
 
 /// What is written to orders: in bounds, for one and for all that are open, and nothing of it is counted
 /// twice or kept.
-@Suite struct ControlFolderTests {
+@Suite struct ControlDirectoryTests {
   private final class Taken: Sendable {
     let orders = Lock<[String: [UInt8]]>([:])
     /// Closed while an order is to be parsed slowly.
@@ -16,8 +16,8 @@ import Testing
     let refusal = Lock<Errno?>(nil)
   }
 
-  private func folder(_ taken: Taken, limit: Int = 80, totalLimit: Int = 100) -> ControlFolder {
-    ControlFolder(
+  private func folder(_ taken: Taken, limit: Int = 80, totalLimit: Int = 100) -> ControlDirectory {
+    ControlDirectory(
       ControlFiles(
         take: { bytes, name in
           taken.gate.withLock { _ in }
@@ -29,26 +29,26 @@ import Testing
         totalLimit: totalLimit, nameLimit: 100))
   }
 
-  private func open(_ folder: ControlFolder, _ name: String) throws -> UInt64 {
+  private func open(_ folder: ControlDirectory, _ name: String) throws -> UInt64 {
     let found = order(folder, name)
     let order = try #require(found)
     let handle = folder.open(folder.create(order))
     return try #require(handle)
   }
 
-  private func order(_ folder: ControlFolder, _ name: String) -> String? {
+  private func order(_ folder: ControlDirectory, _ name: String) -> String? {
     var name = name
     return name.withUTF8 { folder.order(of: UnsafeRawBufferPointer($0)) }
   }
 
   /// As close(2): waits until the order is in force.
-  private func flush(_ folder: ControlFolder, _ handle: UInt64) -> Errno? {
+  private func flush(_ folder: ControlDirectory, _ handle: UInt64) -> Errno? {
     let answer = Monitor<Errno??>(nil)
     folder.flush(handle) { error in answer.signal(all: true) { $0 = .some(error) } }
     return answer.wait(until: .now + .seconds(30)) { $0 } ?? .timedOut
   }
 
-  private func write(_ folder: ControlFolder, _ handle: UInt64, _ count: Int, at offset: Int = 0)
+  private func write(_ folder: ControlDirectory, _ handle: UInt64, _ count: Int, at offset: Int = 0)
     -> Errno?
   {
     [UInt8](repeating: 0x61, count: count).withUnsafeBytes { folder.write(handle, $0, at: offset) }
@@ -137,7 +137,7 @@ import Testing
     defer { folder.shutdown() }
     for index in 0..<20_000 { #expect(folder.lookUp("\(index)") == nil) }
     #expect(folder.nodeCount == 0)
-    #expect(folder.lookUp("") == ControlFolder.orderNode)
+    #expect(folder.lookUp("") == ControlDirectory.orderNode)
     let handle = try open(folder, "order.new")
     #expect(write(folder, handle, 1) == nil && flush(folder, handle) == nil)
     folder.close(handle)

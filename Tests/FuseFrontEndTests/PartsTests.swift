@@ -67,7 +67,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 
   @Test func aPlainEntryIsAFuseDirent() {
-    var packer = EntryPacker(size: 4096, plus: false, view: NodeView(options))
+    var packer = EntryPacker(size: 4096, plus: false, view: AttributeMapper(options))
     entry("abc") { check(packer.add($0)) }
     // struct fuse_dirent: ino, off, namelen, type, name, padded to 8.
     let bytes = Array(packer.bytes)
@@ -77,7 +77,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 
   @Test func anEntryThatDoesNotFitIsNotTaken() {
-    var packer = EntryPacker(size: 70, plus: false, view: NodeView(options))
+    var packer = EntryPacker(size: 70, plus: false, view: AttributeMapper(options))
     entry("a") { check(packer.add($0)) }
     entry("b") { check(packer.add($0)) }
     entry("c") { check(!packer.add($0)) }
@@ -85,7 +85,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 
   @Test func withPlusAnEntryWithoutAttributesHasNodeZero() {
-    var packer = EntryPacker(size: 4096, plus: true, view: NodeView(options))
+    var packer = EntryPacker(size: 4096, plus: true, view: AttributeMapper(options))
     entry(".") { check(packer.add($0)) }
     let first = packer.bytes.count
     let attributes = NodeAttributes(
@@ -98,9 +98,9 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 }
 
-@Suite struct NodeViewTests {
+@Suite struct AttributeMapperTests {
   @Test func attributesBecomeAStat() {
-    let view = NodeView(options)
+    let view = AttributeMapper(options)
     let status = view.status(
       of: NodeAttributes(
         node: 3, inode: 12, kind: .file, size: 513, modified: -5, validFor: .zero))
@@ -113,7 +113,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   @Test func ownerAndModeAreTheSourcesWhereNoneAreGivenAndUnknownOnesAreClosed() {
     var shown = options
     func status(_ rights: AccessRights?, _ kind: NodeAttributes.Kind = .file) -> stat {
-      NodeView(shown).status(
+      AttributeMapper(shown).status(
         of: NodeAttributes(
           node: 3, inode: 12, kind: kind, size: 1, modified: 0, validFor: .zero, rights: rights))
     }
@@ -132,9 +132,9 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 
   @Test func timeoutsStayInTheRangeOfTheProtocol() {
-    #expect(NodeView.timeout(.milliseconds(1500)) == 1.5)
-    #expect(NodeView.timeout(.seconds(-1)) == 0)
-    #expect(NodeView.timeout(.seconds(Int64.max)) == 1e9)
+    #expect(AttributeMapper.timeout(.milliseconds(1500)) == 1.5)
+    #expect(AttributeMapper.timeout(.seconds(-1)) == 0)
+    #expect(AttributeMapper.timeout(.seconds(Int64.max)) == 1e9)
   }
 
   @Test func whatIsNoErrnoBecomesEIO() {
@@ -145,12 +145,12 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 }
 
-@Suite struct FolderCopiesTests {
+@Suite struct KernelDirectoryCacheTests {
   private let first = Instant(nanoseconds: 1)
   private let second = Instant(nanoseconds: 2)
 
   @Test func namesAreKeptAsLongAsTheListingIsTheSame() {
-    var copies = FolderCopies()
+    var copies = KernelDirectoryCache()
     check(!copies.keepsNames(of: 1, listedAt: first))
     check(copies.keepsNames(of: 1, listedAt: first))
     check(!copies.keepsNames(of: 2, listedAt: first))
@@ -161,7 +161,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 
   @Test func theNumberOfFoldersRememberedIsBounded() {
-    var copies = FolderCopies(limit: 2)
+    var copies = KernelDirectoryCache(limit: 2)
     for node in 1...3 as ClosedRange<NodeID> {
       check(!copies.keepsNames(of: node, listedAt: first))
     }
@@ -174,11 +174,11 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 }
 
-@Suite struct FailureLogTests {
+@Suite struct RequestErrorLogTests {
   @Test func eachFailureIsCountedAndEachKindLoggedOnce() {
     let lines = Lock<[String]>([])
     let metrics = Metrics().fuse
-    let failures = FailureLog(
+    let failures = RequestErrorLog(
       metrics: metrics, log: Logger(label: "test") { _ in LineCollector(lines: lines) })
     for _ in 0..<100 { failures.note(.ioError, during: .read) }
     failures.note(.staleNFSFileHandle, during: .open)
@@ -210,28 +210,28 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 }
 
-@Suite struct HandshakeTests {
+@Suite struct InitNegotiationTests {
   @Test func onlyWhatTheKernelCanIsAskedFor() {
     var connection = fuse_conn_info()
     connection.capable = UInt32(FUSE_CAP_ASYNC_READ) | UInt32(FUSE_CAP_SPLICE_READ)
     connection.want = UInt32(FUSE_CAP_SPLICE_READ)
-    Handshake.settle(&connection)
+    InitNegotiation.settle(&connection)
     #expect(connection.want == UInt32(FUSE_CAP_ASYNC_READ))
     #expect(connection.max_write == 1 << 20)
     #expect(connection.max_background == 128)
   }
 }
 
-@Suite struct MountDiagnosisTests {
+@Suite struct MountErrorExplanationTests {
   @Test func aMountPointThatCannotBeIsToldInOneLine() {
-    #expect(throws: MountError.self) { try MountDiagnosis.resolve("/does/not/exist") }
-    let error = #expect(throws: MountError.self) { try MountDiagnosis.resolve("/etc/passwd") }
+    #expect(throws: MountError.self) { try MountErrorExplanation.resolve("/does/not/exist") }
+    let error = #expect(throws: MountError.self) { try MountErrorExplanation.resolve("/etc/passwd") }
     #expect(error?.description == "mount point /etc/passwd is not a directory")
   }
 
   @Test func aMissingDeviceSaysHowToGetOne() {
     let error = #expect(throws: MountError.self) {
-      try MountDiagnosis.checkDevice("/does/not/exist")
+      try MountErrorExplanation.checkDevice("/does/not/exist")
     }
     #expect(error?.description.contains("modprobe fuse") == true)
   }
@@ -247,7 +247,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
     ("fuse: bad mount point", "bad mount point"),
   ])
   func theWordsOfLibfuseBecomeTheUsers(words: String, expected: String) {
-    let text = MountDiagnosis.mount([words], at: "/mnt").description
+    let text = MountErrorExplanation.mount([words], at: "/mnt").description
     #expect(text.contains(expected))
     #expect(!text.contains("\n"))
   }

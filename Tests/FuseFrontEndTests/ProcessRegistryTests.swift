@@ -7,10 +7,10 @@ import Testing
 @testable import FuseFrontEnd
 
 /// What processes counted, while they come and go.
-@Suite struct CallersTests {
+@Suite struct ProcessRegistryTests {
   /// More processes and more names than are counted apart.
   @Test func totalsNeverDecrease() throws {
-    let callers = Callers(mostProcesses: 4, mostNames: 2)
+    let callers = ProcessRegistry(mostProcesses: 4, mostNames: 2)
     let folder = try TemporaryFolder("callers")
     // The same program by several names: a process is named after its file.
     let names = ["one", "two", "three", "four"].map { folder.path($0) }

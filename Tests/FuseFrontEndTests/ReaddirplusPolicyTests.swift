@@ -3,12 +3,12 @@ import Testing
 
 @testable import FuseFrontEnd
 
-@Suite struct AttributePolicyTests {
+@Suite struct ReaddirplusPolicyTests {
   private func folder(_ number: Int) -> NodeID { NodeID(number + 100) }
 
   /// Walks `folders`, looking up `lookups` files in each; how many had no attributes.
   private func walk(
-    _ policy: inout AttributePolicy, _ folders: Range<Int>, lookups: Int, count: Int = 200
+    _ policy: inout ReaddirplusPolicy, _ folders: Range<Int>, lookups: Int, count: Int = 200
   ) -> Int {
     folders.count { number in
       let hasAll = policy.opened(folder(number), count: count)
@@ -20,29 +20,29 @@ import Testing
   }
 
   @Test func aWalkForNamesAloneGetsNamesAlone() {
-    var policy = AttributePolicy()
+    var policy = ReaddirplusPolicy()
     let first = walk(&policy, 0..<500, lookups: 0)
     #expect(first == 500)
   }
 
   @Test func aWalkThatAsksOfEachFileGetsAllBeforeLong() {
-    var policy = AttributePolicy()
+    var policy = ReaddirplusPolicy()
     let kept = walk(&policy, 0..<1000, lookups: 200)
     #expect(kept <= 24)
   }
 
   @Test func afterOneThatAskedAWalkForNamesGetsNamesAgain() {
-    var policy = AttributePolicy()
+    var policy = ReaddirplusPolicy()
     _ = walk(&policy, 0..<100, lookups: 200)
     let without = walk(&policy, 100..<400, lookups: 0)
-    #expect(without > 300 - 2 * AttributePolicy.longestInterval - 8)
+    #expect(without > 300 - 2 * ReaddirplusPolicy.longestInterval - 8)
     let again = walk(&policy, 400..<500, lookups: 0)
     #expect(again == 100)
   }
 
   @Test func aFewLookupsAreNoReason() {
-    var policy = AttributePolicy()
-    let few = walk(&policy, 0..<100, lookups: AttributePolicy.lookupsBeforeAll - 1)
+    var policy = ReaddirplusPolicy()
+    let few = walk(&policy, 0..<100, lookups: ReaddirplusPolicy.lookupsBeforeAll - 1)
     #expect(few == 100)
     // Nor are those in folders that nobody has just read.
     for number in 0..<1000 { policy.lookedUp(in: folder(5000 + number)) }
@@ -51,17 +51,17 @@ import Testing
   }
 
   @Test func whoReadsAndAsksInTurnGetsAllFromTheNextReplyOn() {
-    var policy = AttributePolicy()
+    var policy = ReaddirplusPolicy()
     let hasAll = policy.opened(folder(1), count: nil)
     #expect(!hasAll)
-    for _ in 0..<AttributePolicy.lookupsBeforeAll { policy.lookedUp(in: folder(1)) }
+    for _ in 0..<ReaddirplusPolicy.lookupsBeforeAll { policy.lookedUp(in: folder(1)) }
     #expect(policy.givesAll(of: folder(1)))
   }
 
   @Test func aLargeFolderIsNotTriedWithout() {
-    var policy = AttributePolicy()
+    var policy = ReaddirplusPolicy()
     _ = walk(&policy, 0..<10, lookups: 200)
-    let tried = walk(&policy, 10..<300, lookups: 200, count: AttributePolicy.sampleLimit + 1)
+    let tried = walk(&policy, 10..<300, lookups: 200, count: ReaddirplusPolicy.sampleLimit + 1)
     #expect(tried <= 1)
   }
 }

@@ -27,16 +27,16 @@ struct UnmountTests {
     let scratch = try TemporaryFolder("replaced")
     for folder in ["theirs/mnt", "victim/mnt"] { try scratch.folder(folder) }
     let place = scratch.path("theirs/mnt")
-    let held = try #require(try MountedFolder.hold(place))
+    let held = try #require(try Mountpoint.hold(place))
     close(held)
     #expect(rename(scratch.path("theirs"), scratch.path("moved")) == 0)
     #expect(symlink(scratch.path("victim"), scratch.path("theirs")) == 0)
-    let error = #expect(throws: MountError.self) { _ = try MountedFolder.hold(place) }
+    let error = #expect(throws: MountError.self) { _ = try Mountpoint.hold(place) }
     #expect(error?.description.contains("a directory above it was replaced") == true)
     // The last part of the path as well.
     #expect(unlink(scratch.path("theirs")) == 0)
     #expect(symlink(scratch.path("victim"), scratch.path("theirs")) == 0)
-    #expect(throws: MountError.self) { _ = try MountedFolder.hold(scratch.path("theirs")) }
+    #expect(throws: MountError.self) { _ = try Mountpoint.hold(scratch.path("theirs")) }
   }
 
   @Test func allowOtherIsRefusedToUsersInOneLine() throws {
@@ -138,14 +138,14 @@ struct UnmountTests {
   @Test(.timeLimit(.minutes(10))) func aRequestDroppedWithoutAnAnswerFailsWithEIO() throws {
     let mount = try MountFixture(files: ["file": [1]], mounts: false)
     defer { mount.close() }
-    var operations = Operations.table()
+    var operations = RequestTable.table()
     operations.statfs = { request, _ in
-      Session.with(request) { _ = ParkedRequest($1, $0) }
+      FuseSession.with(request) { _ = ParkedRequest($1, $0) }
     }
-    let session = try Session(
+    let session = try FuseSession(
       fileSystem: mount.fileSystem, options: mount.options(), metrics: mount.metrics.fuse,
       log: mount.log, operations: operations)
-    let folder = try MountedFolder(
+    let folder = try Mountpoint(
       session, at: mount.mountPoint, options: mount.options(), log: mount.log)
     try session.shakeHands()
     let loop = FuseLoop(session, threads: 1)

@@ -42,7 +42,7 @@ public struct ControlFiles: Sendable {
   }
 }
 
-final class ControlFolder: Sendable {
+final class ControlDirectory: Sendable {
   static let name = Array(".millrace".utf8)
   /// The node of the folder; that of `order` follows, then those of the reports, then those of `order.NAME`.
   static let firstNode: NodeID = 1 << 62
@@ -314,7 +314,7 @@ final class ControlFolder: Sendable {
 
   // MARK: Attributes
 
-  func status(_ node: NodeID, _ view: NodeView) -> stat {
+  func status(_ node: NodeID, _ view: AttributeMapper) -> stat {
     var status = stat()
     status.st_ino = ino_t(node)
     let isFolder = node == Self.firstNode
@@ -327,7 +327,7 @@ final class ControlFolder: Sendable {
     return status
   }
 
-  func entry(_ node: NodeID, _ view: NodeView) -> fuse_entry_param {
+  func entry(_ node: NodeID, _ view: AttributeMapper) -> fuse_entry_param {
     var entry = fuse_entry_param()
     entry.ino = node
     entry.attr = status(node, view)

@@ -6,7 +6,7 @@ import SystemPackage
 
 /// Requests for nodes of the control folder. Each answers at once, but for the close of an order and the open of a
 /// report.
-extension Session {
+extension FuseSession {
   /// True: it was one, and is answered.
   func controlLookup(
     _ request: fuse_req_t, _ parent: NodeID, _ name: UnsafeRawBufferPointer
@@ -14,9 +14,9 @@ extension Session {
     guard let control else { return false }
     var node: NodeID?
     if parent == FileSystem.root {
-      guard name.elementsEqual(ControlFolder.name) else { return false }
-      node = ControlFolder.firstNode
-    } else if ControlFolder.has(parent) {
+      guard name.elementsEqual(ControlDirectory.name) else { return false }
+      node = ControlDirectory.firstNode
+    } else if ControlDirectory.has(parent) {
       let report = control.reports == nil ? nil : ControlReports.report(named: name)
       node =
         report.map(ControlReports.node) ?? control.order(of: name).flatMap { control.lookUp($0) }
@@ -47,7 +47,7 @@ extension Session {
   }
 
   func controlOpenFolder(_ request: fuse_req_t) {
-    trace("opendir", ControlFolder.firstNode)
+    trace("opendir", ControlDirectory.firstNode)
     var info = fuse_file_info()
     _ = fuse_reply_open(request, &info)
   }
@@ -55,12 +55,12 @@ extension Session {
   func controlReadFolder(
     _ request: fuse_req_t, size: Int, offset: off_t, plus: Bool
   ) {
-    trace("readdir", ControlFolder.firstNode) { "offset=\(offset) size=\(size)" }
+    trace("readdir", ControlDirectory.firstNode) { "offset=\(offset) size=\(size)" }
     guard let control else { return refuseControl(request, ENOENT) }
     let buffer = UnsafeMutablePointer<CChar>.allocate(capacity: size)
     defer { buffer.deallocate() }
     var used = 0
-    let entries = [(".", ControlFolder.firstNode), ("..", FileSystem.root)] + control.names
+    let entries = [(".", ControlDirectory.firstNode), ("..", FileSystem.root)] + control.names
     for (index, entry) in entries.enumerated().dropFirst(Int(clamping: max(0, offset))) {
       var status = control.status(entry.1, view)
       let next = off_t(index + 1)
@@ -85,7 +85,7 @@ extension Session {
       return openReport(request, node, report, flags: flags)
     }
     trace("open", node)
-    guard let control, node != ControlFolder.firstNode else {
+    guard let control, node != ControlDirectory.firstNode else {
       return refuseControl(request, EISDIR)
     }
     guard let handle = control.open(node) else { return refuseControl(request, ESTALE) }
@@ -135,7 +135,7 @@ extension Session {
 
   func controlCreate(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
     let bytes = UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
-    trace("create", ControlFolder.firstNode) { "name=\(String(decoding: bytes, as: UTF8.self))" }
+    trace("create", ControlDirectory.firstNode) { "name=\(String(decoding: bytes, as: UTF8.self))" }
     guard let control, let order = control.order(of: bytes) else {
       return refuseControl(request, EPERM)
     }
@@ -155,7 +155,7 @@ extension Session {
     _ request: fuse_req_t, _ handle: UInt64, _ bytes: UnsafePointer<CChar>?, _ size: Int,
     _ offset: off_t
   ) {
-    trace("write", ControlFolder.firstNode) { "offset=\(offset) size=\(size)" }
+    trace("write", ControlDirectory.firstNode) { "offset=\(offset) size=\(size)" }
     let buffer = UnsafeRawBufferPointer(start: bytes, count: size)
     guard let control else { return refuseControl(request, EBADF) }
     if let error = control.write(handle, buffer, at: Int(offset)) {
@@ -181,7 +181,7 @@ extension Session {
 
   func controlUnlink(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
     let bytes = UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
-    trace("unlink", ControlFolder.firstNode) { "name=\(String(decoding: bytes, as: UTF8.self))" }
+    trace("unlink", ControlDirectory.firstNode) { "name=\(String(decoding: bytes, as: UTF8.self))" }
     if control?.reports != nil, ControlReports.report(named: bytes) != nil {
       return refuseControl(request, EPERM)
     }

@@ -19,7 +19,7 @@ final class ControlReports: Sendable {
   static let limit = 1 << 20
   static let totalLimit = 16 << 20
   /// Their nodes follow that of `order`.
-  private static let firstNode = ControlFolder.orderNode + 1
+  private static let firstNode = ControlDirectory.orderNode + 1
   static let lastNode = firstNode + NodeID(ControlReport.allCases.count) - 1
 
   private struct State {

@@ -4,7 +4,7 @@ import Glibc
 import ObjectStore
 
 /// Nodes as the kernel wants to see them: owner and modes are the mount's, the same for all, or each its source's.
-struct NodeView: Sendable {
+struct AttributeMapper: Sendable {
   let owner: UInt32
   let group: UInt32
   let fileMode: UInt32
@@ -63,7 +63,7 @@ struct NodeView: Sendable {
     var entry = fuse_entry_param()
     entry.ino = attributes.node  // never used twice: generation 0 does
     entry.attr = status(of: attributes)
-    entry.attr_timeout = NodeView.timeout(attributes.validFor)
+    entry.attr_timeout = AttributeMapper.timeout(attributes.validFor)
     entry.entry_timeout = entry.attr_timeout
     return entry
   }

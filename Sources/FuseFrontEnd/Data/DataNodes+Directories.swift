@@ -5,7 +5,7 @@ import Metrics
 import Posix
 import SystemPackage
 
-extension Session {
+extension FuseSession {
   func opendir(_ request: fuse_req_t, _ node: NodeID) {
     let label = trace("opendir", node)
     let parked = ParkedRequest(request, self, label: label)
@@ -24,7 +24,7 @@ extension Session {
     metrics.readdirs.add()
     let label = trace(plus ? "readdirplus" : "readdir", node) { "offset=\(offset) size=\(size)" }
     let parked = ParkedRequest(request, self, label: label)
-    let reply = FolderReply(parked, size: size, plus: plus)
+    let reply = DirectoryReply(parked, size: size, plus: plus)
     let attributes: OpenFolder.Attributes =
       !plus ? .none : attributePolicy.withLock { $0.givesAll(of: node) } ? .all : .folders
     OpenHandles.folder(handle).read(

@@ -7,7 +7,7 @@ import Posix
 import ReadEngine
 import SystemPackage
 
-extension Session {
+extension FuseSession {
   func open(_ request: fuse_req_t, _ node: NodeID, flags: CInt) {
     guard flags & O_ACCMODE == O_RDONLY, flags & O_TRUNC == 0 else {
       _ = fuse_reply_err(request, EROFS)

@@ -5,11 +5,11 @@ import Metrics
 import Posix
 import SystemPackage
 
-extension Session {
+extension FuseSession {
   func lookup(_ request: fuse_req_t, _ parent: NodeID, _ name: UnsafePointer<CChar>?) {
     metrics.lookups.add()
-    let bytes = Session.bytes(of: name)
-    guard bytes.count <= FolderReply.nameLimit else {
+    let bytes = FuseSession.bytes(of: name)
+    guard bytes.count <= DirectoryReply.nameLimit else {
       _ = fuse_reply_err(request, ENAMETOOLONG)
       return
     }
@@ -28,7 +28,7 @@ extension Session {
         }
       case .success(.absent(let validFor)):
         guard validFor > .zero else { return parked.fail(.noSuchFileOrDirectory, during: .lookup) }
-        var entry = NodeView.absence(validFor: validFor)
+        var entry = AttributeMapper.absence(validFor: validFor)
         parked.answer(error: .noSuchFileOrDirectory) { fuse_reply_entry($0, &entry) }
       case .failure(let error): parked.fail(error, during: .lookup)
       }
@@ -50,7 +50,7 @@ extension Session {
 
   private func giveBack(_ node: NodeID, _ count: UInt64) {
     trace("forget", node)
-    if ControlFolder.has(node) {
+    if ControlDirectory.has(node) {
       control?.forget(node, count: count)
       return
     }
@@ -67,7 +67,7 @@ extension Session {
       switch result {
       case .success(let attributes):
         var status = parked.connection.view.status(of: attributes)
-        let timeout = NodeView.timeout(attributes.validFor)
+        let timeout = AttributeMapper.timeout(attributes.validFor)
         parked.answer { fuse_reply_attr($0, &status, timeout) }
       case .failure(let error): parked.fail(error, during: .getattr)
       }
@@ -109,19 +109,19 @@ extension Session {
     status.f_blocks = (1 << 50) / 4096
     status.f_bfree = status.f_blocks
     status.f_bavail = status.f_blocks
-    status.f_namemax = UInt(FolderReply.nameLimit)
+    status.f_namemax = UInt(DirectoryReply.nameLimit)
     _ = fuse_reply_statfs(request, &status)
   }
 
   func getxattr(
     _ request: fuse_req_t, _ node: NodeID, _ name: UnsafePointer<CChar>?, _ size: Int
   ) {
-    let bytes = Session.bytes(of: name)
+    let bytes = FuseSession.bytes(of: name)
     let label = trace("getxattr", node) { "name=\(String(decoding: bytes, as: UTF8.self))" }
     let parked = ParkedRequest(request, self, label: label)
     fileSystem.extendedAttribute(of: node, name: bytes) { result in
       switch result {
-      case .success(let value): parked.answer { Session.reply($0, value, size) }
+      case .success(let value): parked.answer { FuseSession.reply($0, value, size) }
       case .failure(let error): parked.fail(error, during: .getxattr)
       }
     }
@@ -135,7 +135,7 @@ extension Session {
       switch result {
       case .success(let names):
         let list: [UInt8] = names.flatMap { Array($0.utf8) + [0 as UInt8] }
-        parked.answer { Session.reply($0, list, size) }
+        parked.answer { FuseSession.reply($0, list, size) }
       case .failure(let error): parked.fail(error, during: .listxattr)
       }
     }

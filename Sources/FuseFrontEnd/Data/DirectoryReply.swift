@@ -8,10 +8,10 @@ import SystemPackage
 struct EntryPacker: ~Copyable {
   private let buffer: UnsafeMutableRawBufferPointer
   private var used = 0
-  private let view: NodeView
+  private let view: AttributeMapper
   private let plus: Bool
 
-  init(size: Int, plus: Bool, view: NodeView) {
+  init(size: Int, plus: Bool, view: AttributeMapper) {
     buffer = .allocate(byteCount: size, alignment: 8)
     self.plus = plus
     self.view = view
@@ -68,7 +68,7 @@ struct EntryPacker: ~Copyable {
 /// back if the kernel does not get them.
 ///
 /// Unchecked: the file system calls `add` and `finish` one after another.
-final class FolderReply: @unchecked Sendable {
+final class DirectoryReply: @unchecked Sendable {
   /// NAME_MAX: a longer name could be seen but not looked up.
   static let nameLimit = 255
 
@@ -85,7 +85,7 @@ final class FolderReply: @unchecked Sendable {
   }
 
   func add(_ entry: FolderEntry) -> Bool {
-    guard entry.name.count <= FolderReply.nameLimit else {
+    guard entry.name.count <= DirectoryReply.nameLimit else {
       if let node = entry.attributes?.node { hidden.append(node) }
       return true
     }

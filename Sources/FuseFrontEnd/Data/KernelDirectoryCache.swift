@@ -5,7 +5,7 @@ import Posix
 ///
 /// The kernel keeps a folder's names for as long as opens say so; an open says so if it reads the
 /// same listing as the last one did, so the copy is never older than the file system's own.
-struct FolderCopies {
+struct KernelDirectoryCache {
   private struct Copy: Equatable {
     var listedAt: Instant
     /// Read together with the attributes of its files.

@@ -11,7 +11,7 @@ import FileSystem
 /// Directories always have their attributes, because a traversal opens them.
 ///
 /// Pure; one for the mount.
-struct AttributePolicy {
+struct ReaddirplusPolicy {
   /// Lookups in one folder that are no accident.
   static let lookupsBeforeAll = 4
   /// Directories opened after one without attributes, before the policy concludes that no process needs them.

@@ -3,7 +3,7 @@ import Glibc
 import Posix
 
 /// INIT: what is asked of the kernel.
-enum Handshake {
+enum InitNegotiation {
   /// The largest request, bytes: 256 pages, as many as the kernel allows without a sysctl. libfuse
   /// derives the pages from max_write, for reads too.
   static let requestSize = 1 << 20
@@ -49,12 +49,12 @@ enum Handshake {
   }
 }
 
-extension Session {
+extension FuseSession {
   /// Called by libfuse with what the kernel can.
   func settle(_ connection: inout fuse_conn_info) {
-    Handshake.settle(&connection)
+    InitNegotiation.settle(&connection)
     passthroughOutcome.ask(&connection)
-    let settled = Handshake.facts(of: &connection)
+    let settled = InitNegotiation.facts(of: &connection)
     facts.withLock { $0 = settled }
   }
 

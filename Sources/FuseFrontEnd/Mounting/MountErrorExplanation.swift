@@ -4,7 +4,7 @@ import Posix
 
 /// Why a mount cannot be, in one line with what to do. libfuse and fusermount3 know it in words;
 /// here the words become the user's.
-enum MountDiagnosis {
+enum MountErrorExplanation {
   /// The absolute path without links of a folder that can be mounted on.
   static func resolve(_ path: String) throws(MountError) -> String {
     var status = stat()

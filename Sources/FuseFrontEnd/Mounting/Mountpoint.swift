@@ -4,7 +4,7 @@ import Logging
 import Posix
 
 /// One mount in the name space: made once, and removed by the first caller of `detach`.
-final class MountedFolder: Sendable {
+final class Mountpoint: Sendable {
   let path: String
   /// Tells our mount from another at the same path later; nil if mountinfo does not show it.
   let device: DeviceNumber?
@@ -12,18 +12,18 @@ final class MountedFolder: Sendable {
   private let isDetached = Lock(false)
 
   init(
-    _ connection: Session, at path: String, options: MountOptions, log: Logger
+    _ connection: FuseSession, at path: String, options: MountOptions, log: Logger
   ) throws(MountError) {
-    let held = try MountedFolder.hold(options.mountPoint)
+    let held = try Mountpoint.hold(options.mountPoint)
     defer { if let held { close(held) } }
     // fusermount3, which mounts for other users, goes into the directory and looks at it itself.
     let place = held.map { "/proc/self/fd/\($0)" } ?? path
     let ((result, logged), printed) = StandardErrorCapture.run {
       LibraryLog.capture { fuse_session_mount(connection.raw, place) }
     }
-    let helper = printed.filter(MountedFolder.isOfTheHelper)
+    let helper = printed.filter(Mountpoint.isOfTheHelper)
     // Not from the helper: a line that other code wrote meanwhile.
-    for line in printed where !MountedFolder.isOfTheHelper(line) {
+    for line in printed where !Mountpoint.isOfTheHelper(line) {
       _ = Array((line + "\n").utf8).withUnsafeBytes {
         write(STDERR_FILENO, $0.baseAddress, $0.count)
       }
@@ -32,7 +32,7 @@ final class MountedFolder: Sendable {
       // Where the kernel refuses root, libfuse asks fusermount3, which does not see what this process holds.
       let isRefused = held != nil && helper.contains { $0.contains(place) }
       let lines = isRefused ? ["mount: Operation not permitted"] : logged + helper
-      throw MountDiagnosis.mount(lines.map { $0.replacing(place, with: path) }, at: path)
+      throw MountErrorExplanation.mount(lines.map { $0.replacing(place, with: path) }, at: path)
     }
     for line in logged + helper { log.info("mounting: \(line)") }
     self.path = path
@@ -72,7 +72,7 @@ final class MountedFolder: Sendable {
     if umount2(path, CInt(MNT_DETACH) | CInt(UMOUNT_NOFOLLOW)) == 0 { return }
     let code = errno
     // An ordinary user's mounts are fusermount3's.
-    if code == EPERM, MountedFolder.runHelper(path) { return }
+    if code == EPERM, Mountpoint.runHelper(path) { return }
     guard MountTable.current().topmost(at: path)?.device == device else { return }
     log.error(
       "cannot unmount \(path): \(String(cString: strerror(code))); try fusermount3 -uz \(path)")

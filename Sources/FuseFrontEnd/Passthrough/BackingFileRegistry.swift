@@ -1,7 +1,7 @@
 import DequeModule
 import FileSystem
 
-/// The claim of one open on the mode of its inode. Only `InodeModes.open` makes one, and `release` consumes
+/// The claim of one open on the mode of its inode. Only `BackingFileRegistry.open` makes one, and `release` consumes
 /// it: an open that was never answered has none to give back, and none can be given back twice.
 struct InodeLease: ~Copyable {
   let node: NodeID
@@ -22,7 +22,7 @@ struct InodeLease: ~Copyable {
 ///
 /// Pure; what registers an id is handed in, and what must be given back is handed out. `Hold` is
 /// what keeps the cache file in place.
-struct InodeModes<Hold> {
+struct BackingFileRegistry<Hold> {
   struct Kept {
     /// 0: through this program and the page cache.
     var backingID: Int32

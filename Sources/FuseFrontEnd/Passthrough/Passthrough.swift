@@ -12,7 +12,7 @@ import ReadEngine
 import Synchronization
 
 final class Passthrough: Sendable {
-  private typealias Modes = InodeModes<OpenObject>
+  private typealias Modes = BackingFileRegistry<OpenObject>
 
   /// Files kept open at most, and at most a quarter of the descriptors this process may have (a large
   /// file takes two). More than the number of files in an epoch of small files would be ideal. Each

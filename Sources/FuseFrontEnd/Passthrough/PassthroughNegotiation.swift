@@ -10,7 +10,7 @@ import Glibc
 import Posix
 import Synchronization
 
-enum PassthroughHandshake {
+enum PassthroughNegotiation {
   /// What INIT brought, written by the one thread that shakes hands.
   final class Outcome: Sendable {
     /// The backing file system may itself be stacked this deep; 0: do not ask.
@@ -42,14 +42,14 @@ enum PassthroughHandshake {
     var io = fuse_custom_io()
     io.read = { device, buffer, length, userdata in
       let count = read(device, buffer, length)
-      if count > 0, let outcome = PassthroughHandshake.pending(userdata) {
-        PassthroughHandshake.look(at: UnsafeRawBufferPointer(start: buffer, count: count), outcome)
+      if count > 0, let outcome = PassthroughNegotiation.pending(userdata) {
+        PassthroughNegotiation.look(at: UnsafeRawBufferPointer(start: buffer, count: count), outcome)
       }
       return count
     }
     io.writev = { device, vectors, count, userdata in
-      if let outcome = PassthroughHandshake.pending(userdata) {
-        PassthroughHandshake.patch(
+      if let outcome = PassthroughNegotiation.pending(userdata) {
+        PassthroughNegotiation.patch(
           UnsafeMutableBufferPointer(start: vectors, count: Int(count)), outcome)
       }
       return writev(device, vectors, count)
@@ -59,7 +59,7 @@ enum PassthroughHandshake {
 
   private static func pending(_ userdata: UnsafeMutableRawPointer?) -> Outcome? {
     guard let userdata else { return nil }
-    return Unmanaged<Session>.fromOpaque(userdata)._withUnsafeGuaranteedRef { session in
+    return Unmanaged<FuseSession>.fromOpaque(userdata)._withUnsafeGuaranteedRef { session in
       let outcome = session.passthroughOutcome
       return outcome.isOver.load(ordering: .relaxed) ? nil : outcome
     }

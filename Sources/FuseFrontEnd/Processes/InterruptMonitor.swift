@@ -7,7 +7,7 @@ import SystemPackage
 ///
 /// Not by FUSE_INTERRUPT: that comes once a request, at the first signal, which mostly is none that
 /// kills; a read that ended then would be an error of its own.
-final class CallerWatch: Sendable {
+final class InterruptMonitor: Sendable {
   private struct State {
     var waiting: [Weak] = []
     var isStopping = false
@@ -19,7 +19,7 @@ final class CallerWatch: Sendable {
     var isOld = false
   }
 
-  /// Callers looked at in one go: each is a file of /proc. The others have their turn at the next.
+  /// ProcessRegistry looked at in one go: each is a file of /proc. The others have their turn at the next.
   private static let mostLooks = 64
 
   /// A killed caller waits for so long at most.
@@ -31,7 +31,7 @@ final class CallerWatch: Sendable {
   private let thread: ServiceThread
 
   init() {
-    thread = ServiceThread(named: "callers") { [state] in CallerWatch.run(state) }
+    thread = ServiceThread(named: "callers") { [state] in InterruptMonitor.run(state) }
     thread.ensure()
   }
 

@@ -6,7 +6,7 @@ import Posix
 ///
 /// A request names a thread. Which process that belongs to is asked of /proc once in a while, and not for
 /// each request.
-final class Callers: Sendable {
+final class ProcessRegistry: Sendable {
   private struct Known {
     var account: CallerAccount
     var until: Int64

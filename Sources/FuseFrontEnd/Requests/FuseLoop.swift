@@ -15,7 +15,7 @@ final class FuseLoop: Sendable {
     var deadline: Instant?
   }
 
-  private let connection: Session
+  private let connection: FuseSession
   private let threadCount: Int
   private let state = Monitor(State())
 
@@ -23,7 +23,7 @@ final class FuseLoop: Sendable {
   /// that must end although the kernel has no request for it.
   private static let wakeSignal = SIGURG
 
-  init(_ connection: Session, threads: Int) {
+  init(_ connection: FuseSession, threads: Int) {
     self.connection = connection
     threadCount = max(threads, 1)
   }
@@ -102,7 +102,7 @@ final class FuseLoop: Sendable {
     sigaction(wakeSignal, &action, nil)
   }
 
-  private static func serve(_ connection: Session, _ state: Monitor<State>) {
+  private static func serve(_ connection: FuseSession, _ state: Monitor<State>) {
     var signals = sigset_t()
     sigemptyset(&signals)
     sigaddset(&signals, wakeSignal)

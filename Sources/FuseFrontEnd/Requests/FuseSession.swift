@@ -12,23 +12,23 @@ import SystemPackage
 /// reply that comes after the unmount still has something to go into.
 ///
 /// Unchecked: `raw` is written once, in `init`, before any other thread can know of the instance.
-final class Session: @unchecked Sendable {
+final class FuseSession: @unchecked Sendable {
   let fileSystem: FileSystem
-  let view: NodeView
+  let view: AttributeMapper
   let metrics: FrontMetrics
   /// Splits what a request for metadata waited; nil without a limit.
   let limitClock: LimitClock?
-  let failures: FailureLog
+  let failures: RequestErrorLog
   /// nil: operations are not logged.
   private let tracer: Logger?
   let handles = OpenHandles()
-  let callers = CallerWatch()
-  let accounts = Callers()
+  let callers = InterruptMonitor()
+  let accounts = ProcessRegistry()
   /// nil: this mount has no control folder.
-  let control: ControlFolder?
-  let folderCopies = Lock(FolderCopies())
-  let attributePolicy = Lock(AttributePolicy())
-  let passthroughOutcome: PassthroughHandshake.Outcome
+  let control: ControlDirectory?
+  let folderCopies = Lock(KernelDirectoryCache())
+  let attributePolicy = Lock(ReaddirplusPolicy())
+  let passthroughOutcome: PassthroughNegotiation.Outcome
   /// What INIT negotiated; empty before.
   let facts = Lock<[String: String]>([:])
   private(set) var raw: OpaquePointer
@@ -39,16 +39,16 @@ final class Session: @unchecked Sendable {
   init(
     fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics,
     limitClock: LimitClock? = nil, log: Logger,
-    operations: fuse_lowlevel_ops = Operations.table()
+    operations: fuse_lowlevel_ops = RequestTable.table()
   ) throws(MountError) {
     self.fileSystem = fileSystem
-    view = NodeView(options)
+    view = AttributeMapper(options)
     self.metrics = metrics
     self.limitClock = limitClock
-    failures = FailureLog(metrics: metrics, log: log)
+    failures = RequestErrorLog(metrics: metrics, log: log)
     tracer = log.logLevel <= .debug ? log : nil
-    control = options.controlFiles.map { ControlFolder($0) }
-    passthroughOutcome = PassthroughHandshake.Outcome(
+    control = options.controlFiles.map { ControlDirectory($0) }
+    passthroughOutcome = PassthroughNegotiation.Outcome(
       stackDepth: options.passthroughDepth)
     raw = OpaquePointer(bitPattern: 1)!
     let (session, lines) = LibraryLog.capture {
@@ -58,7 +58,7 @@ final class Session: @unchecked Sendable {
       return millrace_session_new(
         CInt(arguments.count), &arguments, &operations, Unmanaged.passUnretained(self).toOpaque())
     }
-    guard let session else { throw MountDiagnosis.session(lines) }
+    guard let session else { throw MountErrorExplanation.session(lines) }
     raw = session
   }
 
@@ -70,9 +70,9 @@ final class Session: @unchecked Sendable {
 
   /// The session that a request belongs to, borrowed: no reference counting on the hit path.
   @inline(__always)
-  static func with(_ request: fuse_req_t?, _ body: (Session, fuse_req_t) -> Void) {
+  static func with(_ request: fuse_req_t?, _ body: (FuseSession, fuse_req_t) -> Void) {
     guard let request, let userdata = fuse_req_userdata(request) else { return }
-    Unmanaged<Session>.fromOpaque(userdata)._withUnsafeGuaranteedRef { body($0, request) }
+    Unmanaged<FuseSession>.fromOpaque(userdata)._withUnsafeGuaranteedRef { body($0, request) }
   }
 
   /// Logs an operation of the kernel's at level debug. Costs a comparison where that is off.

@@ -12,9 +12,9 @@ final class Notifier: Sendable {
   }
 
   private let state = Monitor(State())
-  private let connection: Session
+  private let connection: FuseSession
 
-  init(_ connection: Session) { self.connection = connection }
+  init(_ connection: FuseSession) { self.connection = connection }
 
   /// Returns once it is done. False: this kernel cannot.
   func deliver(_ invalidation: Invalidation) -> Bool {
@@ -36,7 +36,7 @@ final class Notifier: Sendable {
   }
 }
 
-extension Session {
+extension FuseSession {
   /// Failures of the first two mean that the kernel knows nothing of it, or is gone.
   fileprivate func invalidate(_ target: Invalidation) -> Bool {
     switch target {

@@ -12,7 +12,7 @@ final class ParkedRequest: Sendable {
   /// The bits of libfuse's request, 0 once it was answered (libfuse frees it with the answer).
   private let pending: Atomic<UInt>
   /// Keeps libfuse's session alive for as long as a reply may go through it.
-  let connection: Session
+  let connection: FuseSession
   /// The thread that asked; 0 where it cannot be seen from here.
   let caller: pid_t
   private let began = Instant.now
@@ -28,7 +28,7 @@ final class ParkedRequest: Sendable {
   private let countsWait: Bool
 
   init(
-    _ request: fuse_req_t, _ connection: Session, account: CallerAccount? = nil,
+    _ request: fuse_req_t, _ connection: FuseSession, account: CallerAccount? = nil,
     label: String? = nil, countsWait: Bool = true
   ) {
     self.label = label

@@ -9,7 +9,7 @@ enum Operation: String, Sendable {
 }
 
 /// Failures are counted each and logged once a kind: a store that is away fails every request.
-final class FailureLog: Sendable {
+final class RequestErrorLog: Sendable {
   private struct Kind: Hashable {
     var operation: Operation
     var code: CInt
@@ -32,7 +32,7 @@ final class FailureLog: Sendable {
   }
 
   func note(_ error: Errno, during operation: Operation) {
-    if FailureLog.ordinary.contains(error.rawValue) { return }
+    if RequestErrorLog.ordinary.contains(error.rawValue) { return }
     metrics.errors.add()
     let isFirst = seen.withLock {
       $0.insert(Kind(operation: operation, code: error.rawValue)).inserted

@@ -3,7 +3,7 @@ import Glibc
 /// Memory of a loop thread's own, where bytes from disk are read into on their way to the kernel:
 /// the largest request and a page, page aligned, allocated once.
 enum Scratch {
-  static let size = Handshake.requestSize + 4096
+  static let size = InitNegotiation.requestSize + 4096
 
   /// Where each thread finds its own.
   private static let key: pthread_key_t = {
