@@ -1,17 +1,23 @@
-import Glibc
+import SystemPackage
 
-/// The whole of a small file of /proc, /sys or /etc; of a larger one what is within `limit` bytes.
+/// The whole of a small file of /proc, /sys or /etc; of a larger one what is within `limit` bytes. Nil if it cannot be
+/// read.
 public func readSmallFile(_ path: String, atMost limit: Int = 4 << 20) -> String? {
-  let file = open(path, O_RDONLY | O_CLOEXEC)
-  guard file >= 0 else { return nil }
-  defer { close(file) }
-  var bytes: [UInt8] = []
-  var piece = [UInt8](repeating: 0, count: 16 << 10)
-  while bytes.count < limit {
-    let count = read(file, &piece, piece.count)
-    if count < 0 && errno == EINTR { continue }
-    guard count > 0 else { return count == 0 ? String(decoding: bytes, as: UTF8.self) : nil }
-    bytes += piece[..<count]
+  readSmallFileBytes(path, atMost: limit).map { String(decoding: $0, as: UTF8.self) }
+}
+
+/// The same for what need not be UTF-8.
+public func readSmallFileBytes(_ path: String, atMost limit: Int = 4 << 20) -> [UInt8]? {
+  let file = try? FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec)
+  return try? file?.closeAfter {
+    var bytes: [UInt8] = []
+    while bytes.count < limit {
+      let chunk = try [UInt8](unsafeUninitializedCapacity: 16 << 10) { buffer, count in
+        count = try file!.read(into: UnsafeMutableRawBufferPointer(buffer))
+      }
+      if chunk.isEmpty { break }
+      bytes += chunk
+    }
+    return bytes
   }
-  return String(decoding: bytes, as: UTF8.self)
 }

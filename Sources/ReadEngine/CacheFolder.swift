@@ -210,10 +210,7 @@ final class CacheFolder: Sendable {
 
   /// Of this start of the machine; `nil` where the kernel does not say.
   private static func bootID() -> String? {
-    guard let file = fopen("/proc/sys/kernel/random/boot_id", "r") else { return nil }
-    defer { fclose(file) }
-    var buffer = [CChar](repeating: 0, count: 64)
-    guard fgets(&buffer, 64, file) != nil else { return nil }
-    return String(decoding: buffer.prefix { $0 != 0 && $0 != 10 }.map(UInt8.init), as: UTF8.self)
+    let text = readSmallFile("/proc/sys/kernel/random/boot_id")
+    return text?.split(separator: "\n").first.map { String($0) }
   }
 }
