@@ -85,8 +85,8 @@ let package = Package(
     layer(
       "FuseFrontEnd",
       [
-        "Stores", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", "CFuseShim",
-        system, logging, deque,
+        "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", "CFuseShim", system,
+        logging, deque,
       ]),
 
     // Command line and wiring.
