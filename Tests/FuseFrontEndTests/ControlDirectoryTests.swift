@@ -19,14 +19,14 @@ import Testing
   private func folder(_ taken: Taken, limit: Int = 80, totalLimit: Int = 100) -> ControlDirectory {
     ControlDirectory(
       ControlFiles(
-        take: { bytes, name in
+        apply: { bytes, name in
           taken.gate.withLock { _ in }
           if let refusal = taken.refusal.withLock({ $0 }) { return refusal }
           taken.orders.withLock { $0[name] = bytes }
           return nil
         }, remove: { name in taken.orders.withLock { $0.removeValue(forKey: name) != nil } },
-        names: { taken.orders.withLock { $0.keys.sorted() } }, limit: limit,
-        totalLimit: totalLimit, nameLimit: 100))
+        names: { taken.orders.withLock { $0.keys.sorted() } },
+        limits: ControlFiles.Limits(file: limit, total: totalLimit, name: 100)))
   }
 
   private func open(_ folder: ControlDirectory, _ name: String) throws -> UInt64 {

@@ -11,6 +11,7 @@ import Testing
 @testable import FuseFrontEnd
 
 private let options = MountOptions(mountPoint: "/m", sourceName: "s3://b", owner: 5, group: 6)
+private let mapper = AttributeMapper(options)
 
 /// #expect does not take calls of mutating methods, nor noncopyable values.
 private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocation) {
@@ -33,27 +34,6 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 }
 
-@Suite struct MountTableTests {
-  @Test func theTopmostMountAtAPathIsFoundAndEscapesAreRead() {
-    let table = MountTable(
-      parsing: Array(
-        """
-        22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-        30 22 0:50 / /mnt/a\\040b rw,nosuid - fuse.other x rw
-        31 30 0:52 / /mnt/a\\040b rw,nosuid shared:3 master:4 - fuse.millrace s3://b rw
-
-        """.utf8))
-    #expect(table.entries.count == 3)
-    #expect(table.topmost(at: "/mnt/a b")?.device.description == "0:52")
-    #expect(table.topmost(at: "/mnt/a b")?.type == "fuse.millrace")
-    #expect(table.topmost(at: "/mnt") == nil)
-  }
-
-  @Test func thisMachinesTableHasARoot() {
-    #expect(MountTable.current().topmost(at: "/") != nil)
-  }
-}
-
 @Suite struct EntryPackerTests {
   private func entry(
     _ name: String, _ attributes: NodeAttributes? = nil, _ body: (FolderEntry) -> Void
@@ -67,8 +47,8 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 
   @Test func aPlainEntryIsAFuseDirent() {
-    var packer = EntryPacker(size: 4096, plus: false, view: AttributeMapper(options))
-    entry("abc") { check(packer.add($0)) }
+    var packer = EntryPacker(size: 4096, plus: false)
+    entry("abc") { check(packer.add($0, mapper)) }
     // struct fuse_dirent: ino, off, namelen, type, name, padded to 8.
     let bytes = Array(packer.bytes)
     #expect(bytes.count == 32)
@@ -77,20 +57,20 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 
   @Test func anEntryThatDoesNotFitIsNotTaken() {
-    var packer = EntryPacker(size: 70, plus: false, view: AttributeMapper(options))
-    entry("a") { check(packer.add($0)) }
-    entry("b") { check(packer.add($0)) }
-    entry("c") { check(!packer.add($0)) }
+    var packer = EntryPacker(size: 70, plus: false)
+    entry("a") { check(packer.add($0, mapper)) }
+    entry("b") { check(packer.add($0, mapper)) }
+    entry("c") { check(!packer.add($0, mapper)) }
     check(packer.bytes.count == 64)
   }
 
   @Test func withPlusAnEntryWithoutAttributesHasNodeZero() {
-    var packer = EntryPacker(size: 4096, plus: true, view: AttributeMapper(options))
-    entry(".") { check(packer.add($0)) }
+    var packer = EntryPacker(size: 4096, plus: true)
+    entry(".") { check(packer.add($0, mapper)) }
     let first = packer.bytes.count
     let attributes = NodeAttributes(
       node: 3, inode: 77, kind: .file, size: 10, modified: 1, validFor: .seconds(60))
-    entry("f", attributes) { check(packer.add($0)) }
+    entry("f", attributes) { check(packer.add($0, mapper)) }
     check(packer.bytes.load(as: UInt64.self) == 0)
     check(packer.bytes.load(fromByteOffset: first, as: UInt64.self) == 3)
     // entry_valid, after nodeid and generation.
@@ -180,10 +160,10 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
     let metrics = Metrics().fuse
     let failures = RequestErrorLog(
       metrics: metrics, log: Logger(label: "test") { _ in LineCollector(lines: lines) })
-    for _ in 0..<100 { failures.note(.ioError, during: .read) }
-    failures.note(.staleNFSFileHandle, during: .open)
+    for _ in 0..<100 { failures.record(.ioError, during: .read) }
+    failures.record(.staleNFSFileHandle, during: .open)
     for ordinary in [Errno.noSuchFileOrDirectory, .noData, .readOnlyFileSystem] {
-      failures.note(ordinary, during: .lookup)
+      failures.record(ordinary, during: .lookup)
     }
     #expect(metrics.errors.count == 101)
     let logged = lines.withLock { $0 }
@@ -215,7 +195,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
     var connection = fuse_conn_info()
     connection.capable = UInt32(FUSE_CAP_ASYNC_READ) | UInt32(FUSE_CAP_SPLICE_READ)
     connection.want = UInt32(FUSE_CAP_SPLICE_READ)
-    InitNegotiation.settle(&connection)
+    InitNegotiation.choose(on: &connection)
     #expect(connection.want == UInt32(FUSE_CAP_ASYNC_READ))
     #expect(connection.max_write == 1 << 20)
     #expect(connection.max_background == 128)
@@ -225,7 +205,9 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
 @Suite struct MountErrorExplanationTests {
   @Test func aMountPointThatCannotBeIsToldInOneLine() {
     #expect(throws: MountError.self) { try MountErrorExplanation.resolve("/does/not/exist") }
-    let error = #expect(throws: MountError.self) { try MountErrorExplanation.resolve("/etc/passwd") }
+    let error = #expect(throws: MountError.self) {
+      try MountErrorExplanation.resolve("/etc/passwd")
+    }
     #expect(error?.description == "mount point /etc/passwd is not a directory")
   }
 

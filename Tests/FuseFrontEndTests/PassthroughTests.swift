@@ -78,7 +78,7 @@ struct PassthroughTests {
           open[node] = known.count > 1 ? (known.count - 1, known.id) : nil
           if let lease = leases.take(node) { giveBack(modes.release(lease)) }
         case 18: giveBack(modes.forget(node))
-        default: for kept in modes.takeIdle() { giveBack(kept) }
+        default: for kept in modes.removeIdle() { giveBack(kept) }
         }
         #expect(modes.openCount == open.count, "seed \(seed)")
         #expect(modes.backingCount == live.count, "seed \(seed)")
@@ -142,7 +142,7 @@ struct PassthroughTests {
       (1 << 5, 1, 64), (1 << 5, 2, 64), (0, 1, 64), (1 << 5, 0, 64), (1 << 5, 1, 24),
     ] as [(UInt32, UInt32, Int)] {
       let outcome = PassthroughNegotiation.Outcome(stackDepth: depth)
-      request(flags2: flags2).withUnsafeBytes { PassthroughNegotiation.look(at: $0, outcome) }
+      request(flags2: flags2).withUnsafeBytes { PassthroughNegotiation.inspect($0, outcome) }
       let body = patched(outcome, length: length)
       var expected = [UInt32](repeating: 0, count: length / 4)
       if flags2 != 0, depth > 0, length == 64 {
@@ -159,10 +159,10 @@ struct PassthroughTests {
   @Test func onlyInitIsLookedAt() {
     let outcome = PassthroughNegotiation.Outcome(stackDepth: 1)
     request(opcode: 1, flags2: 1 << 5).withUnsafeBytes {
-      PassthroughNegotiation.look(at: $0, outcome)
+      PassthroughNegotiation.inspect($0, outcome)
     }
     [UInt8](repeating: 255, count: 12).withUnsafeBytes {
-      PassthroughNegotiation.look(at: $0, outcome)
+      PassthroughNegotiation.inspect($0, outcome)
     }
     let isOffered = outcome.isOffered.load(ordering: .relaxed)
     #expect(!isOffered)

@@ -10,7 +10,7 @@ import Testing
 @Suite struct ProcessRegistryTests {
   /// More processes and more names than are counted apart.
   @Test func totalsNeverDecrease() throws {
-    let callers = ProcessRegistry(mostProcesses: 4, mostNames: 2)
+    let callers = ProcessRegistry(processesMax: 4, namesMax: 2)
     let folder = try TemporaryFolder("callers")
     // The same program by several names: a process is named after its file.
     let names = ["one", "two", "three", "four"].map { folder.path($0) }

@@ -4,194 +4,163 @@ import Glibc
 import Posix
 import SystemPackage
 
-/// Requests for nodes of the control folder. Each answers at once, but for the close of an order and the open of a
-/// report.
-extension FuseSession {
-  /// True: it was one, and is answered.
-  func controlLookup(
-    _ request: fuse_req_t, _ parent: NodeID, _ name: UnsafeRawBufferPointer
-  ) -> Bool {
-    guard let control else { return false }
-    var node: NodeID?
-    if parent == FileSystem.root {
-      guard name.elementsEqual(ControlDirectory.name) else { return false }
-      node = ControlDirectory.firstNode
-    } else if ControlDirectory.has(parent) {
-      let report = control.reports == nil ? nil : ControlReports.report(named: name)
-      node =
-        report.map(ControlReports.node) ?? control.order(of: name).flatMap { control.lookUp($0) }
-    } else {
-      return false
-    }
-    guard let node else {
-      _ = fuse_reply_err(request, ENOENT)
-      return true
-    }
-    var entry = control.entry(node, view)
-    if fuse_reply_entry(request, &entry) != 0 { control.forget(node, count: 1) }
-    return true
+/// Carries requests for the control directory to it and its answers to the kernel: at once, but for the close of an
+/// order and the open of a report.
+struct ControlNodes: Sendable {
+  let directory: ControlDirectory
+  private let mapper: AttributeMapper
+
+  init(_ directory: ControlDirectory, _ mapper: AttributeMapper) {
+    self.directory = directory
+    self.mapper = mapper
   }
 
-  func controlAttributes(_ request: fuse_req_t, _ node: NodeID) {
-    trace("getattr", node)
-    guard var status = control?.status(node, view) else { return refuseControl(request, ENOENT) }
-    _ = fuse_reply_attr(request, &status, 3600)
-  }
-
-  /// Truncating is what opening for writing does first; times may be set to no effect.
-  func controlSetAttributes(_ request: fuse_req_t, _ node: NodeID, _ what: CInt) {
-    if ControlReports.has(node) { return refuseControl(request, EACCES) }
-    let refused = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID
-    guard what & refused == 0 else { return refuseControl(request, EPERM) }
-    controlAttributes(request, node)
-  }
-
-  func controlOpenFolder(_ request: fuse_req_t) {
-    trace("opendir", ControlDirectory.firstNode)
-    var info = fuse_file_info()
-    _ = fuse_reply_open(request, &info)
-  }
-
-  func controlReadFolder(
-    _ request: fuse_req_t, size: Int, offset: off_t, plus: Bool
-  ) {
-    trace("readdir", ControlDirectory.firstNode) { "offset=\(offset) size=\(size)" }
-    guard let control else { return refuseControl(request, ENOENT) }
-    let buffer = UnsafeMutablePointer<CChar>.allocate(capacity: size)
-    defer { buffer.deallocate() }
-    var used = 0
-    let entries = [(".", ControlDirectory.firstNode), ("..", FileSystem.root)] + control.names
-    for (index, entry) in entries.enumerated().dropFirst(Int(clamping: max(0, offset))) {
-      var status = control.status(entry.1, view)
-      let next = off_t(index + 1)
-      let needed: Int
-      if plus {
-        // Without a node: the kernel looks the name up when it needs it.
-        var parameters = fuse_entry_param()
-        parameters.attr = status
-        needed = fuse_add_direntry_plus(
-          request, buffer + used, size - used, entry.0, &parameters, next)
-      } else {
-        needed = fuse_add_direntry(request, buffer + used, size - used, entry.0, &status, next)
+  func serve(_ operation: NodeRequest, _ request: fuse_req_t, _ session: FuseSession) {
+    let label = trace(operation, session)
+    let answer = directory.answer(operation)
+    switch answer {
+    case .flush(let handle):
+      let parked = ParkedRequest(request, session, label: label)
+      directory.flush(handle) { error in
+        parked.answer(error: error) { fuse_reply_err($0, error?.rawValue ?? 0) }
       }
-      guard needed <= size - used else { break }
-      used += needed
+    case .openReport(let report):
+      openReport(report, ParkedRequest(request, session, label: label, countsWait: false))
+    case .entries(let entries, let first):
+      guard case .readdir(_, _, let size, _, let plus) = operation else { return }
+      replyEntries(request, entries, from: first, size: size, plus: plus)
+    default:
+      if reply(request, answer) != 0 { directory.takeBack(answer) }
     }
-    _ = fuse_reply_buf(request, buffer, used)
   }
 
-  func controlOpen(_ request: fuse_req_t, _ node: NodeID, flags: CInt) {
-    if let report = ControlReports.report(node) {
-      return openReport(request, node, report, flags: flags)
-    }
-    trace("open", node)
-    guard let control, node != ControlDirectory.firstNode else {
-      return refuseControl(request, EISDIR)
-    }
-    guard let handle = control.open(node) else { return refuseControl(request, ESTALE) }
-    var info = fuse_file_info()
-    info.fh = handle
-    info.direct_io = 1
-    if fuse_reply_open(request, &info) != 0 { control.close(handle) }
-  }
-
-  private func openReport(
-    _ request: fuse_req_t, _ node: NodeID, _ report: ControlReport, flags: CInt
-  ) {
-    let label = trace("open", node)
-    guard let reports = control?.reports else { return refuseControl(request, ESTALE) }
-    guard flags & O_ACCMODE == O_RDONLY else { return refuseControl(request, EACCES) }
-    let parked = ParkedRequest(request, self, label: label, countsWait: false)
-    reports.open(report) { result in
+  private func openReport(_ report: ControlReport, _ parked: ParkedRequest) {
+    directory.openReport(report) { [directory] result in
       switch result {
       case .failure(let error):
         parked.answer(error: error) { fuse_reply_err($0, error.rawValue) }
       case .success(let handle):
-        var info = fuse_file_info()
-        info.fh = handle
-        info.direct_io = 1
-        if !parked.answer({ fuse_reply_open($0, &info) }) { reports.close(handle) }
+        let isTaken = parked.answer { Self.replyOpen($0, handle) }
+        if !isTaken { directory.reports?.close(handle) }
       }
     }
     parked.watch()
   }
 
-  /// An order gives nothing back.
-  func controlRead(
-    _ request: fuse_req_t, _ node: NodeID, _ handle: UInt64, size: Int, offset: off_t
-  ) {
-    guard ControlReports.has(node) else {
-      _ = fuse_reply_buf(request, nil, 0)
-      return
-    }
-    trace("read", node) { "offset=\(offset) size=\(size)" }
-    guard let text = control?.reports?.read(handle, at: Int(offset), count: size) else {
-      return refuseControl(request, EBADF)
-    }
-    text.withUnsafeBytes {
-      _ = fuse_reply_buf(request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
+  /// Returns what libfuse's reply did: 0, or the kernel did not get it.
+  private func reply(_ request: fuse_req_t, _ answer: ControlAnswer) -> CInt {
+    switch answer {
+    case .done: return fuse_reply_err(request, 0)
+    case .failed(let error): return fuse_reply_err(request, error.rawValue)
+    case .entry(let node):
+      var entry = entry(node)
+      return fuse_reply_entry(request, &entry)
+    case .attributes(let node):
+      var status = status(node)
+      return fuse_reply_attr(request, &status, Self.attributesTimeout)
+    case .openedDirectory:
+      var info = fuse_file_info()
+      return fuse_reply_open(request, &info)
+    case .opened(let handle): return Self.replyOpen(request, handle)
+    case .created(let node, let handle):
+      var entry = entry(node)
+      var info = Self.info(handle)
+      return fuse_reply_create(request, &entry, &info)
+    case .bytes(let bytes):
+      return bytes.withUnsafeBytes {
+        fuse_reply_buf(request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
+      }
+    case .written(let count): return fuse_reply_write(request, count)
+    case .entries, .flush, .openReport: preconditionFailure("answered by `serve`")
     }
   }
 
-  func controlCreate(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
-    let bytes = UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
-    trace("create", ControlDirectory.firstNode) { "name=\(String(decoding: bytes, as: UTF8.self))" }
-    guard let control, let order = control.order(of: bytes) else {
-      return refuseControl(request, EPERM)
+  private func replyEntries(
+    _ request: fuse_req_t, _ entries: [ControlEntry], from first: Int, size: Int, plus: Bool
+  ) {
+    var packer = EntryPacker(size: size, plus: plus)
+    for (index, entry) in entries.enumerated().dropFirst(first) {
+      // Without a node: the kernel looks the name up when it needs it.
+      var parameters = fuse_entry_param()
+      parameters.attr = status(entry.node)
+      let name = Array(entry.name.utf8)
+      let fits = name.withUnsafeBytes { packer.add($0, &parameters, next: off_t(index + 1)) }
+      guard fits else { break }
     }
-    let node = control.create(order)
-    guard let handle = control.open(node) else { return refuseControl(request, ESTALE) }
-    var entry = control.entry(node, view)
+    let bytes = packer.bytes
+    _ = fuse_reply_buf(
+      request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
+  }
+
+  // MARK: libfuse's structures
+
+  /// Seconds. The attributes never change.
+  private static let attributesTimeout = 3600.0
+
+  private func status(_ node: ControlNode) -> stat {
+    var status = stat()
+    status.st_ino = ino_t(node.number)
+    status.st_mode = node.mode
+    status.st_nlink = 1
+    status.st_uid = mapper.owner
+    status.st_gid = mapper.group
+    status.st_blksize = 1 << 17
+    return status
+  }
+
+  private func entry(_ node: ControlNode) -> fuse_entry_param {
+    var entry = fuse_entry_param()
+    entry.ino = node.number
+    entry.attr = status(node)
+    entry.attr_timeout = Self.attributesTimeout
+    entry.entry_timeout = node.nameTimeout
+    return entry
+  }
+
+  /// Past the page cache: a report is as long as it is read, an order as it is written.
+  private static func info(_ handle: UInt64) -> fuse_file_info {
     var info = fuse_file_info()
     info.fh = handle
     info.direct_io = 1
-    if fuse_reply_create(request, &entry, &info) != 0 {
-      control.close(handle)
-      control.forget(node, count: 1)
+    return info
+  }
+
+  private static func replyOpen(_ request: fuse_req_t, _ handle: UInt64) -> CInt {
+    var info = info(handle)
+    return fuse_reply_open(request, &info)
+  }
+
+  // MARK: Log
+
+  private func trace(_ operation: NodeRequest, _ session: FuseSession) -> String? {
+    let node = operation.node
+    switch operation {
+    case .lookup(_, let name): return session.trace("lookup", node) { Self.detail(name) }
+    case .getattr: return session.trace("getattr", node)
+    case .setattr(_, let changesRights):
+      let isRefused = changesRights || ControlReports.has(node)
+      return isRefused ? nil : session.trace("getattr", node)
+    case .opendir: return session.trace("opendir", node)
+    case .readdir(_, _, let size, let offset, _):
+      return session.trace("readdir", node) { "offset=\(offset) size=\(size)" }
+    case .releasedir: return session.trace("releasedir", node)
+    case .open: return session.trace("open", node)
+    case .read(_, _, let size, let offset):
+      guard ControlReports.has(node) else { return nil }
+      return session.trace("read", node) { "offset=\(offset) size=\(size)" }
+    case .create(_, let name): return session.trace("create", node) { Self.detail(name) }
+    case .write(_, _, let bytes, let offset):
+      return session.trace("write", ControlDirectory.firstNode) {
+        "offset=\(offset) size=\(bytes.count)"
+      }
+    case .flush: return session.trace("flush", node)
+    case .release: return session.trace("release", node)
+    case .unlink(_, let name): return session.trace("unlink", node) { Self.detail(name) }
+    case .access, .getxattr, .listxattr: return nil
     }
   }
 
-  func controlWrite(
-    _ request: fuse_req_t, _ handle: UInt64, _ bytes: UnsafePointer<CChar>?, _ size: Int,
-    _ offset: off_t
-  ) {
-    trace("write", ControlDirectory.firstNode) { "offset=\(offset) size=\(size)" }
-    let buffer = UnsafeRawBufferPointer(start: bytes, count: size)
-    guard let control else { return refuseControl(request, EBADF) }
-    if let error = control.write(handle, buffer, at: Int(offset)) {
-      return refuseControl(request, error.rawValue)
-    }
-    _ = fuse_reply_write(request, size)
-  }
-
-  func controlFlush(_ request: fuse_req_t, _ node: NodeID, _ handle: UInt64) {
-    let label = trace("flush", node)
-    if ControlReports.has(node) { return refuseControl(request, 0) }
-    guard let control else { return refuseControl(request, EBADF) }
-    let parked = ParkedRequest(request, self, label: label)
-    control.flush(handle) { error in
-      parked.answer(error: error) { fuse_reply_err($0, error?.rawValue ?? 0) }
-    }
-  }
-
-  func controlRelease(_ request: fuse_req_t, _ node: NodeID, _ handle: UInt64) {
-    if ControlReports.has(node) { control?.reports?.close(handle) } else { control?.close(handle) }
-    _ = fuse_reply_err(request, 0)
-  }
-
-  func controlUnlink(_ request: fuse_req_t, _ name: UnsafePointer<CChar>?) {
-    let bytes = UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
-    trace("unlink", ControlDirectory.firstNode) { "name=\(String(decoding: bytes, as: UTF8.self))" }
-    if control?.reports != nil, ControlReports.report(named: bytes) != nil {
-      return refuseControl(request, EPERM)
-    }
-    guard let control, let order = control.order(of: bytes), control.remove(order) else {
-      return refuseControl(request, ENOENT)
-    }
-    _ = fuse_reply_err(request, 0)
-  }
-
-  private func refuseControl(_ request: fuse_req_t, _ code: CInt) {
-    _ = fuse_reply_err(request, code)
+  private static func detail(_ name: UnsafeRawBufferPointer) -> String {
+    "name=\(String(decoding: name, as: UTF8.self))"
   }
 }

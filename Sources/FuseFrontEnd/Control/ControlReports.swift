@@ -7,13 +7,6 @@ import Glibc
 import Posix
 import SystemPackage
 
-/// A file of the control directory that programs read.
-public enum ControlReport: String, CaseIterable, Sendable {
-  /// For Prometheus.
-  case metrics
-  case statistics = "stats.json"
-}
-
 final class ControlReports: Sendable {
   /// Bytes of one report, and of all that are open.
   static let limit = 1 << 20

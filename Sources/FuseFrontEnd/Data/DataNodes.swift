@@ -5,153 +5,76 @@ import Metrics
 import Posix
 import SystemPackage
 
-extension FuseSession {
-  func lookup(_ request: fuse_req_t, _ parent: NodeID, _ name: UnsafePointer<CChar>?) {
-    metrics.lookups.add()
-    let bytes = FuseSession.bytes(of: name)
-    guard bytes.count <= DirectoryReply.nameLimit else {
-      _ = fuse_reply_err(request, ENAMETOOLONG)
-      return
-    }
-    let label = trace("lookup", parent) { "name=\(String(decoding: bytes, as: UTF8.self))" }
-    if controlLookup(request, parent, bytes) { return }
-    let parked = ParkedRequest(request, self, label: label)
-    fileSystem.lookup(parent: parent, name: bytes) { result in
-      switch result {
-      case .success(.found(let attributes)):
-        if attributes.kind == .file {
-          parked.connection.attributePolicy.withLock { $0.lookedUp(in: parent) }
-        }
-        var entry = parked.connection.view.entry(attributes)
-        if !parked.answer({ fuse_reply_entry($0, &entry) }) {
-          parked.connection.fileSystem.forget(attributes.node, count: 1)
-        }
-      case .success(.absent(let validFor)):
-        guard validFor > .zero else { return parked.fail(.noSuchFileOrDirectory, during: .lookup) }
-        var entry = AttributeMapper.absence(validFor: validFor)
-        parked.answer(error: .noSuchFileOrDirectory) { fuse_reply_entry($0, &entry) }
-      case .failure(let error): parked.fail(error, during: .lookup)
-      }
-    }
-    parked.watch()
+/// Answers requests for files and directories of the store: by the file system or, for a read, by the open object.
+///
+/// A request that the file system answers at once is answered on the thread that read it; any other is parked, and
+/// watched for the end of its caller.
+final class DataNodes: Sendable {
+  let fileSystem: FileSystem
+  let mapper: AttributeMapper
+  let metrics: FrontMetrics
+  let handles = OpenHandles()
+  let directories = KernelDirectories()
+  /// nil before INIT. Written once, between INIT and the first request.
+  nonisolated(unsafe) private(set) var passthrough: Passthrough?
+
+  init(_ fileSystem: FileSystem, _ mapper: AttributeMapper, _ metrics: FrontMetrics) {
+    self.fileSystem = fileSystem
+    self.mapper = mapper
+    self.metrics = metrics
   }
 
-  func forget(_ request: fuse_req_t, _ node: NodeID, _ count: UInt64) {
-    metrics.forgets.add()
-    giveBack(node, count)
-    fuse_reply_none(request)
+  /// INIT told whether there is passthrough.
+  func use(_ passthrough: Passthrough) {
+    self.passthrough = passthrough
+    fileSystem.onDiskPressure { [weak passthrough] in passthrough?.closeIdle() }
   }
 
-  func forget(_ request: fuse_req_t, _ list: UnsafeBufferPointer<fuse_forget_data>) {
-    metrics.forgets.add(list.count)
-    for item in list { giveBack(item.ino, item.nlookup) }
-    fuse_reply_none(request)
-  }
-
-  private func giveBack(_ node: NodeID, _ count: UInt64) {
-    trace("forget", node)
-    if ControlDirectory.has(node) {
-      control?.forget(node, count: count)
-      return
+  @inline(__always)
+  func serve(_ operation: NodeRequest, _ request: fuse_req_t, _ session: FuseSession) {
+    switch operation {
+    case .read(_, let handle, let size, let offset):
+      read(request, session, handle, size: size, offset: offset)
+    case .lookup(let parent, let name): lookup(request, session, parent, name)
+    case .getattr(let node): getattr(request, session, node)
+    case .access(let node, let mask): access(request, session, node, mask)
+    case .getxattr(let node, let name, let size): getxattr(request, session, node, name, size)
+    case .listxattr(let node, let size): listxattr(request, session, node, size)
+    case .opendir(let node): opendir(request, session, node)
+    case .readdir(let node, let handle, let size, let offset, let plus):
+      readdir(request, session, node, handle, size: size, offset: offset, plus: plus)
+    case .releasedir(let node, let handle): releasedir(request, session, node, handle)
+    case .open(let node, let flags): open(request, session, node, flags: flags)
+    case .release(let node, let handle): release(request, session, node, handle)
+    // Files are opened with "no flush". A kernel that does not know this flag (before 5.16) gets one ENOSYS reply.
+    case .flush: _ = fuse_reply_err(request, ENOSYS)
+    case .setattr(let node, _): session.refuseChange(request, "setattr", node)
+    case .create(let parent, _): session.refuseChange(request, "create", parent)
+    case .write(let node, _, _, _): session.refuseChange(request, "write", node)
+    case .unlink(let parent, _): session.refuseChange(request, "unlink", parent)
     }
-    folderCopies.withLock { $0.forget(node) }
+  }
+
+  /// The kernel is to drop a node's pages and attributes: it is another version, or gone.
+  func invalidated(_ node: NodeID) {
+    directories.forget(node)
+    passthrough?.forget(node)
+  }
+
+  /// The kernel holds `count` lookups of a node less.
+  func forget(_ node: NodeID, _ count: UInt64) {
+    directories.forget(node)
     passthrough?.forget(node)
     fileSystem.forget(node, count: count)
   }
 
-  func getattr(_ request: fuse_req_t, _ node: NodeID) {
-    metrics.getattrs.add()
-    let label = trace("getattr", node)
-    let parked = ParkedRequest(request, self, label: label)
-    fileSystem.attributes(of: node) { result in
-      switch result {
-      case .success(let attributes):
-        var status = parked.connection.view.status(of: attributes)
-        let timeout = AttributeMapper.timeout(attributes.validFor)
-        parked.answer { fuse_reply_attr($0, &status, timeout) }
-      case .failure(let error): parked.fail(error, during: .getattr)
-      }
-    }
-    parked.watch()
-  }
+  /// Of files that no process has open. Before the connection is cut: backing ids end through it.
+  func closeBackingFiles() { passthrough?.closeIdle() }
 
-  /// access(2) and chdir(2) of a mount without default_permissions: only the user who mounted gets
-  /// here. Reading is allowed, writing never, executing as the mode says.
-  func access(_ request: fuse_req_t, _ node: NodeID, _ mask: CInt) {
-    trace("access", node) { "mask=\(mask)" }
-    guard mask & W_OK == 0 else {
-      _ = fuse_reply_err(request, EROFS)
-      return
-    }
-    guard mask & X_OK != 0 else {
-      _ = fuse_reply_err(request, 0)
-      return
-    }
-    let parked = ParkedRequest(request, self)
-    fileSystem.attributes(of: node) { result in
-      switch result {
-      case .success(let attributes):
-        let canExecute = parked.connection.view.mode(of: attributes.kind) & 0o111 != 0
-        parked.answer { fuse_reply_err($0, canExecute ? 0 : EACCES) }
-      case .failure(let error): parked.fail(error, during: .access)
-      }
-    }
-    parked.watch()
-  }
-
-  /// An empty disk of 1 PiB: how much a bucket holds is not known without listing all of it. A full one sets off the
-  /// alerts of monitoring, total 0 hides the mount from df. That nothing can be written the mount's `ro` says.
-  func statfs(_ request: fuse_req_t) {
-    trace("statfs", 1)
-    var status = statvfs()
-    status.f_bsize = 4096
-    status.f_frsize = 4096
-    status.f_blocks = (1 << 50) / 4096
-    status.f_bfree = status.f_blocks
-    status.f_bavail = status.f_blocks
-    status.f_namemax = UInt(DirectoryReply.nameLimit)
-    _ = fuse_reply_statfs(request, &status)
-  }
-
-  func getxattr(
-    _ request: fuse_req_t, _ node: NodeID, _ name: UnsafePointer<CChar>?, _ size: Int
-  ) {
-    let bytes = FuseSession.bytes(of: name)
-    let label = trace("getxattr", node) { "name=\(String(decoding: bytes, as: UTF8.self))" }
-    let parked = ParkedRequest(request, self, label: label)
-    fileSystem.extendedAttribute(of: node, name: bytes) { result in
-      switch result {
-      case .success(let value): parked.answer { FuseSession.reply($0, value, size) }
-      case .failure(let error): parked.fail(error, during: .getxattr)
-      }
-    }
-    parked.watch()
-  }
-
-  func listxattr(_ request: fuse_req_t, _ node: NodeID, _ size: Int) {
-    let label = trace("listxattr", node)
-    let parked = ParkedRequest(request, self, label: label)
-    fileSystem.extendedAttributeNames(of: node) { result in
-      switch result {
-      case .success(let names):
-        let list: [UInt8] = names.flatMap { Array($0.utf8) + [0 as UInt8] }
-        parked.answer { FuseSession.reply($0, list, size) }
-      case .failure(let error): parked.fail(error, during: .listxattr)
-      }
-    }
-    parked.watch()
-  }
-
-  /// getxattr(2): size 0 asks how much there is.
-  private static func reply(_ request: fuse_req_t, _ value: [UInt8], _ size: Int) -> CInt {
-    if size == 0 { return fuse_reply_xattr(request, value.count) }
-    guard value.count <= size else { return fuse_reply_err(request, ERANGE) }
-    return value.withUnsafeBytes {
-      fuse_reply_buf(request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
-    }
-  }
-
-  private static func bytes(of name: UnsafePointer<CChar>?) -> UnsafeRawBufferPointer {
-    UnsafeRawBufferPointer(start: name, count: name.map { strlen($0) } ?? 0)
+  /// Once no request can come any more: closes what the kernel has left open.
+  func closeAll() {
+    handles.closeAll()
+    // What those had kept open; the ids went with the connection.
+    passthrough?.closeIdle()
   }
 }

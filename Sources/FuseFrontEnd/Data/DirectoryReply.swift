@@ -4,63 +4,54 @@ import Glibc
 import Posix
 import SystemPackage
 
-/// Folder entries in the kernel's format, in a buffer of the size the kernel asked for.
+/// Directory entries in the kernel's format, in a buffer of the size the kernel asked for.
 struct EntryPacker: ~Copyable {
   private let buffer: UnsafeMutableRawBufferPointer
   private var used = 0
-  private let view: AttributeMapper
-  private let plus: Bool
+  let plus: Bool
 
-  init(size: Int, plus: Bool, view: AttributeMapper) {
+  init(size: Int, plus: Bool) {
     buffer = .allocate(byteCount: size, alignment: 8)
     self.plus = plus
-    self.view = view
   }
 
   deinit { buffer.deallocate() }
 
   var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: buffer[..<used]) }
 
-  /// False: it does not fit, and nothing was taken.
-  mutating func add(_ entry: FolderEntry) -> Bool {
+  /// Of `entry`, READDIR has st_ino and the type; READDIRPLUS all. With node 0 the kernel looks the name up when it
+  /// needs it. `next`: the cookie of the entry after this one.
+  ///
+  /// False: it does not fit, and nothing was added.
+  mutating func add(
+    _ name: UnsafeRawBufferPointer, _ entry: inout fuse_entry_param, next: off_t
+  ) -> Bool {
     // libfuse wants a C string; the name is bytes of a listing.
-    withUnsafeTemporaryAllocation(of: CChar.self, capacity: entry.name.count + 1) { name in
-      UnsafeMutableRawBufferPointer(name).copyMemory(from: entry.name)
-      name[entry.name.count] = 0
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: name.count + 1) { text in
+      UnsafeMutableRawBufferPointer(text).copyMemory(from: name)
+      text[name.count] = 0
       let place = buffer.baseAddress?.advanced(by: used).assumingMemoryBound(to: CChar.self)
-      let room = buffer.count - used
-      let needed = plus ? packPlus(entry, name, place, room) : pack(entry, name, place, room)
-      guard needed <= room else { return false }
+      let available = buffer.count - used
+      let needed =
+        plus
+        ? fuse_add_direntry_plus(nil, place, available, text.baseAddress, &entry, next)
+        : fuse_add_direntry(nil, place, available, text.baseAddress, &entry.attr, next)
+      guard needed <= available else { return false }
       used += needed
       return true
     }
   }
 
-  private func pack(
-    _ entry: FolderEntry, _ name: UnsafeMutableBufferPointer<CChar>,
-    _ place: UnsafeMutablePointer<CChar>?, _ room: Int
-  ) -> Int {
-    var status = stat()
-    status.st_ino = ino_t(entry.inode)
-    status.st_mode = view.mode(of: entry.kind)
-    return fuse_add_direntry(
-      nil, place, room, name.baseAddress, &status, off_t(truncatingIfNeeded: entry.nextCookie))
-  }
-
-  /// An entry without attributes has node 0: the kernel then looks the name up when it needs it.
-  private func packPlus(
-    _ entry: FolderEntry, _ name: UnsafeMutableBufferPointer<CChar>,
-    _ place: UnsafeMutablePointer<CChar>?, _ room: Int
-  ) -> Int {
+  /// The same for an entry of the file system.
+  mutating func add(_ entry: FolderEntry, _ mapper: AttributeMapper) -> Bool {
     var parameters = fuse_entry_param()
-    if let attributes = entry.attributes {
-      parameters = view.entry(attributes)
+    if plus, let attributes = entry.attributes {
+      parameters = mapper.entry(attributes)
     } else {
       parameters.attr.st_ino = ino_t(entry.inode)
-      parameters.attr.st_mode = view.mode(of: entry.kind)
+      parameters.attr.st_mode = mapper.mode(of: entry.kind)
     }
-    return fuse_add_direntry_plus(
-      nil, place, room, name.baseAddress, &parameters, off_t(truncatingIfNeeded: entry.nextCookie))
+    return add(entry.name, &parameters, next: off_t(truncatingIfNeeded: entry.nextCookie))
   }
 }
 
@@ -69,48 +60,47 @@ struct EntryPacker: ~Copyable {
 ///
 /// Unchecked: the file system calls `add` and `finish` one after another.
 final class DirectoryReply: @unchecked Sendable {
-  /// NAME_MAX: a longer name could be seen but not looked up.
-  static let nameLimit = 255
-
   private let request: ParkedRequest
+  private let nodes: DataNodes
   private var packer: EntryPacker
   /// Nodes of entries in the reply, each with a reference.
   private var references: [NodeID] = []
   /// Nodes of entries that were left out.
   private var hidden: [NodeID] = []
 
-  init(_ request: ParkedRequest, size: Int, plus: Bool) {
+  init(_ request: ParkedRequest, _ nodes: DataNodes, size: Int, plus: Bool) {
     self.request = request
-    packer = EntryPacker(size: size, plus: plus, view: request.connection.view)
+    self.nodes = nodes
+    packer = EntryPacker(size: size, plus: plus)
   }
 
   func add(_ entry: FolderEntry) -> Bool {
-    guard entry.name.count <= DirectoryReply.nameLimit else {
+    guard entry.name.count <= RequestTable.nameLimit else {
       if let node = entry.attributes?.node { hidden.append(node) }
       return true
     }
-    guard packer.add(entry) else { return false }
+    guard packer.add(entry, nodes.mapper) else { return false }
     if let node = entry.attributes?.node { references.append(node) }
     return true
   }
 
   func finish(_ result: Result<Void, Errno>) {
-    giveBack(&hidden)
+    release(&hidden)
     switch result {
     case .success:
       let bytes = packer.bytes
       let isTaken = request.answer {
         fuse_reply_buf($0, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
       }
-      if !isTaken { giveBack(&references) }
+      if !isTaken { release(&references) }
     case .failure(let error):
-      giveBack(&references)
+      release(&references)
       request.fail(error, during: .readdir)
     }
   }
 
-  private func giveBack(_ nodes: inout [NodeID]) {
-    for node in nodes { request.connection.fileSystem.forget(node, count: 1) }
-    nodes = []
+  private func release(_ references: inout [NodeID]) {
+    for node in references { nodes.fileSystem.forget(node, count: 1) }
+    references = []
   }
 }

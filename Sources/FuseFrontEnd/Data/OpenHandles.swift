@@ -28,17 +28,17 @@ final class FileHandle: Sendable {
   }
 }
 
-/// What `fi->fh` points to: open files and folders, each retained from OPEN to RELEASE. They are
+/// What `fi->fh` points to: open files and directories, each retained from OPEN to RELEASE. They are
 /// kept track of because a connection that is cut sends no more releases.
 final class OpenHandles: Sendable {
   private struct State {
     var files: Set<UInt> = []
-    var folders: Set<UInt> = []
+    var directories: Set<UInt> = []
   }
 
   private let state = Lock(State())
 
-  var count: Int { state.withLock { $0.files.count + $0.folders.count } }
+  var count: Int { state.withLock { $0.files.count + $0.directories.count } }
 
   func add(_ file: FileHandle) -> UInt64 {
     let handle = UInt(bitPattern: Unmanaged.passRetained(file).toOpaque())
@@ -46,9 +46,9 @@ final class OpenHandles: Sendable {
     return UInt64(handle)
   }
 
-  func add(_ folder: OpenFolder) -> UInt64 {
-    let handle = UInt(bitPattern: Unmanaged.passRetained(folder).toOpaque())
-    state.withLock { _ = $0.folders.insert(handle) }
+  func add(_ directory: OpenFolder) -> UInt64 {
+    let handle = UInt(bitPattern: Unmanaged.passRetained(directory).toOpaque())
+    state.withLock { _ = $0.directories.insert(handle) }
     return UInt64(handle)
   }
 
@@ -59,10 +59,10 @@ final class OpenHandles: Sendable {
     OpenHandles.release(file: handle)
   }
 
-  func closeFolder(_ handle: UInt64) {
+  func closeDirectory(_ handle: UInt64) {
     let handle = UInt(handle)
-    guard state.withLock({ $0.folders.remove(handle) }) != nil else { return }
-    OpenHandles.release(folder: handle)
+    guard state.withLock({ $0.directories.remove(handle) }) != nil else { return }
+    OpenHandles.release(directory: handle)
   }
 
   /// Once no request can come any more.
@@ -72,7 +72,7 @@ final class OpenHandles: Sendable {
       return state
     }
     for handle in left.files { OpenHandles.release(file: handle) }
-    for handle in left.folders { OpenHandles.release(folder: handle) }
+    for handle in left.directories { OpenHandles.release(directory: handle) }
   }
 
   /// Borrows the file: the kernel sends no read after the release.
@@ -81,7 +81,7 @@ final class OpenHandles: Sendable {
       ._withUnsafeGuaranteedRef(body)
   }
 
-  static func folder(_ handle: UInt64) -> OpenFolder {
+  static func directory(_ handle: UInt64) -> OpenFolder {
     Unmanaged<OpenFolder>.fromOpaque(UnsafeRawPointer(bitPattern: UInt(handle))!)
       .takeUnretainedValue()
   }
@@ -91,7 +91,7 @@ final class OpenHandles: Sendable {
       .close()
   }
 
-  private static func release(folder handle: UInt) {
+  private static func release(directory handle: UInt) {
     Unmanaged<OpenFolder>.fromOpaque(UnsafeRawPointer(bitPattern: handle)!).takeRetainedValue()
       .close()
   }

@@ -46,7 +46,7 @@ struct ReaddirplusPolicy {
       if tried == folder { return false }
       sample = (tried, opens + 1)
       guard opens + 1 >= Self.opensAfterSample else { return true }
-      settle(.names)
+      change(to: .names)
       remember(folder)
       return false
     }
@@ -64,7 +64,7 @@ struct ReaddirplusPolicy {
     guard let lookups = recent[folder] else { return }
     recent[folder] = lookups + 1
     switch mode {
-    case .names: if lookups + 1 >= Self.lookupsBeforeAll { settle(.all) }
+    case .names: if lookups + 1 >= Self.lookupsBeforeAll { change(to: .all) }
     case .all:
       guard sample?.folder == folder else { return }
       sample = nil
@@ -73,7 +73,7 @@ struct ReaddirplusPolicy {
     }
   }
 
-  private mutating func settle(_ mode: Mode) {
+  private mutating func change(to mode: Mode) {
     self.mode = mode
     sample = nil
     recent = [:]

@@ -2,7 +2,7 @@ import CFuseShim
 import Glibc
 import Posix
 
-/// INIT: what is asked of the kernel.
+/// INIT: what is requested of the kernel, and what it grants.
 enum InitNegotiation {
   /// The largest request, bytes: 256 pages, as many as the kernel allows without a sysctl. libfuse
   /// derives the pages from max_write, for reads too.
@@ -26,7 +26,7 @@ enum InitNegotiation {
     Int(FUSE_CAP_SPLICE_READ), Int(FUSE_CAP_SPLICE_WRITE), Int(FUSE_CAP_SPLICE_MOVE),
   ]
 
-  static func settle(_ connection: inout fuse_conn_info) {
+  static func choose(on connection: inout fuse_conn_info) {
     let wanted = wanted.reduce(0 as UInt32) { $0 | UInt32($1) }
     let unwanted = unwanted.reduce(0 as UInt32) { $0 | UInt32($1) }
     millrace_settle_capabilities(&connection, wanted, unwanted)
@@ -51,17 +51,16 @@ enum InitNegotiation {
 
 extension FuseSession {
   /// Called by libfuse with what the kernel can.
-  func settle(_ connection: inout fuse_conn_info) {
-    InitNegotiation.settle(&connection)
-    passthroughOutcome.ask(&connection)
-    let settled = InitNegotiation.facts(of: &connection)
-    facts.withLock { $0 = settled }
+  func negotiate(_ connection: inout fuse_conn_info) {
+    InitNegotiation.choose(on: &connection)
+    passthroughNegotiation.request(&connection)
+    record(InitNegotiation.facts(of: &connection))
   }
 
-  /// Takes INIT, which the kernel sends as the first request of a mount, and replies to it. So what was
+  /// Reads INIT, which the kernel sends as the first request of a mount, and replies to it. So what was
   /// granted is known, and a kernel that refuses is reported, before the mount is announced.
-  func shakeHands() throws(MountError) {
-    var descriptor = pollfd(fd: fuse_session_fd(raw), events: Int16(POLLIN), revents: 0)
+  func receiveInit() throws(MountError) {
+    var descriptor = pollfd(fd: device, events: Int16(POLLIN), revents: 0)
     var buffer = fuse_buf()
     defer { free(buffer.mem) }
     let (_, lines) = LibraryLog.capture {
@@ -69,7 +68,7 @@ extension FuseSession {
       guard fuse_session_receive_buf(raw, &buffer) > 0 else { return }
       fuse_session_process_buf(raw, &buffer)
     }
-    if facts.withLock({ $0.isEmpty }) {
+    if facts.isEmpty {
       throw MountError(
         "the kernel and libfuse did not agree on a FUSE connection"
           + (lines.isEmpty ? "" : ": " + lines.joined(separator: "; ")))

@@ -28,7 +28,7 @@ public struct MountOptions: Sendable {
   /// Owner and modes are the source's where it tells them; nil: those above, for all.
   public var sourceAccess: SourceAccess?
   public var threads = 2
-  /// What the folder `.millrace` does; nil: there is none.
+  /// What the directory `.millrace` does; nil: there is none.
   public var controlFiles: ControlFiles?
   /// File systems stacked on each other below the cache folder, 1 on a plain one and 2 on overlayfs; 0:
   /// no kernel passthrough is asked for.
@@ -41,7 +41,7 @@ public struct MountOptions: Sendable {
     self.group = group
   }
 
-  /// What fuse_session_new is given. Not "ro": the control folder must stay writable, so EROFS is
+  /// What fuse_session_new is given. Not "ro": the control directory must stay writable, so EROFS is
   /// this program's own answer.
   var arguments: [String] {
     var list = [

@@ -2,6 +2,7 @@ import CFuseShim
 import Glibc
 import Logging
 import Posix
+import SystemPackage
 
 /// One mount in the name space: made once, and removed by the first caller of `detach`.
 final class Mountpoint: Sendable {
@@ -12,14 +13,14 @@ final class Mountpoint: Sendable {
   private let isDetached = Lock(false)
 
   init(
-    _ connection: FuseSession, at path: String, options: MountOptions, log: Logger
+    _ session: FuseSession, at path: String, options: MountOptions, log: Logger
   ) throws(MountError) {
     let held = try Mountpoint.hold(options.mountPoint)
-    defer { if let held { close(held) } }
-    // fusermount3, which mounts for other users, goes into the directory and looks at it itself.
-    let place = held.map { "/proc/self/fd/\($0)" } ?? path
+    defer { withExtendedLifetime(held) {} }
+    // fusermount3, which mounts for other users, goes into the directory and checks it itself.
+    let place = held?.path ?? path
     let ((result, logged), printed) = StandardErrorCapture.run {
-      LibraryLog.capture { fuse_session_mount(connection.raw, place) }
+      LibraryLog.capture { fuse_session_mount(session.raw, place) }
     }
     let helper = printed.filter(Mountpoint.isOfTheHelper)
     // Not from the helper: a line that other code wrote meanwhile.
@@ -37,21 +38,20 @@ final class Mountpoint: Sendable {
     for line in logged + helper { log.info("mounting: \(line)") }
     self.path = path
     self.log = log
-    let entry = MountTable.current().topmost(at: path)
+    let entry = MountInfo.current().topmost(at: path)
     device = entry?.type.hasPrefix("fuse") == true ? entry?.device : nil
   }
 
-  /// As root: the directory at `path`, held open. Another user may rename directories above it, or replace them by links,
-  /// between the checks and the mount; what is held is mounted on and nothing else.
-  static func hold(_ path: String) throws(MountError) -> CInt? {
+  /// As root: the directory at `path`, held open from the check to the mount, so that it is mounted on and nothing
+  /// else. Nil for other users.
+  static func hold(_ path: String) throws(MountError) -> HeldDirectory? {
     guard geteuid() == 0 else { return nil }
-    let folder = open(path, openPathOnly | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-    guard folder >= 0 else {
-      throw MountError("cannot mount on \(path): \(String(cString: strerror(errno)))")
+    let directory: HeldDirectory
+    do throws(Errno) { directory = try HeldDirectory(path) } catch {
+      throw MountError("cannot mount on \(path): \(error)")
     }
-    if descriptorTarget(folder).elementsEqual(path.utf8) { return folder }
-    close(folder)
-    throw MountError("cannot mount on \(path): a directory above it was replaced; try again")
+    if directory.isAt(path) { return directory }
+    throw MountError("cannot mount on \(path): \(HeldDirectory.replacementAdvice)")
   }
 
   /// The second where the helper could not even be started.
@@ -66,28 +66,23 @@ final class Mountpoint: Sendable {
       defer { isDetached = true }
       return !isDetached
     }
-    guard isFirst, let device, MountTable.current().topmost(at: path)?.device == device else {
+    guard isFirst, let device, MountInfo.current().topmost(at: path)?.device == device else {
       return
     }
     if umount2(path, CInt(MNT_DETACH) | CInt(UMOUNT_NOFOLLOW)) == 0 { return }
     let code = errno
     // An ordinary user's mounts are fusermount3's.
     if code == EPERM, Mountpoint.runHelper(path) { return }
-    guard MountTable.current().topmost(at: path)?.device == device else { return }
+    guard MountInfo.current().topmost(at: path)?.device == device else { return }
     log.error(
       "cannot unmount \(path): \(String(cString: strerror(code))); try fusermount3 -uz \(path)")
   }
 
+  /// Signals stay blocked in it as they are here: a second Ctrl-C must not end it half-way.
   private static func runHelper(_ path: String) -> Bool {
-    let words: [String] = ["fusermount3", "-u", "-z", "-q", "--", path]
-    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-    defer { for argument in arguments { free(argument) } }
-    var process = pid_t()
-    guard posix_spawnp(&process, "fusermount3", nil, nil, &arguments, environ) == 0 else {
-      return false
-    }
-    var status: CInt = 0
-    while waitpid(process, &status, 0) < 0 { if errno != EINTR { return false } }
-    return status == 0
+    var options = Subprocess.Options()
+    options.inheritsSignals = true
+    let helper = try? Subprocess(["fusermount3", "-u", "-z", "-q", "--", path], options)
+    return helper?.wait() == 0
   }
 }

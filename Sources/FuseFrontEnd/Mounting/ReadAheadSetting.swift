@@ -1,4 +1,6 @@
 import Glibc
+import Posix
+import SystemPackage
 
 /// The read-ahead of the mount in the kernel: 128 KiB unless root writes it into sysfs, which makes
 /// the requests of a sequential reader as large as they can be, 1 MiB (measured: 1.7 times the
@@ -22,15 +24,20 @@ enum ReadAheadSetting {
     guard let device else { return Outcome(problem: "mount not found in /proc/self/mountinfo") }
     let path = "/sys/class/bdi/\(device)/read_ahead_kb"
     let problem = write("\(kibibytes)", to: path)
-    let text = readFile(path).map { String(decoding: $0.prefix { $0 > 32 }, as: UTF8.self) }
+    let text = readSmallFile(path).map { $0.prefix { !$0.isWhitespace } }
     return Outcome(kibibytes: text.flatMap { Int($0) }, problem: problem)
   }
 
+  /// Returns why it cannot be.
   private static func write(_ text: String, to path: String) -> String? {
-    let file = open(path, O_WRONLY | O_CLOEXEC)
-    guard file >= 0 else { return "cannot set it: \(String(cString: strerror(errno)))" }
-    defer { close(file) }
-    let written = Array(text.utf8).withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
-    return written == text.utf8.count ? nil : "cannot set it: \(String(cString: strerror(errno)))"
+    do throws(Errno) {
+      let file = try OwnedDescriptor.open(path, O_WRONLY)
+      let written = Array(text.utf8).withUnsafeBytes {
+        Glibc.write(file.raw, $0.baseAddress, $0.count)
+      }
+      return written == text.utf8.count ? nil : "cannot set it: \(Errno.last)"
+    } catch {
+      return "cannot set it: \(error)"
+    }
   }
 }

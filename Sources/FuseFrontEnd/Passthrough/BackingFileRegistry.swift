@@ -20,7 +20,7 @@ struct InodeLease: ~Copyable {
 /// first open decides. After the last release the id stays, for the next open: the least recently
 /// used go when there are more than `limit`. An inode whose file cannot be kept leaves nothing.
 ///
-/// Pure; what registers an id is handed in, and what must be given back is handed out. `Hold` is
+/// Pure; what registers an id is handed in, and what must be closed is handed out. `Hold` is
 /// what keeps the cache file in place.
 struct BackingFileRegistry<Hold> {
   struct Kept {
@@ -53,7 +53,7 @@ struct BackingFileRegistry<Hold> {
   /// Backing ids in the kernel, of open inodes and idle ones.
   var backingCount: Int { entries.values.count { ($0.kept?.backingID ?? 0) > 0 } }
 
-  /// Takes note of an open. Returns its claim on the inode's mode; `dropped` is what to give back.
+  /// An OPEN. Returns its claim on the inode's mode; `dropped` is what to close.
   ///
   /// `descriptor` is the cache file's now, nil if the object is not complete there. `register` is called
   /// when no process has the inode open and nothing is kept of this file.
@@ -77,7 +77,7 @@ struct BackingFileRegistry<Hold> {
     return InodeLease(node, backingID: entry.kept?.backingID ?? 0)
   }
 
-  /// Takes note of a release. Returns what to give back.
+  /// A RELEASE. Returns what to close.
   mutating func release(_ lease: consuming InodeLease) -> Kept? {
     let node = lease.node
     guard var entry = entries[node], entry.opens > 0 else { return nil }
@@ -94,10 +94,10 @@ struct BackingFileRegistry<Hold> {
     }
     entries[node] = entry
     if idle.count > 2 * limit + 64 { compact() }
-    return idleCount > limit ? takeOldest() : nil
+    return idleCount > limit ? removeOldest() : nil
   }
 
-  /// The kernel has let go of the inode, or it is of no use any more.
+  /// The kernel has dropped the inode, or it is of no use any more.
   mutating func forget(_ node: NodeID) -> Kept? {
     guard let entry = entries[node], entry.opens == 0 else { return nil }
     entries[node] = nil
@@ -106,13 +106,13 @@ struct BackingFileRegistry<Hold> {
   }
 
   /// Everything that is kept of inodes that no process has open.
-  mutating func takeIdle() -> [Kept] {
-    var taken: [Kept] = []
-    while let kept = takeOldest() { taken.append(kept) }
-    return taken
+  mutating func removeIdle() -> [Kept] {
+    var removed: [Kept] = []
+    while let kept = removeOldest() { removed.append(kept) }
+    return removed
   }
 
-  private mutating func takeOldest() -> Kept? {
+  private mutating func removeOldest() -> Kept? {
     while let (node, since) = idle.popFirst() {
       if isCurrent(node, since) { return forget(node) }
     }

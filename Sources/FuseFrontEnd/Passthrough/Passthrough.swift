@@ -51,43 +51,43 @@ final class Passthrough: Sendable {
       ) { register(file, request) }
       return ModeClaim(lease, of: self)
     }
-    if let dropped { giveBack(dropped) }
+    if let dropped { close(dropped) }
     return claim
   }
 
   fileprivate func release(_ lease: consuming InodeLease) {
     var lease: InodeLease? = consume lease
-    giveBackOne { modes in
+    close { modes in
       guard let lease = lease.take() else { return nil }
       return modes.release(lease)
     }
   }
 
   /// The kernel knows the inode no more.
-  func forget(_ node: NodeID) { giveBackOne { $0.forget(node) } }
+  func forget(_ node: NodeID) { close { $0.forget(node) } }
 
-  /// Gives back what no process has open: the disk needs the space, or the mount ends.
-  func letGo() {
+  /// Closes what no process has open: the disk needs the space, or the mount ends.
+  func closeIdle() {
     let idle = modes.withLock { modes in
       defer { publish(modes) }
-      return modes.takeIdle()
+      return modes.removeIdle()
     }
-    for kept in idle { giveBack(kept) }
+    for kept in idle { close(kept) }
   }
 
-  private func giveBackOne(_ take: (inout Modes) -> Modes.Kept?) {
-    let taken = modes.withLock { modes in
+  private func close(_ remove: (inout Modes) -> Modes.Kept?) {
+    let kept = modes.withLock { modes in
       defer { publish(modes) }
-      return take(&modes)
+      return remove(&modes)
     }
-    if let taken { giveBack(taken) }
+    if let kept { close(kept) }
   }
 
   private func publish(_ modes: Modes) { kept.set(Int64(modes.idleCount)) }
 
   /// The id first: once the file is not held any more, it may be unlinked to free its space, which an
   /// id would keep occupied.
-  private func giveBack(_ kept: Modes.Kept) {
+  private func close(_ kept: Modes.Kept) {
     if kept.backingID > 0 { _ = millrace_backing_close(device, kept.backingID) }
     kept.hold.close()
   }

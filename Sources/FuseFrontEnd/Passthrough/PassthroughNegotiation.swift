@@ -11,7 +11,7 @@ import Posix
 import Synchronization
 
 enum PassthroughNegotiation {
-  /// What INIT brought, written by the one thread that shakes hands.
+  /// What INIT brought, written by the one thread that reads it.
   final class Outcome: Sendable {
     /// The backing file system may itself be stacked this deep; 0: do not ask.
     let stackDepth: UInt32
@@ -21,13 +21,22 @@ enum PassthroughNegotiation {
     init(stackDepth: UInt32) { self.stackDepth = stackDepth }
 
     /// Within INIT. Does nothing with a libfuse before 3.17: what is hooked does it.
-    func ask(_ connection: inout fuse_conn_info) {
+    func request(_ connection: inout fuse_conn_info) {
       guard millrace_knows_passthrough() else { return }
       isOver.store(true, ordering: .relaxed)
       guard stackDepth > 0 else { return }
       let isAsked = millrace_want_passthrough(&connection, stackDepth)
       isOffered.store(isAsked, ordering: .relaxed)
       isAskedFor.store(isAsked, ordering: .relaxed)
+    }
+
+    /// Why there is no passthrough, after INIT; nil: there is, as far as INIT can tell. `isHooked`: what `install`
+    /// returned.
+    func reasonUnavailable(isHooked: Bool) -> String? {
+      if stackDepth == 0 { return "not requested" }
+      if !isHooked { return "not supported by this libfuse" }
+      if !isOffered.load(ordering: .relaxed) { return "needs Linux 6.9 or later" }
+      return isAskedFor.load(ordering: .relaxed) ? nil : "not supported by this libfuse"
     }
   }
 
@@ -43,7 +52,7 @@ enum PassthroughNegotiation {
     io.read = { device, buffer, length, userdata in
       let count = read(device, buffer, length)
       if count > 0, let outcome = PassthroughNegotiation.pending(userdata) {
-        PassthroughNegotiation.look(at: UnsafeRawBufferPointer(start: buffer, count: count), outcome)
+        PassthroughNegotiation.inspect(UnsafeRawBufferPointer(start: buffer, count: count), outcome)
       }
       return count
     }
@@ -60,12 +69,12 @@ enum PassthroughNegotiation {
   private static func pending(_ userdata: UnsafeMutableRawPointer?) -> Outcome? {
     guard let userdata else { return nil }
     return Unmanaged<FuseSession>.fromOpaque(userdata)._withUnsafeGuaranteedRef { session in
-      let outcome = session.passthroughOutcome
+      let outcome = session.passthroughNegotiation
       return outcome.isOver.load(ordering: .relaxed) ? nil : outcome
     }
   }
 
-  static func look(at request: UnsafeRawBufferPointer, _ outcome: Outcome) {
+  static func inspect(_ request: UnsafeRawBufferPointer, _ outcome: Outcome) {
     guard request.count >= requestHeader + 20,
       request.loadUnaligned(fromByteOffset: 4, as: UInt32.self) == initOpcode
     else { return }

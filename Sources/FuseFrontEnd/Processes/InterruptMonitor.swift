@@ -15,12 +15,12 @@ final class InterruptMonitor: Sendable {
 
   private struct Weak {
     weak var request: ParkedRequest?
-    /// Was there at the last look: most requests are answered before a second one.
+    /// Was there at the last check: most requests are answered before a second.
     var isOld = false
   }
 
-  /// ProcessRegistry looked at in one go: each is a file of /proc. The others have their turn at the next.
-  private static let mostLooks = 64
+  /// Callers checked at once: each is a file of /proc. The others come at the next check.
+  private static let checksMax = 64
 
   /// A killed caller waits for so long at most.
   static let interval: Duration = .milliseconds(50)
@@ -37,6 +37,7 @@ final class InterruptMonitor: Sendable {
 
   deinit { stop() }
 
+  /// No request is answered from now on.
   func stop() {
     state.signal { $0.isStopping = true }
     thread.stop()
@@ -56,16 +57,16 @@ final class InterruptMonitor: Sendable {
       }
       guard goesOn == true else { return }
       usleep(UInt32(interval.milliseconds * 1000))
-      // Strong references are let go outside the lock: the last one of a request answers it.
+      // Strong references end outside the lock: the last one of a request answers it.
       let requests = state.withLock { state in
         state.waiting.removeAll { $0.request?.isPending != true }
-        // The old ones stand first; those looked at go behind them.
+        // The old ones stand first; those that are checked go behind them.
         let old = state.waiting.prefix { $0.isOld }
-        let looked = old.prefix(mostLooks)
+        let checked = old.prefix(checksMax)
         state.waiting = Array(
-          old.dropFirst(mostLooks) + looked + state.waiting.dropFirst(old.count))
+          old.dropFirst(checksMax) + checked + state.waiting.dropFirst(old.count))
         for index in state.waiting.indices { state.waiting[index].isOld = true }
-        return looked.compactMap(\.request)
+        return checked.compactMap(\.request)
       }
       var fates: [pid_t: Bool] = [:]
       for request in requests {
@@ -79,18 +80,10 @@ final class InterruptMonitor: Sendable {
   /// SIGKILL is pending in the thread: the kernel puts it there for every signal that ends a process.
   /// False where that cannot be seen (another pid namespace, hidepid): the request then waits.
   static func hasFatalSignal(_ thread: pid_t) -> Bool {
-    guard thread > 0 else { return false }
-    let file = open("/proc/\(thread)/status", O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return false }
-    defer { close(file) }
-    return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 4096) { buffer in
-      let count = read(file, buffer.baseAddress, buffer.count)
-      guard count > 0 else { return false }
-      let text = String(decoding: buffer[..<count], as: UTF8.self)
-      guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("SigPnd:") }),
-        let signals = UInt64(line.dropFirst(7).filter(\.isHexDigit), radix: 16)
-      else { return false }
-      return signals & (1 << UInt64(SIGKILL - 1)) != 0
-    }
+    guard thread > 0, let text = readSmallFile("/proc/\(thread)/status", atMost: 4096),
+      let line = text.split(separator: "\n").first(where: { $0.hasPrefix("SigPnd:") }),
+      let signals = UInt64(line.dropFirst(7).filter(\.isHexDigit), radix: 16)
+    else { return false }
+    return signals & (1 << UInt64(SIGKILL - 1)) != 0
   }
 }

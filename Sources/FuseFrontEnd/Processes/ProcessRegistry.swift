@@ -2,9 +2,9 @@ import Glibc
 import Metrics
 import Posix
 
-/// The processes that ask something of the mount, each with its account.
+/// The processes that request something of the mount, each with its account.
 ///
-/// A request names a thread. Which process that belongs to is asked of /proc once in a while, and not for
+/// A request names a thread. Which process that belongs to is read from /proc once in a while, and not for
 /// each request.
 final class ProcessRegistry: Sendable {
   private struct Known {
@@ -30,12 +30,12 @@ final class ProcessRegistry: Sendable {
     let unnamed: CallerAccount
   }
 
-  /// A thread's process is asked for again after this.
+  /// Nanoseconds after which a thread's process is looked up again.
   private static let trust = Int64(5_000_000_000)
-  private static let mostThreads = 4096
-  private let mostProcesses: Int
+  private static let threadsMax = 4096
+  private let processesMax: Int
   /// Names that are counted apart; processes of further names are "(other)".
-  private let mostNames: Int
+  private let namesMax: Int
 
   private let state: Lock<State>
   /// Processes that cannot be identified.
@@ -43,9 +43,9 @@ final class ProcessRegistry: Sendable {
   private static let endedName = "(ended)"
   private static let otherName = "(other)"
 
-  init(mostProcesses: Int = 256, mostNames: Int = 64) {
-    self.mostProcesses = mostProcesses
-    self.mostNames = mostNames
+  init(processesMax: Int = 256, namesMax: Int = 64) {
+    self.processesMax = processesMax
+    self.namesMax = namesMax
     let now = Int64(Instant.now.nanoseconds)
     others = CallerAccount(pid: 0, name: Self.endedName, since: now)
     state = Lock(
@@ -64,26 +64,43 @@ final class ProcessRegistry: Sendable {
     }
     if let known { return known }
     guard let (process, parent) = Self.process(ofThread: thread) else { return others }
+    let registered: CallerAccount? = state.withLock { state in
+      guard let account = state.processes[process] else { return nil }
+      Self.remember(thread, account, in: &state, at: now)
+      return account
+    }
+    if let registered { return registered }
+    // Outside the lock: it is read from /proc.
+    let name = Self.name(of: process.pid)
     return state.withLock { state in
       let account =
         state.processes[process]
-        ?? CallerAccount(
-          pid: process.pid, name: Self.name(of: process.pid), parent: parent, since: now)
-      if state.processes[process] == nil {
-        if state.processes.count >= mostProcesses { retire(&state, at: now) }
-        if state.names[account.name] == nil, state.names.count < mostNames,
-          account.name != Self.otherName
-        {
-          state.names[account.name] = CallerAccount(pid: 0, name: account.name, since: now)
-        }
-        state.processes[process] = account
-      }
-      if state.threads.count >= Self.mostThreads { state.threads = [:] }
-      state.threads[thread] = Known(account: account, until: now + Self.trust)
+        ?? register(process, name: name, parent: parent, in: &state, at: now)
+      Self.remember(thread, account, in: &state, at: now)
       return account
     }
   }
 
+  private func register(
+    _ process: Process, name: String, parent: Int32, in state: inout State, at now: Int64
+  ) -> CallerAccount {
+    if state.processes.count >= processesMax { retire(&state, at: now) }
+    if state.names[name] == nil, state.names.count < namesMax, name != Self.otherName {
+      state.names[name] = CallerAccount(pid: 0, name: name, since: now)
+    }
+    let account = CallerAccount(pid: process.pid, name: name, parent: parent, since: now)
+    state.processes[process] = account
+    return account
+  }
+
+  private static func remember(
+    _ thread: pid_t, _ account: CallerAccount, in state: inout State, at now: Int64
+  ) {
+    if state.threads.count >= threadsMax { state.threads = [:] }
+    state.threads[thread] = Known(account: account, until: now + trust)
+  }
+
+  /// The processes that requested anything, by number; those that ended as one.
   var reports: [CallerReport] {
     let now = Int64(Instant.now.nanoseconds)
     // Under the lock: no process moves to those that ended meanwhile.
@@ -98,7 +115,7 @@ final class ProcessRegistry: Sendable {
       .sorted { $0.pid < $1.pid }
   }
 
-  /// Sums that never decrease. `byName`: also by name of the process, at most `mostNames` and "(other)".
+  /// Sums that never decrease. `byName`: also by name of the process, at most `namesMax` and "(other)".
   func totals(byName: Bool) -> ProcessTotals {
     let now = Int64(Instant.now.nanoseconds)
     let all = CallerAccount(pid: 0, name: "(all)", since: others.since)
@@ -150,7 +167,7 @@ final class ProcessRegistry: Sendable {
     let ended = state.processes.keys.filter { kill($0.pid, 0) != 0 && errno == ESRCH }
     if !ended.isEmpty { return ended }
     let oldest = state.processes.sorted { $0.value.since < $1.value.since }
-    return oldest.prefix(mostProcesses / 2).map(\.key)
+    return oldest.prefix(processesMax / 2).map(\.key)
   }
 
   private static func process(ofThread thread: pid_t) -> (process: Process, parent: Int32)? {

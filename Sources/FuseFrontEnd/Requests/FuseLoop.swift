@@ -15,7 +15,7 @@ final class FuseLoop: Sendable {
     var deadline: Instant?
   }
 
-  private let connection: FuseSession
+  private let session: FuseSession
   private let threadCount: Int
   private let state = Monitor(State())
 
@@ -23,8 +23,8 @@ final class FuseLoop: Sendable {
   /// that must end although the kernel has no request for it.
   private static let wakeSignal = SIGURG
 
-  init(_ connection: FuseSession, threads: Int) {
-    self.connection = connection
+  init(_ session: FuseSession, threads: Int) {
+    self.session = session
     threadCount = max(threads, 1)
   }
 
@@ -34,8 +34,8 @@ final class FuseLoop: Sendable {
       while state.started.count < threadCount {
         do throws(Errno) {
           let thread = try Thread.start(named: "fuse-\(state.started.count)") {
-            [connection, state = self.state] in
-            FuseLoop.serve(connection, state)
+            [session, state = self.state] in
+            FuseLoop.serve(session, state)
           }
           state.started.append(thread)
         } catch {
@@ -82,7 +82,7 @@ final class FuseLoop: Sendable {
   /// mount). A signal may come between a thread's look at the session and its read: so it is sent
   /// until the thread is gone.
   private func cut() {
-    fuse_session_exit(connection.raw)
+    fuse_session_exit(session.raw)
     FuseLoop.installWakeHandler()
     let givingUp = Instant.now + .seconds(10)
     while Instant.now < givingUp {
@@ -102,7 +102,7 @@ final class FuseLoop: Sendable {
     sigaction(wakeSignal, &action, nil)
   }
 
-  private static func serve(_ connection: FuseSession, _ state: Monitor<State>) {
+  private static func serve(_ session: FuseSession, _ state: Monitor<State>) {
     var signals = sigset_t()
     sigemptyset(&signals)
     sigaddset(&signals, wakeSignal)
@@ -112,16 +112,16 @@ final class FuseLoop: Sendable {
     var failed = false
     // libfuse allocates the request's memory with the first request, and keeps it here.
     var buffer = fuse_buf()
-    while fuse_session_exited(connection.raw) == 0 {
-      let size = fuse_session_receive_buf(connection.raw, &buffer)
+    while fuse_session_exited(session.raw) == 0 {
+      let size = fuse_session_receive_buf(session.raw, &buffer)
       if size == -EINTR || size == -EAGAIN || size == -ENOENT { continue }
       failed = size < 0
       guard size > 0 else { break }  // 0: unmounted
-      fuse_session_process_buf(connection.raw, &buffer)
+      fuse_session_process_buf(session.raw, &buffer)
     }
     // The others as well: a thread that ends on an error must not leave a half-served mount.
     if failed { state.signal(all: true) { $0.deadline = .now } }
-    fuse_session_exit(connection.raw)
+    fuse_session_exit(session.raw)
     free(buffer.mem)
     state.signal(all: true) {
       $0.running.remove(pthread_self())

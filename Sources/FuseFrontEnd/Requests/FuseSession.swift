@@ -13,50 +13,44 @@ import SystemPackage
 ///
 /// Unchecked: `raw` is written once, in `init`, before any other thread can know of the instance.
 final class FuseSession: @unchecked Sendable {
-  let fileSystem: FileSystem
-  let view: AttributeMapper
+  /// Answers requests for what the store has.
+  let data: DataNodes
+  /// Answers requests for the control directory; nil: this mount has none.
+  private let control: ControlNodes?
   let metrics: FrontMetrics
   /// Splits what a request for metadata waited; nil without a limit.
   let limitClock: LimitClock?
-  let failures: RequestErrorLog
-  /// nil: operations are not logged.
-  private let tracer: Logger?
-  let handles = OpenHandles()
-  let callers = InterruptMonitor()
-  let accounts = ProcessRegistry()
-  /// nil: this mount has no control folder.
-  let control: ControlDirectory?
-  let folderCopies = Lock(KernelDirectoryCache())
-  let attributePolicy = Lock(ReaddirplusPolicy())
-  let passthroughOutcome: PassthroughNegotiation.Outcome
-  /// What INIT negotiated; empty before.
-  let facts = Lock<[String: String]>([:])
+  let errors: RequestErrorLog
+  let interrupts = InterruptMonitor()
+  let processes = ProcessRegistry()
+  let passthroughNegotiation: PassthroughNegotiation.Outcome
   private(set) var raw: OpaquePointer
-  /// Written once, between INIT and the first request.
-  private(set) var passthrough: Passthrough?
+  /// nil: requests are not logged.
+  private let tracer: Logger?
+  private let negotiated = Lock<[String: String]>([:])
   private let open = Atomic(true)
 
   init(
     fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics,
     limitClock: LimitClock? = nil, log: Logger,
-    operations: fuse_lowlevel_ops = RequestTable.table()
+    callbacks: fuse_lowlevel_ops = RequestTable.callbacks()
   ) throws(MountError) {
-    self.fileSystem = fileSystem
-    view = AttributeMapper(options)
+    let mapper = AttributeMapper(options)
+    data = DataNodes(fileSystem, mapper, metrics)
+    control = options.controlFiles.map { ControlNodes(ControlDirectory($0), mapper) }
     self.metrics = metrics
     self.limitClock = limitClock
-    failures = RequestErrorLog(metrics: metrics, log: log)
+    errors = RequestErrorLog(metrics: metrics, log: log)
     tracer = log.logLevel <= .debug ? log : nil
-    control = options.controlFiles.map { ControlDirectory($0) }
-    passthroughOutcome = PassthroughNegotiation.Outcome(
+    passthroughNegotiation = PassthroughNegotiation.Outcome(
       stackDepth: options.passthroughDepth)
     raw = OpaquePointer(bitPattern: 1)!
     let (session, lines) = LibraryLog.capture {
       var arguments: [UnsafeMutablePointer<CChar>?] = options.arguments.map { strdup($0) }
       defer { for argument in arguments { free(argument) } }
-      var operations = operations
+      var callbacks = callbacks
       return millrace_session_new(
-        CInt(arguments.count), &arguments, &operations, Unmanaged.passUnretained(self).toOpaque())
+        CInt(arguments.count), &arguments, &callbacks, Unmanaged.passUnretained(self).toOpaque())
     }
     guard let session else { throw MountErrorExplanation.session(lines) }
     raw = session
@@ -68,12 +62,51 @@ final class FuseSession: @unchecked Sendable {
     if raw != OpaquePointer(bitPattern: 1) { fuse_session_destroy(raw) }
   }
 
+  /// The descriptor of /dev/fuse that this session reads.
+  var device: CInt { fuse_session_fd(raw) }
+
+  /// What INIT negotiated, in words; empty before.
+  var facts: [String: String] { negotiated.withLock { $0 } }
+
+  /// INIT brought this.
+  func record(_ facts: [String: String]) { negotiated.withLock { $0 = facts } }
+
+  // MARK: Requests
+
   /// The session that a request belongs to, borrowed: no reference counting on the hit path.
   @inline(__always)
   static func with(_ request: fuse_req_t?, _ body: (FuseSession, fuse_req_t) -> Void) {
     guard let request, let userdata = fuse_req_userdata(request) else { return }
     Unmanaged<FuseSession>.fromOpaque(userdata)._withUnsafeGuaranteedRef { body($0, request) }
   }
+
+  /// Has a request answered by the one whose node it is for, now or later.
+  @inline(__always)
+  func serve(_ operation: NodeRequest, _ request: fuse_req_t) {
+    if ControlDirectory.owns(operation), let control {
+      control.serve(operation, request, self)
+    } else {
+      data.serve(operation, request, self)
+    }
+  }
+
+  /// The kernel holds `count` lookups of a node less. It wants no reply.
+  func forget(_ node: NodeID, _ count: UInt64) {
+    trace("forget", node)
+    if ControlDirectory.owns(node), let control {
+      control.directory.forget(node, count: count)
+    } else {
+      data.forget(node, count)
+    }
+  }
+
+  /// What would write to the mount, which is read-only.
+  func refuseChange(_ request: fuse_req_t, _ operation: StaticString, _ node: NodeID) {
+    trace(operation, node) { "refused: EROFS" }
+    _ = fuse_reply_err(request, EROFS)
+  }
+
+  // MARK: Log
 
   /// Logs an operation of the kernel's at level debug. Costs a comparison where that is off.
   ///
@@ -98,24 +131,7 @@ final class FuseSession: @unchecked Sendable {
     tracer?.debug("\(label): \(error.map { "\($0)" } ?? "ok"), \(time.shownInMilliseconds)")
   }
 
-  /// What INIT has made of the wish for passthrough. Called before the loop starts.
-  func settlePassthrough(isHooked: Bool) {
-    let outcome = passthroughOutcome
-    let reason: String? =
-      if outcome.stackDepth == 0 {
-        "not requested"
-      } else if !isHooked {
-        "not supported by this libfuse"
-      } else if !outcome.isOffered.load(ordering: .relaxed) {
-        "needs Linux 6.9 or later"
-      } else {
-        outcome.isAskedFor.load(ordering: .relaxed) ? nil : "not supported by this libfuse"
-      }
-    let passthrough = Passthrough(
-      device: fuse_session_fd(raw), unavailable: reason, kept: metrics.cachedOpenFiles)
-    self.passthrough = passthrough
-    fileSystem.onDiskPressure { [weak passthrough] in passthrough?.letGo() }
-  }
+  // MARK: End
 
   /// False once the connection was cut; replies then go nowhere.
   var isOpen: Bool { open.load(ordering: .acquiring) }
@@ -126,30 +142,28 @@ final class FuseSession: @unchecked Sendable {
   /// that was opened under the same number.
   func close() {
     guard open.exchange(false, ordering: .acquiringAndReleasing) else { return }
-    let device = fuse_session_fd(raw)
-    passthrough?.letGo()
+    let device = device
+    data.closeBackingFiles()
     if device >= 0, let null = try? OwnedDescriptor.open("/dev/null", O_RDWR) {
       _ = dup2(null.raw, device)
     }
-    handles.closeAll()
-    // What those had kept open; the ids went with the connection.
-    passthrough?.letGo()
-    callers.stop()
-    control?.shutdown()
+    data.closeAll()
+    interrupts.stop()
+    control?.directory.shutdown()
   }
 
   /// Answers a read. The bytes are copied by the kernel before this returns.
   @inline(__always)
   func send(_ reply: ReadReply, to request: fuse_req_t) -> CInt {
     switch reply {
-    case .data(let pieces):
-      // libfuse allocates for more than one piece.
-      guard pieces.count > 1 else {
-        return fuse_reply_buf(request, pieces.first?.iov_base, pieces.first?.iov_len ?? 0)
+    case .data(let blocks):
+      // libfuse allocates for more than one part.
+      guard blocks.count > 1 else {
+        return fuse_reply_buf(request, blocks.first?.iov_base, blocks.first?.iov_len ?? 0)
       }
-      return fuse_reply_iov(request, pieces.baseAddress, CInt(pieces.count))
+      return fuse_reply_iov(request, blocks.baseAddress, CInt(blocks.count))
     case .failure(let error):
-      failures.note(error, during: .read)
+      errors.record(error, during: .read)
       return fuse_reply_err(request, error.replyCode)
     }
   }

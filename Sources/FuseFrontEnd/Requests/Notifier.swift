@@ -12,21 +12,21 @@ final class Notifier: Sendable {
   }
 
   private let state = Monitor(State())
-  private let connection: FuseSession
+  private let session: FuseSession
 
-  init(_ connection: FuseSession) { self.connection = connection }
+  init(_ session: FuseSession) { self.session = session }
 
   /// Returns once it is done. False: this kernel cannot.
   func deliver(_ invalidation: Invalidation) -> Bool {
     let isMeant = state.withLock { state in
-      if state.isStopping || !connection.isOpen { return false }
+      if state.isStopping || !session.isOpen { return false }
       state.active += 1
       return true
     }
     // A mount that ends has no names to drop.
     guard isMeant else { return true }
     defer { state.signal(all: true) { $0.active -= 1 } }
-    return connection.invalidate(invalidation)
+    return session.invalidate(invalidation)
   }
 
   /// Nothing is begun from now on. What the kernel keeps waiting for longer ends when the connection is cut.
@@ -41,8 +41,7 @@ extension FuseSession {
   fileprivate func invalidate(_ target: Invalidation) -> Bool {
     switch target {
     case .node(let node):
-      folderCopies.withLock { $0.forget(node) }
-      passthrough?.forget(node)
+      data.invalidated(node)
       _ = fuse_lowlevel_notify_inval_inode(raw, node, 0, 0)
       return true
     case .entry(let parent, let name):
@@ -59,6 +58,6 @@ extension FuseSession {
   /// call for it, so the notification is written as the kernel reads it: fuse_out_header and no more.
   private func raiseEpoch() -> Bool {
     var header = (length: UInt32(16), code: Int32(8), unique: UInt64(0))
-    return write(fuse_session_fd(raw), &header, 16) == 16
+    return write(device, &header, 16) == 16
   }
 }

@@ -12,7 +12,7 @@ final class ParkedRequest: Sendable {
   /// The bits of libfuse's request, 0 once it was answered (libfuse frees it with the answer).
   private let pending: Atomic<UInt>
   /// Keeps libfuse's session alive for as long as a reply may go through it.
-  let connection: FuseSession
+  let session: FuseSession
   /// The thread that asked; 0 where it cannot be seen from here.
   let caller: pid_t
   private let began = Instant.now
@@ -28,18 +28,18 @@ final class ParkedRequest: Sendable {
   private let countsWait: Bool
 
   init(
-    _ request: fuse_req_t, _ connection: FuseSession, account: CallerAccount? = nil,
+    _ request: fuse_req_t, _ session: FuseSession, account: CallerAccount? = nil,
     label: String? = nil, countsWait: Bool = true
   ) {
     self.label = label
     self.countsWait = countsWait
     pending = Atomic(UInt(bitPattern: request))
-    self.connection = connection
+    self.session = session
     self.account = account
     isWaiting = Atomic(account != nil)
     limitTime =
       account == nil
-      ? connection.limitClock?.nanoseconds(at: Int64(clamping: began.nanoseconds)) ?? 0 : 0
+      ? session.limitClock?.nanoseconds(at: Int64(clamping: began.nanoseconds)) ?? 0 : 0
     caller = fuse_req_ctx(request)?.pointee.pid ?? 0
     account?.startsToWait(at: Int64(clamping: began.nanoseconds))
   }
@@ -48,7 +48,7 @@ final class ParkedRequest: Sendable {
 
   /// It was not answered at once: from now on its caller may be killed while it waits.
   func watch() {
-    if isPending { connection.callers.add(self) }
+    if isPending { session.interrupts.add(self) }
   }
 
   /// Its caller is being killed and waits for nothing else.
@@ -58,9 +58,9 @@ final class ParkedRequest: Sendable {
     if isWaiting.load(ordering: .relaxed) {
       account?.stopsWaiting(at: Int64(clamping: Instant.now.nanoseconds))
     }
-    guard let request = take() else { return }
-    connection.metrics.droppedRequests.add()
-    connection.metrics.errors.add()
+    guard let request = claim() else { return }
+    session.metrics.droppedRequests.add()
+    session.metrics.errors.add()
     _ = fuse_reply_err(request, Errno.ioError.rawValue)
   }
 
@@ -69,14 +69,14 @@ final class ParkedRequest: Sendable {
   /// `error`: what the answer says, for the log.
   @discardableResult
   func answer(error: Errno? = nil, _ reply: (fuse_req_t) -> CInt) -> Bool {
-    guard let request = take() else { return false }
-    if let label { connection.traceResult(label, error, after: .now - began) }
+    guard let request = claim() else { return false }
+    if let label { session.traceResult(label, error, after: .now - began) }
     if account == nil, countsWait { countWait() }
-    return reply(request) == 0 && connection.isOpen
+    return reply(request) == 0 && session.isOpen
   }
 
   func fail(_ error: Errno, during operation: Operation) {
-    connection.failures.note(error, during: operation)
+    session.errors.record(error, during: operation)
     answer(error: error) { fuse_reply_err($0, error.replyCode) }
   }
 
@@ -87,14 +87,15 @@ final class ParkedRequest: Sendable {
     let now = Instant.now
     guard now - began > Self.shortWait else { return }
     let limited =
-      connection.limitClock.map {
+      session.limitClock.map {
         $0.nanoseconds(at: Int64(clamping: now.nanoseconds)) - limitTime
       } ?? 0
-    connection.accounts.account(ofThread: caller)
+    session.processes.account(ofThread: caller)
       .waitedForMetadata(Int64(clamping: (now - began).nanoseconds), limited: limited)
   }
 
-  private func take() -> fuse_req_t? {
+  /// libfuse's request for the first who asks; nil for the others.
+  private func claim() -> fuse_req_t? {
     fuse_req_t(bitPattern: pending.exchange(0, ordering: .acquiringAndReleasing))
   }
 }
@@ -103,6 +104,6 @@ extension ParkedRequest: ParkedRead {
   func complete(_ reply: ReadReply, _ wait: ReadWait) {
     isWaiting.store(false, ordering: .relaxed)
     account?.waited(wait, until: Int64(clamping: Instant.now.nanoseconds))
-    answer(error: reply.error) { connection.send(reply, to: $0) }
+    answer(error: reply.error) { session.send(reply, to: $0) }
   }
 }

@@ -31,7 +31,7 @@ final class RequestErrorLog: Sendable {
     self.log = log
   }
 
-  func note(_ error: Errno, during operation: Operation) {
+  func record(_ error: Errno, during operation: Operation) {
     if RequestErrorLog.ordinary.contains(error.rawValue) { return }
     metrics.errors.add()
     let isFirst = seen.withLock {
