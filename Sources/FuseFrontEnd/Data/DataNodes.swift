@@ -30,7 +30,6 @@ final class DataNodes: Sendable {
     fileSystem.onDiskPressure { [weak passthrough] in passthrough?.closeIdle() }
   }
 
-  @inline(__always)
   func serve(_ operation: NodeRequest, _ request: fuse_req_t, _ session: FuseSession) {
     switch operation {
     case .read(_, let handle, let size, let offset):
