@@ -53,7 +53,8 @@ public func readRegularFile(_ path: String, atMost limit: Int) throws(Unreadable
 }
 
 private func opened(_ path: String) throws(UnreadableFile) -> OwnedDescriptor {
-  do throws(Errno) { return try OwnedDescriptor.open(path, O_RDONLY) } catch {
+  // Not blocking: a pipe without a writer is no file, and is not waited for.
+  do throws(Errno) { return try OwnedDescriptor.open(path, O_RDONLY | O_NONBLOCK) } catch {
     throw UnreadableFile(reason: "cannot be opened: \(error)")
   }
 }

@@ -34,7 +34,7 @@ final class DaemonProcess {
     // First: from here on the pid cannot become another process's without being noticed.
     descriptor = millrace_process_descriptor(record.pid)
     guard descriptor >= 0 else { return nil }
-    guard let facts = Self.facts(of: record.pid, connection: mount.minor),
+    guard let facts = Self.facts(of: record.pid, connection: mount.device.minor),
       facts.isDaemon(of: record, mountUser: mount.user, caller: geteuid())
     else { return nil }
   }
