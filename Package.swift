@@ -74,7 +74,7 @@ let package = Package(
     layer(
       "HTTPStore",
       ["Transport", "Credentials", "Formats", "ObjectStore", "Posix", "Metrics", system]),
-    layer("LocalStore", ["ObjectStore", "Posix", "Metrics", system]),
+    layer("LocalStore", ["ObjectStore", "Posix", "Metrics", "CEngineShim", system]),
     layer("CatalogStore", ["Formats", "ObjectStore", "Posix", "CEngineShim", system]),
 
     // The path of a read, from the bottom up.
