@@ -17,11 +17,9 @@ final class S3ListExchange: Exchange {
   /// Where a listing is read: the transport's thread has bytes to move. False: it was not taken.
   typealias Worker = @Sendable (@escaping @Sendable () -> Void) -> Bool
 
-  private let request: ListRequest
-  private let cursor: ListCursor?
-  /// The versions of this key alone.
-  private let exactKey: ObjectKey?
-  private let options: S3Options
+  private let query: S3ListQuery
+  private var request: ListRequest { query.request }
+  private var cursor: ListCursor? { query.cursor }
   private let site: S3Site
   private let metrics: StoreMetrics
   private let work: Worker
@@ -29,18 +27,14 @@ final class S3ListExchange: Exchange {
   private let state: Lock<State>
 
   init(
-    _ request: ListRequest, exactKey: ObjectKey? = nil, options: S3Options, site: S3Site,
-    metrics: StoreMetrics,
+    _ query: S3ListQuery, site: S3Site, metrics: StoreMetrics,
     work: @escaping Worker = { job in
       job()
       return true
     },
     completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
   ) {
-    self.request = request
-    self.exactKey = exactKey
-    cursor = request.cursor.flatMap(ListCursor.init)
-    self.options = options
+    self.query = query
     self.site = site
     self.metrics = metrics
     self.work = work
@@ -56,7 +50,7 @@ final class S3ListExchange: Exchange {
     }
     let dialect = site.dialect
     var attempt = state.withLock { $0.attempt }
-    let next = site.request(.get, key: nil, query: query(dialect), attempt: &attempt)
+    let next = site.request(.get, key: nil, query: query.parameters(dialect), attempt: &attempt)
     if case .waiting(let signal, var cause) = next {
       cause.key = request.folder
       return .waiting(for: signal, cause: cause)
@@ -67,38 +61,6 @@ final class S3ListExchange: Exchange {
       state.attempt = attempt
     }
     return next
-  }
-
-  private func query(_ dialect: S3Site.ListingDialect) -> [(name: String, value: [UInt8])] {
-    var query: [(name: String, value: [UInt8])] = [
-      ("max-keys", Array(String(max(1, min(request.limit, 1000))).utf8)),
-      ("prefix", (exactKey ?? request.folder).bytes),
-    ]
-    if exactKey == nil { query.append(("delimiter", Array("/".utf8))) }
-    if options.at != nil { return query + versionQuery(dialect) }
-    if dialect.encodes { query.append(("encoding-type", Array("url".utf8))) }
-    if !dialect.usesV1 { query.append(("list-type", [UInt8(ascii: "2")])) }
-    if let after = request.after, cursor == nil {
-      query.append((dialect.usesV1 ? "marker" : "start-after", after.bytes))
-    }
-    if let cursor {
-      let name = dialect.usesV1 ? "marker" : "continuation-token"
-      query.append((name, Array(cursor.token.utf8)))
-    }
-    return query
-  }
-
-  private func versionQuery(
-    _ dialect: S3Site.ListingDialect
-  ) -> [(name: String, value: [UInt8])] {
-    var query: [(name: String, value: [UInt8])] = [("versions", [])]
-    if dialect.encodes { query.append(("encoding-type", Array("url".utf8))) }
-    if let place = cursor.flatMap({ S3VersionListing.Place(token: $0.token) }) {
-      query.append(("key-marker", place.key))
-      // Without it a listing goes on behind the key.
-      if !place.version.isEmpty { query.append(("version-id-marker", Array(place.version.utf8))) }
-    }
-    return query
   }
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {
@@ -158,7 +120,7 @@ final class S3ListExchange: Exchange {
     }
     let from = cursor.flatMap { S3VersionListing.Place(token: $0.token) }
     var (page, next) = listing.page(at: moment, from: from)
-    if let exactKey {
+    if let exactKey = query.exactKey {
       page.removeItems { !$0.elementsEqual(exactKey.bytes) }
       // Other keys begin like it; what follows them is none of its versions.
       if next?.key != exactKey.bytes || next?.isSettled == true { next = nil }
@@ -175,7 +137,7 @@ final class S3ListExchange: Exchange {
   }
 
   private func page(of body: [UInt8]) throws(StoreError) -> ListPage {
-    if let moment = options.at { return try page(of: body, at: moment) }
+    if let moment = query.moment { return try page(of: body, at: moment) }
     let listing: S3Listing
     do throws(S3Listing.Malformed) { listing = try S3Listing(body) } catch {
       throw bad("is not an S3 listing: \(error.message)")

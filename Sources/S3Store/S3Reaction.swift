@@ -63,6 +63,22 @@ enum S3Reaction: Equatable {
       return .fail(.notFound, "no such object", advice: "")
     case "AccessDenied", "AllAccessDisabled", "AccountProblem":
       return denied(failure, subject, isSigned: isSigned)
+    case "InvalidObjectState":
+      return .fail(
+        .archived, "the object is archived (\(failure.words))",
+        advice: "restore it first (aws s3api restore-object), then open it again")
+    case "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded",
+      "TooManyRequests", "BandwidthLimitExceeded", "RequestThrottled":
+      return .retry(.throttled, isThrottle: true)
+    case "InternalError", "RequestTimeout", "ServiceUnavailable", "OperationAborted":
+      return .retry(.serverFailure, isThrottle: failure.code == "ServiceUnavailable")
+    default: return byCodeOfCredentials(failure, region: region)
+    }
+  }
+
+  /// Codes that are about who signed the request, and how.
+  private static func byCodeOfCredentials(_ failure: S3Failure, region: String) -> S3Reaction? {
+    switch failure.code {
     case "InvalidAccessKeyId":
       return .renewKeys(
         "unknown access key (\(failure.words))",
@@ -90,15 +106,6 @@ enum S3Reaction: Equatable {
         .badCredentials, "the clock of this machine is wrong (\(failure.words))",
         advice: "set the clock"
       )
-    case "InvalidObjectState":
-      return .fail(
-        .archived, "the object is archived (\(failure.words))",
-        advice: "restore it first (aws s3api restore-object), then open it again")
-    case "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded",
-      "TooManyRequests", "BandwidthLimitExceeded", "RequestThrottled":
-      return .retry(.throttled, isThrottle: true)
-    case "InternalError", "RequestTimeout", "ServiceUnavailable", "OperationAborted":
-      return .retry(.serverFailure, isThrottle: failure.code == "ServiceUnavailable")
     default: return nil
     }
   }

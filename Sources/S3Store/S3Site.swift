@@ -1,5 +1,4 @@
 import Credentials
-import Crypto
 import Formats
 import Glibc
 import Logging
@@ -65,31 +64,8 @@ final class S3Site: Sendable {
       always.append(("x-amz-expected-bucket-owner", owner))
     }
     self.always = always
-    forObjects = try Self.encryption(options, endpoint)
+    forObjects = try CustomerKeyHeaders.of(options, endpoint)
     self.credentials = credentials
-  }
-
-  /// The headers of SSE-C. The key goes with each request, so never in the clear over a network.
-  private static func encryption(
-    _ options: S3Options, _ address: BucketAddress
-  ) throws(StoreError) -> [(name: String, value: String)] {
-    guard let key = options.customerKey else { return [] }
-    let store = "s3://\(options.bucket)"
-    guard key.count == 32 else {
-      throw StoreError(
-        .invalidSource, store: store, detail: "an SSE-C key has 32 bytes, this one \(key.count)")
-    }
-    let host = address.host.prefix { $0 != ":" }
-    guard address.scheme == "https" || host == "localhost" || host.hasPrefix("127.") else {
-      throw StoreError(
-        .invalidSource, store: store, detail: "an SSE-C key is not sent without TLS",
-        advice: "give an https --endpoint-url")
-    }
-    let prefix = "x-amz-server-side-encryption-customer-"
-    return [
-      (prefix + "algorithm", "AES256"), (prefix + "key", Base64.encode(key)),
-      (prefix + "key-md5", Base64.encode(Array(Insecure.MD5.hash(data: key)))),
-    ]
   }
 
   /// What one exchange remembers of its requests, so that each lesson is drawn once.
@@ -196,37 +172,49 @@ final class S3Site: Sendable {
       }
       return .failed(error(.badCredentials, key: key, detail, advice: advice))
     case .learnRegion(let region):
-      guard attempt.redirects < 1 else {
-        return .failed(
-          error(
-            .badReply, key: key, "redirect loop between regions (\(failure.words))",
-            advice: "name the bucket's --region"))
-      }
-      attempt.redirects += 1
-      learned.withLock { $0.endpoint.region = region }
-      return .again
+      return learn(region: region, failure, key, &attempt)
     case .correctClock(let serverTime):
-      guard attempt.clockCorrections < 1 else {
-        return .failed(
-          error(
-            .badCredentials, key: key, "the clock of this machine is wrong (\(failure.words))",
-            advice: "set the clock"))
-      }
-      attempt.clockCorrections += 1
-      let offset = serverTime.subtractingReportingOverflow(Int64(time(nil)))
-      guard isClockTrusted, !offset.overflow, offset.partialValue.magnitude <= Self.offsetLimit
-      else {
-        return .failed(
-          error(
-            .badCredentials, key: key,
-            "the store's clock and this machine's differ by \(offset.partialValue) s (\(failure.words))",
-            advice: isClockTrusted
-              ? "set the clock: more than a day is not corrected"
-              : "set the clock: the time of a store is not taken from an answer without TLS"))
-      }
-      learned.withLock { $0.clockOffset = offset.partialValue }
-      return .again
+      return correctClock(to: serverTime, failure, key, &attempt)
     }
+  }
+
+  private func learn(
+    region: String, _ failure: S3Failure, _ key: ObjectKey?, _ attempt: inout Attempt
+  ) -> Verdict {
+    guard attempt.redirects < 1 else {
+      return .failed(
+        error(
+          .badReply, key: key, "redirect loop between regions (\(failure.words))",
+          advice: "name the bucket's --region"))
+    }
+    attempt.redirects += 1
+    learned.withLock { $0.endpoint.region = region }
+    return .again
+  }
+
+  private func correctClock(
+    to serverTime: Int64, _ failure: S3Failure, _ key: ObjectKey?, _ attempt: inout Attempt
+  ) -> Verdict {
+    guard attempt.clockCorrections < 1 else {
+      return .failed(
+        error(
+          .badCredentials, key: key, "the clock of this machine is wrong (\(failure.words))",
+          advice: "set the clock"))
+    }
+    attempt.clockCorrections += 1
+    let offset = serverTime.subtractingReportingOverflow(Int64(time(nil)))
+    guard isClockTrusted, !offset.overflow, offset.partialValue.magnitude <= Self.offsetLimit
+    else {
+      return .failed(
+        error(
+          .badCredentials, key: key,
+          "the store's clock and this machine's differ by \(offset.partialValue) s (\(failure.words))",
+          advice: isClockTrusted
+            ? "set the clock: more than a day is not corrected"
+            : "set the clock: the time of a store is not taken from an answer without TLS"))
+    }
+    learned.withLock { $0.clockOffset = offset.partialValue }
+    return .again
   }
 
   /// Seconds. A clock that is wrong by more needs its owner.

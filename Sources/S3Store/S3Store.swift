@@ -5,7 +5,7 @@
 //   BucketAddress, BucketARN, BucketName
 //                                where requests go: host, path, region; which names can be buckets
 //   S3Site                       what the requests of one bucket share: address, signature, what answers have taught
-//   S3ListExchange, S3Listing, S3VersionListing, ListCursor
+//   S3ListExchange, S3ListQuery, S3Listing, S3VersionListing, ListCursor
 //                                a page of a listing, of the bucket now or as it was (--at), and where it goes on
 //   S3HeadExchange               the attributes of one object
 //   S3FetchExchange, S3FetchProgress, StoreChecksum+Headers
@@ -72,7 +72,7 @@ public final class S3Store: ObjectStore {
     _ completion: @escaping @Sendable (Result<ListPage, StoreError>) -> Void
   ) {
     let exchange = S3ListExchange(
-      request, options: options, site: site, metrics: metrics,
+      S3ListQuery(request, at: options.at), site: site, metrics: metrics,
       work: { [worker] in worker.submit($0) },
       completion: { [weak self] result in
         if case .failure(let error) = result, error.kind == .badReply, tries > 1, let self {
@@ -103,7 +103,7 @@ public final class S3Store: ObjectStore {
     // It ends by the deadline, which is that of all pages together.
     let request = ListRequest(folder: .root, cursor: cursor, deadline: deadline)
     let exchange = S3ListExchange(
-      request, exactKey: key, options: options, site: site, metrics: metrics,
+      S3ListQuery(request, exactKey: key, at: options.at), site: site, metrics: metrics,
       work: { [worker] in worker.submit($0) },
       completion: { [weak self] result in
         switch result {

@@ -65,8 +65,8 @@ import Transport
       ),
       (
         S3ListExchange(
-          ListRequest(folder: folder, deadline: .distantFuture),
-          options: S3Options(bucket: "data"), site: site, metrics: metrics.store,
+          S3ListQuery(ListRequest(folder: folder, deadline: .distantFuture)),
+          site: site, metrics: metrics.store,
           completion: { _ in }), folder
       ),
     ]
@@ -143,7 +143,7 @@ import Transport
     let told = Lock<Result<ListPage, StoreError>?>(nil)
     let request = ListRequest(folder: ObjectKey("d/"), cursor: cursor, deadline: .distantFuture)
     let exchange = S3ListExchange(
-      request, options: S3Options(bucket: "data"), site: try site(), metrics: metrics.store
+      S3ListQuery(request), site: try site(), metrics: metrics.store
     ) { result in told.withLock { $0 = result } }
     _ = try exchange.nextRequest(attempt: 0).get()
     let head = HTTPResponseHead(status: 200, headers: [])
