@@ -53,10 +53,9 @@ struct STSClient {
         .badCredentials, store: source, detail: "'\(endpoint)' is not an STS endpoint")
     }
     if let keys {
-      let input = SigningInput(
-        method: "POST", host: url.authority, path: String(url.path),
-        payloadHash: SigV4Signer.hash(of: body),
-        time: Int64(time(nil)))
+      var input = SigningInput(
+        method: "POST", host: url.authority, path: String(url.path), time: Int64(time(nil)))
+      input.payloadHash = SigV4Signer.hash(of: body)
       headers += SigV4Signer(service: "sts").headers(for: input, credentials: keys, region: region)
     }
     let isLocal = ["127.", "localhost", "[::1]"].contains { url.host.hasPrefix($0) }

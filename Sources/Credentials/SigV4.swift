@@ -16,21 +16,19 @@ public struct SigningInput: Sendable {
   /// More headers to sign, names in lower case: `x-amz-*` alone, as proxies change others.
   public var headers: [(name: String, value: String)]
   /// Hexadecimal SHA-256 of the body, or UNSIGNED-PAYLOAD.
-  public var payloadHash: String
+  public var payloadHash = SigV4Signer.emptyHash
   /// Seconds since 1970.
   public var time: Int64
 
   public init(
     method: String, host: String, path: String, query: [(name: String, value: String)] = [],
-    headers: [(name: String, value: String)] = [], payloadHash: String = SigV4Signer.emptyHash,
-    time: Int64
+    headers: [(name: String, value: String)] = [], time: Int64
   ) {
     self.method = method
     self.host = host
     self.path = path
     self.query = query
     self.headers = headers
-    self.payloadHash = payloadHash
     self.time = time
   }
 }

@@ -34,12 +34,13 @@ import Testing
 
   @Test func publishedExampleOfPutObject() {
     let body = "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"
-    let input = SigningInput(
+    var input = SigningInput(
       method: "PUT", host: "examplebucket.s3.amazonaws.com", path: "/test%24file.text",
       headers: [
         ("date", "Fri, 24 May 2013 00:00:00 GMT"),
         ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
-      ], payloadHash: body, time: Self.day)
+      ], time: Self.day)
+    input.payloadHash = body
     #expect(
       signature(input) == "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd")
   }
