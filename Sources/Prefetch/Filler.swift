@@ -151,7 +151,8 @@ final class Filler: Sendable {
 
   private func fillAll() {
     let walk = TreeWalk(
-      fileSystem, folder: fileSystem.rootFolder, .tree, isStopped: { [self] in isStopping })
+      fileSystem, TreeWalk.Scope(folder: fileSystem.rootFolder, extent: .tree),
+      isStopped: { [self] in isStopping })
     while let files = walk.next() {
       // They are not reported here, and there may be many.
       _ = walk.takeFindings()
@@ -181,9 +182,10 @@ final class Filler: Sendable {
     for isFirst in [true, false] {
       let front = isFirst ? front(of: target, activity) : 0
       if !isFirst, target.isTree || front == 0 && activity == nil { break }
-      let walk = TreeWalk(
-        fileSystem, folder: target.folder, target.isTree ? .treeBelow : .folder, from: front,
-        first: target.isTree ? activity?.latest : nil, isStopped: { !isWanted() })
+      let scope = TreeWalk.Scope(
+        folder: target.folder, extent: target.isTree ? .treeBelow : .folder, index: front,
+        first: target.isTree ? activity?.latest : nil)
+      let walk = TreeWalk(fileSystem, scope, isStopped: { !isWanted() })
       while let files = walk.next() {
         _ = walk.takeFindings()
         for file in files where pattern.withLock({ $0.isLike(file.size, target) }) {

@@ -10,6 +10,16 @@ final class TreeWalk {
   private let fileSystem: FileSystem
   enum Extent { case folder, tree, treeBelow }
 
+  /// Which files, and where among them to begin.
+  struct Scope {
+    var folder: ObjectKey
+    var extent: Extent
+    /// Entry of `folder` to begin with.
+    var index = 0
+    /// Sub-folder of `folder` to begin with; those before it come last.
+    var first: ObjectKey?
+  }
+
   private let extent: Extent
   private let top: ObjectKey
   /// The next one last.
@@ -18,7 +28,7 @@ final class TreeWalk {
   private var index = 0
   private var found: [ObjectKey] = []
   private let isStopped: () -> Bool
-  /// Of the folder at the top, the sub-folder to begin with; those before it come last.
+  /// As in `Scope`, until its folder was listed.
   private var first: ObjectKey?
 
   /// What was found since it was looked at last.
@@ -36,18 +46,18 @@ final class TreeWalk {
   private static let step = 512
 
   init(
-    _ fileSystem: FileSystem, folder: ObjectKey, _ extent: Extent, from index: Int = 0,
-    first: ObjectKey? = nil, asksSizes: Bool = true, isStopped: @escaping () -> Bool
+    _ fileSystem: FileSystem, _ scope: Scope, asksSizes: Bool = true,
+    isStopped: @escaping () -> Bool
   ) {
     self.asksSizes = asksSizes
     self.fileSystem = fileSystem
-    self.extent = extent
-    top = folder
+    extent = scope.extent
+    top = scope.folder
     self.isStopped = isStopped
-    self.first = first
-    self.index = index
+    first = scope.first
+    index = scope.index
     waiting = []
-    current = folder
+    current = scope.folder
   }
 
   /// The next files, in the order of the listings, perhaps none; nil at the end.

@@ -81,8 +81,7 @@ final class JobFiles {
   }
 
   private func start(_ path: [UInt8]) {
-    walk = TreeWalk(
-      fileSystem, folder: fileSystem.keys(ofPath: path).folder, .tree, asksSizes: asksSizes,
-      isStopped: isStopped)
+    let scope = TreeWalk.Scope(folder: fileSystem.keys(ofPath: path).folder, extent: .tree)
+    walk = TreeWalk(fileSystem, scope, asksSizes: asksSizes, isStopped: isStopped)
   }
 }
