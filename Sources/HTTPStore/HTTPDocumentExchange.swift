@@ -1,6 +1,7 @@
 import Formats
 import Metrics
 import ObjectStore
+import Posix
 import Transport
 
 /// Fetches one document whole: a folder's index, or a manifest.
@@ -122,5 +123,23 @@ final class HTTPDocumentExchange: Exchange, @unchecked Sendable {
       self.document = nil
       completion(.success(document))
     }
+  }
+}
+
+extension HTTPDocumentExchange {
+  /// A document, waited for.
+  static func document(
+    _ url: HTTPURL, of site: HTTPSite, bytesMax: Int, _ transport: Transport,
+    within timeout: Duration
+  ) throws(StoreError) -> [UInt8] {
+    let answer = Monitor<Result<[UInt8], StoreError>?>(nil)
+    let exchange = HTTPDocumentExchange(
+      site: site, url: url, key: nil, bytesMax: bytesMax, failsFast: true
+    ) { result in
+      answer.signal { $0 = result.map { $0.body.bytes } }
+    }
+    transport.start(exchange, deadline: .now + timeout)
+    // The transport ends every exchange by its deadline.
+    return try answer.wait { $0 }!.get()
   }
 }

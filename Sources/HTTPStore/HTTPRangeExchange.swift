@@ -6,6 +6,25 @@ import Transport
 /// Fetches a range of one version of a file into a sink: the thin shell around
 /// `HTTPRangeDelivery`. A reply that breaks off is asked for again from where it stopped.
 final class HTTPRangeExchange: Exchange, @unchecked Sendable {
+  /// What the last request carried and what its response has brought.
+  private struct Attempt {
+    /// The Authorization that was sent.
+    var shown: String?
+    var head: HTTPResponseHead?
+    var refusal: HTTPRangeDelivery.Refusal?
+    var isDelivering = false
+    /// Bytes of a body that is no content.
+    var drained = 0
+  }
+
+  /// The comparison of a whole file with the checksum that the site states.
+  private struct Verification {
+    /// SHA-256 of the whole file, where the site states it.
+    var digest: [UInt8]?
+    var checksum: StoreChecksum?
+    var mismatches = 0
+  }
+
   private let site: HTTPSite
   private let sink: any FetchSink
   private let onRangesIgnored: @Sendable () -> Void
@@ -15,17 +34,9 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
   /// Shared with the other fetches of the version.
   private let learnt: LearntETag
   private var redirects: HTTPRedirects?
-  /// The Authorization that was sent last.
-  private var shown: String?
-  private var head: HTTPResponseHead?
-  private var refusal: HTTPRangeDelivery.Refusal?
-  private var isDelivering = false
-  private var drained = 0
   private var restarts = 0
-  /// SHA-256 of the whole file, where the site states it.
-  private var digest: [UInt8]?
-  private var checksum: StoreChecksum?
-  private var mismatches = 0
+  private var last = Attempt()
+  private var verification = Verification()
 
   init(
     site: HTTPSite, delivery: HTTPRangeDelivery, learnt: LearntETag, sink: any FetchSink,
@@ -49,41 +60,42 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
 
   private func makeRequest() throws(StoreError) -> HTTPRequest {
     site.metrics.getRequests.add()
-    (head, refusal, isDelivering, drained) = (nil, nil, false, 0)
+    last = Attempt()
     if redirects == nil {
       redirects = HTTPRedirects(start: try site.url(of: key))
       if let place = site.found.place(of: key) {
         redirects?.begin(at: place.url)
-        digest = place.digest
+        verification.digest = place.digest
       }
     }
     let request = site.request(redirects!.current, headers: delivery.requestHeaders)
-    shown = request.headers.first { $0.name == "Authorization" }?.value
+    last.shown = request.headers.first { $0.name == "Authorization" }?.value
     return request
   }
 
   func receive(head: HTTPResponseHead) -> BodyDisposition {
-    self.head = head
+    last.head = head
     let length = StoreChecksum.Algorithm.sha256.length
     if let linked = head["x-linked-etag"].flatMap({
       StoreChecksum.digest(ofETag: $0, length: length)
     }) {
-      digest = linked
+      verification.digest = linked
     }
     guard head.status == 200 || head.status == 206 else { return .stream }
     do throws(HTTPRangeDelivery.Refusal) {
       try delivery.accept(head)
       try keepETag()
     } catch {
-      refusal = error
+      last.refusal = error
       return .reject
     }
     if let place = redirects, place.hasLeft {
-      site.found.remember(key, at: RedirectMemory.Place(url: place.current, digest: digest))
+      site.found.remember(
+        key, at: RedirectMemory.Place(url: place.current, digest: verification.digest))
     }
     beginChecksum()
     if delivery.ignoresRanges { onRangesIgnored() }
-    isDelivering = true
+    last.isDelivering = true
     return .stream
   }
 
@@ -95,15 +107,15 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
   }
 
   func receive(body: UnsafeRawBufferPointer) -> Bool {
-    guard isDelivering else {
-      drained += body.count
-      return drained <= HTTPSite.drainedBytesMax
+    guard last.isDelivering else {
+      last.drained += body.count
+      return last.drained <= HTTPSite.drainedBytesMax
     }
     let taken = delivery.take(body.count)
     if !taken.isEmpty {
       site.metrics.bytesFetched.add(taken.count)
       let bytes = UnsafeRawBufferPointer(rebasing: body[taken])
-      checksum?.update(bytes)
+      verification.checksum?.update(bytes)
       sink.receive(bytes)
     }
     // The rest of a file that came whole is not waited for.
@@ -112,23 +124,23 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
 
   /// A small file whose digest the site states is verified before a byte of it counts.
   private func beginChecksum() {
-    guard let digest, delivery.isAtStartOfWhole,
+    guard let digest = verification.digest, delivery.isAtStartOfWhole,
       delivery.version.size <= StoreChecksum.verifiedSize
     else { return }
-    checksum = StoreChecksum(.sha256, expected: digest)
+    verification.checksum = StoreChecksum(.sha256, expected: digest)
     sink.beginVerified()
   }
 
   private func endOfFile() -> Verdict {
-    guard let checksum else { return .succeeded }
+    guard let checksum = verification.checksum else { return .succeeded }
     site.metrics.objectsVerified.add()
     if checksum.holds { return .succeeded }
     site.metrics.checksumMismatches.add()
-    mismatches += 1
+    verification.mismatches += 1
     let cause = site.failure(
       .badReply, key, "SHA-256 mismatch: the content differs from the site's checksum",
       advice: "the file is corrupt at the origin or was corrupted in transit")
-    guard mismatches < 2 else { return .failed(cause) }
+    guard verification.mismatches < 2 else { return .failed(cause) }
     delivery.restart()
     return .retry(cause: cause)
   }
@@ -141,18 +153,20 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
 
   private func decide(_ outcome: AttemptOutcome) -> Verdict {
     if delivery.isComplete { return endOfFile() }
-    switch refusal {
+    switch last.refusal {
     case .changed(let detail): return .failed(site.failure(.changed, key, detail))
     case .badReply(let detail): return .failed(site.failure(.badReply, key, detail))
     case nil: break
     }
-    if case .transferFailed(let failure, _) = outcome, head == nil || isDelivering {
+    if case .transferFailed(let failure, _) = outcome, last.head == nil || last.isDelivering {
       return site.verdict(on: failure, key)
     }
-    if isDelivering {
+    if last.isDelivering {
       return .retry(cause: site.failure(.badReply, key, "truncated response"))
     }
-    guard let head else { return .failed(site.failure(.badReply, key, "an empty response")) }
+    guard let head = last.head else {
+      return .failed(site.failure(.badReply, key, "an empty response"))
+    }
     switch redirects?.follow(head) ?? .notRedirected {
     case .follow: return .again
     case .isFolder: return .failed(site.failure(.notFound, key, "it is a directory now"))
@@ -169,7 +183,7 @@ final class HTTPRangeExchange: Exchange, @unchecked Sendable {
     if head.status == 416 {
       return .failed(site.failure(.changed, key, "the file changed: it is shorter now"))
     }
-    return site.verdict(on: head, key, shown: shown)
+    return site.verdict(on: head, key, shown: last.shown)
   }
 
   func finish(_ result: Result<Void, StoreError>) { sink.finish(result) }

@@ -6,7 +6,8 @@
 //   HTTPIndex, HTMLIndex, NginxRow
 //                                a directory's listing as servers give it, JSON or HTML
 //   HTTPStore+Listings           what the times of listings are worth
-//   HTTPManifest                 a list of the files in place of listings
+//   HTTPManifest, HTTPManifestLoader
+//                                a list of the files in place of listings, and where it comes from
 //   HubAddress, HubTree          hf:// and the hub's own listings
 //   HTTPDocumentExchange, HTTPHeadExchange, HTTPRangeExchange, HTTPRangeDelivery
 //                                a document whole, the attributes of a file, a range of one version
@@ -67,11 +68,11 @@ public final class HTTPStore: ObjectStore {
     url text: String, options: HTTPStoreOptions = HTTPStoreOptions(), transport: Transport,
     metrics: StoreMetrics
   ) throws(StoreError) {
-    var site = try Self.makeSite(text, options, metrics)
+    var site = try HTTPSite.make(text, options, metrics)
     site.keysAreTargets = options.keysAreTargets
     var tree: HubTree?
     if let hub = options.hub {
-      (site, tree) = try Self.pin(hub, at: site, transport, within: options.manifestTimeout)
+      (site, tree) = try HubTree.pin(hub, at: site, transport, within: options.manifestTimeout)
     }
     self.site = site
     self.tree = tree
@@ -79,7 +80,7 @@ public final class HTTPStore: ObjectStore {
     self.transport = transport
     displayName = site.displayName
     identity = site.base.text
-    manifest = try Self.loadManifest(options, site, transport)
+    manifest = try HTTPManifestLoader(site: site, transport: transport).load(options)
   }
 
   /// A password or token crosses the network in the clear: no TLS, and another machine.

@@ -1,5 +1,6 @@
 import Formats
 import ObjectStore
+import Transport
 
 /// A repository's tree at one commit: which documents of the hub list it, and how they are read.
 struct HubTree: Sendable {
@@ -93,5 +94,51 @@ struct HubTree: Sendable {
       return String(part[part.index(after: start)..<end])
     }
     return nil
+  }
+}
+
+extension HubTree {
+  /// The tree of a repository of a hub's, pinned to the commit that its revision is now: a mount shows one
+  /// commit to its end. `site` is the hub itself; returned is that of the commit's files.
+  static func pin(
+    _ address: HubAddress, at hub: HTTPSite, _ transport: Transport, within timeout: Duration
+  ) throws(StoreError) -> (site: HTTPSite, tree: HubTree) {
+    func url(_ path: String) -> HTTPURL {
+      var url = hub.base
+      url.target += path
+      return url
+    }
+    var named = hub
+    named.displayName = address.text
+    named.isHub = true
+    let revision = PercentEncoding.encode((address.revision ?? "main").utf8)
+    let found: [UInt8]
+    do throws(StoreError) {
+      found = try HTTPDocumentExchange.document(
+        url("\(address.api)/revision/\(revision)"), of: named, bytesMax: 16 << 20, transport,
+        within: timeout)
+    } catch {
+      var error = error
+      switch error.kind {
+      case .notFound:
+        error.kind = .noSuchStore
+        error.advice =
+          "check owner, name and revision; private repositories need a token (HF_TOKEN)"
+      case .accessDenied:
+        error.advice = HTTPSite.gateAdvice
+      default: break
+      }
+      throw error
+    }
+    do throws(HubTree.Malformed) {
+      let (sha, modified) = try HubTree.commit(found)
+      named.base = url("\(address.repository)/resolve/\(sha)/")
+      named.displayName = address.text + (address.revision == sha ? "" : " (\(sha.prefix(12)))")
+      return (named, HubTree(listing: url("\(address.api)/tree/\(sha)/"), modified: modified))
+    } catch {
+      throw StoreError(
+        .badReply, store: address.text, detail: "invalid response from the hub: \(error.reason)",
+        advice: "check HF_ENDPOINT")
+    }
   }
 }

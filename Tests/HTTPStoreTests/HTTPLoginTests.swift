@@ -103,7 +103,7 @@ import Transport
   /// The login and the client certificate of a site are no other's.
   @Test func onlyTheSitesOwnOriginIsShownWhoWeAre() throws {
     func site(_ options: HTTPStoreOptions = HTTPStoreOptions()) throws -> HTTPSite {
-      try HTTPStore.makeSite("https://u:p@own.org/d/", options, Metrics().store)
+      try HTTPSite.make("https://u:p@own.org/d/", options, Metrics().store)
     }
     for (address, isOwn) in [
       ("https://own.org/x", true), ("https://own.org:444/x", false), ("http://own.org/x", false),
@@ -134,7 +134,7 @@ import Transport
       ("http://h.org/", false), ("http://u:p@127.0.0.1:80/", false), ("http://u:p@[::1]/", false),
       ("http://u:p@localhost/", false),
     ] {
-      let site = try HTTPStore.makeSite(address, HTTPStoreOptions(), Metrics().store)
+      let site = try HTTPSite.make(address, HTTPStoreOptions(), Metrics().store)
       #expect(site.sendsSecretsInClear == isInClear, "\(address)")
     }
   }

@@ -9,7 +9,7 @@ import Transport
 
 @Suite struct HTTPSiteTests {
   private func site(_ text: String) throws -> HTTPSite {
-    try HTTPStore.makeSite(text, HTTPStoreOptions(), Metrics().store)
+    try HTTPSite.make(text, HTTPStoreOptions(), Metrics().store)
   }
 
   @Test(arguments: [
