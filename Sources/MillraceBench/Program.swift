@@ -59,13 +59,14 @@ struct Bench: ParsableCommand {
       randomReads: quick ? 1000 : 8000, firstBytes: quick ? 50 : 200)
     let stage = try Stage(sizes: sizes, kinds: chosen(SystemKind.allCases, systems))
     defer { stage.end() }
+    let measures = WorkMeasures(stage: stage)
     var results = Results(
       conditions: Conditions(repeats: repeats, versions: stage.versions))
     let lines = links.split(separator: ",").map(String.init)
     for round in 1...repeats {
       for link in lines {
         for item in chosen(Work.allCases, work) where item.links.contains(link) {
-          try stage.measure(item, over: link, round: round, into: &results)
+          try measures.measure(item, over: link, round: round, into: &results)
         }
       }
       try Report.write(results, to: Checkout.buildFolder + "/bench")

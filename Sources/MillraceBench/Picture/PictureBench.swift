@@ -54,7 +54,7 @@ struct PictureBench: ParsableCommand {
     defer { stage.end() }
     var results = Results(conditions: Conditions(repeats: rounds, versions: stage.versions))
     for round in 1...rounds {
-      try stage.measure(.small, over: "loopback", round: round, into: &results)
+      try WorkMeasures(stage: stage).measure(.small, over: "loopback", round: round, into: &results)
     }
     return results
   }

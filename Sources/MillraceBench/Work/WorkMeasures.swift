@@ -2,12 +2,16 @@ import Glibc
 import Posix
 import TestSupport
 
-/// One group of work, by every system that can do it, in turn.
-extension Stage {
+/// Measures on a stage: one group of work, by every system that can do it, in turn.
+struct WorkMeasures {
+  let stage: Stage
+
+  private var sizes: Sizes { stage.sizes }
+
   func measure(_ work: Work, over link: String, round: Int, into results: inout Results) throws {
     say("round \(round), \(link): \(work.rawValue)")
     try bound(work, link, &results)
-    for kind in kinds {
+    for kind in stage.kinds {
       try Interruption.check()
       do {
         switch work {
@@ -30,42 +34,42 @@ extension Stage {
   // MARK: Loopback
 
   private func sequential(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
-    let cache = try newCache()
+    let cache = try stage.newCache()
     defer { removeTree(cache) }
     Machine.warmMemory(4 * sizes.large)
     let file = "/large.bin"
     if kind != .plain {
-      try withMount(kind, link, cache: cache) { mount in
-        let cold = try read(mount, link, [mount.path + file])
+      try stage.withMount(kind, link, cache: cache) { mount in
+        let cold = try stage.read(mount, link, [mount.path + file])
         results.add(.rate("\(mebibytes) MiB, \(link), cold"), kind, megabytes(cold), cold.usage)
       }
     }
     Machine.dropPageCache()
-    try withMount(kind, link, cache: cache) { mount in
-      let warm = try read(mount, link, [mount.path + file])
+    try stage.withMount(kind, link, cache: cache) { mount in
+      let warm = try stage.read(mount, link, [mount.path + file])
       results.add(
         .rate("\(mebibytes) MiB, from disk"), kind, megabytes(warm), warm.usage,
         note: warm.diskBytes < sizes.large * 9 / 10 ? "not all from disk" : nil)
       for _ in 0..<2 {
-        let hot = try read(mount, link, [mount.path + file])
+        let hot = try stage.read(mount, link, [mount.path + file])
         results.add(.rate("\(mebibytes) MiB, again"), kind, megabytes(hot), hot.usage)
       }
     }
     if kind == .plain {
-      let raw = try server(link).raw("/data/large.bin", connections: 1, bytes: sizes.large)
+      let raw = try stage.server(link).raw("/data/large.bin", connections: 1, bytes: sizes.large)
       results.bound(.rate("\(mebibytes) MiB, \(link), cold"), "one connection", raw.mbPerSecond)
     }
   }
 
   private func random(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
-    let cache = try newCache()
+    let cache = try stage.newCache()
     defer { removeTree(cache) }
-    try withMount(kind, link, cache: cache) { mount in
-      _ = try read(mount, link, [mount.path + "/large.bin"])
+    try stage.withMount(kind, link, cache: cache) { mount in
+      _ = try stage.read(mount, link, [mount.path + "/large.bin"])
     }
     Machine.dropPageCache()
-    try withMount(kind, link, cache: cache) { mount in
-      let outcome = try read(
+    try stage.withMount(kind, link, cache: cache) { mount in
+      let outcome = try stage.read(
         mount, link,
         [
           "--mode", "pread", "--threads", "2", "--size", "4096", "--count",
@@ -78,16 +82,16 @@ extension Stage {
   }
 
   private func small(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
-    let cache = try newCache()
-    try withMount(kind, link, cache: cache) { mount in
-      _ = try read(mount, link, ["--threads", "16", smallFiles(of: mount)])
+    let cache = try stage.newCache()
+    try stage.withMount(kind, link, cache: cache) { mount in
+      _ = try stage.read(mount, link, ["--threads", "16", stage.smallFiles(of: mount)])
     }
     Machine.warmMemory(1 << 30)
     Machine.dropPageCache()
-    try withMount(kind, link, cache: cache) { mount in
-      let arguments = try ["--threads", "4", smallFiles(of: mount)]
+    try stage.withMount(kind, link, cache: cache) { mount in
+      let arguments = try ["--threads", "4", stage.smallFiles(of: mount)]
       for name in ["from disk", "again", "again"] {
-        let outcome = try read(mount, link, arguments)
+        let outcome = try stage.read(mount, link, arguments)
         results.add(
           Measure(name: "\(sizes.files) files of 110 KB, 4 readers, \(name)", unit: "files/s"),
           kind, Double(sizes.files) / outcome.seconds, outcome.usage)
@@ -97,10 +101,10 @@ extension Stage {
 
   private func smallCold(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
     guard kind != .plain else { return }
-    let cache = try newCache()
+    let cache = try stage.newCache()
     Machine.warmMemory(1 << 30)
-    try withMount(kind, link, cache: cache) { mount in
-      let outcome = try read(mount, link, ["--threads", "16", smallFiles(of: mount)])
+    try stage.withMount(kind, link, cache: cache) { mount in
+      let outcome = try stage.read(mount, link, ["--threads", "16", stage.smallFiles(of: mount)])
       results.add(
         smallColdMeasure(link), kind, Double(sizes.files) / outcome.seconds, outcome.usage)
     }
@@ -108,9 +112,9 @@ extension Stage {
 
   private func start(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
     guard kind != .plain else { return }
-    let cache = try newCache()
+    let cache = try stage.newCache()
     let begin = Instant.now
-    try withMount(kind, link, cache: cache) { mount in
+    try stage.withMount(kind, link, cache: cache) { mount in
       results.add(
         Measure(name: "mount to first ls", unit: "ms", isWait: true), kind,
         (Instant.now - begin).seconds * 1000, Usage())
@@ -126,7 +130,7 @@ extension Stage {
 
   /// What the link itself gives, measured in the same round.
   private func bound(_ work: Work, _ link: String, _ results: inout Results) throws {
-    let server = server(link)
+    let server = stage.server(link)
     switch work {
     case .big:
       let count = Self.connections[link]!
@@ -175,11 +179,11 @@ extension Stage {
 
   private func big(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
     guard kind.readsSynthetic else { return try large(kind, link, &results) }
-    let cache = try newCache()
+    let cache = try stage.newCache()
     defer { removeTree(cache) }
     Machine.warmMemory(3 * sizes.big)
-    try withMount(kind, link, bucket: "big", cache: cache) { mount in
-      let outcome = try read(mount, link, [mount.path + "/big.bin"])
+    try stage.withMount(kind, link, bucket: "big", cache: cache) { mount in
+      let outcome = try stage.read(mount, link, [mount.path + "/big.bin"])
       results.add(bigMeasure(link), kind, megabytes(outcome), outcome.usage)
     }
   }
@@ -187,10 +191,10 @@ extension Stage {
   /// What cannot read an object that exists in name only reads the large file.
   private func large(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
     guard kind != .plain else { return }
-    let cache = try newCache()
+    let cache = try stage.newCache()
     defer { removeTree(cache) }
-    try withMount(kind, link, cache: cache) { mount in
-      let outcome = try read(mount, link, [mount.path + "/large.bin"])
+    try stage.withMount(kind, link, cache: cache) { mount in
+      let outcome = try stage.read(mount, link, [mount.path + "/large.bin"])
       results.add(
         bigMeasure(link), kind, megabytes(outcome), outcome.usage, note: "\(mebibytes) MiB")
     }
@@ -198,14 +202,14 @@ extension Stage {
 
   private func firstByte(_ kind: SystemKind, _ link: String, _ results: inout Results) throws {
     guard kind != .plain else { return }
-    let cache = try newCache()
-    try withMount(kind, link, cache: cache) { mount in
+    let cache = try stage.newCache()
+    try stage.withMount(kind, link, cache: cache) { mount in
       for folder in 0..<10 {
         _ = try CommandResult.check(
           mount.runAs + ["ls", "\(mount.path)/small/\(folder)"], within: .seconds(60))
       }
-      let outcome = try read(
-        mount, link, ["--mode", "first", smallFiles(of: mount, first: sizes.firstBytes)])
+      let outcome = try stage.read(
+        mount, link, ["--mode", "first", stage.smallFiles(of: mount, first: sizes.firstBytes)])
       results.add(firstByteMeasure(link), kind, outcome.extra * 1000, outcome.usage)
     }
   }
@@ -217,10 +221,10 @@ extension Stage {
     let touched = Scatter.touched(
       readers: 8, count: sizes.scatteredReads, size: size, of: sizes.scattered)
     for (mode, measure) in zip(["pread", "mmap"], scatteredMeasures(link)) {
-      let cache = try newCache()
+      let cache = try stage.newCache()
       defer { removeTree(cache) }
-      try withMount(kind, link, bucket: "scattered", cache: cache) { mount in
-        let outcome = try read(
+      try stage.withMount(kind, link, bucket: "scattered", cache: cache) { mount in
+        let outcome = try stage.read(
           mount, link,
           [
             "--mode", mode, "--threads", "8", "--size", "\(size)", "--count",
@@ -241,11 +245,11 @@ extension Stage {
       ("four, O_DIRECT", ["--mode", "round", "--threads", "4", "--direct"]),
     ]
     for (name, arguments) in cases {
-      let cache = try newCache()
+      let cache = try stage.newCache()
       defer { removeTree(cache) }
       Machine.warmMemory(2 * sizes.shared)
-      try withMount(kind, link, bucket: "shared", cache: cache) { mount in
-        let outcome = try read(mount, link, arguments + [mount.path + "/object"])
+      try stage.withMount(kind, link, bucket: "shared", cache: cache) { mount in
+        let outcome = try stage.read(mount, link, arguments + [mount.path + "/object"])
         let over = Double(outcome.usage.bytesFetched) / Double(sizes.shared)
         results.add(
           .rate("\(sizes.shared >> 20) MiB object, \(link), \(name)"), kind,
@@ -257,7 +261,7 @@ extension Stage {
 
   private var mebibytes: Int { sizes.large >> 20 }
 
-  private func megabytes(_ outcome: Outcome) -> Double {
+  private func megabytes(_ outcome: Stage.Outcome) -> Double {
     Double(outcome.bytes) / 1e6 / outcome.seconds
   }
 }
