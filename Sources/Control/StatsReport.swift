@@ -24,6 +24,54 @@ public struct StatsReport: Sendable, Codable {
     }
   }
 
+  /// Of the mount, what does not change while it is mounted.
+  public struct Mount: Sendable {
+    public var source: String
+    public var mountPoint: String
+    /// The control socket.
+    public var socket: String
+    public var cacheDirectory: String?
+    public init(source: String, mountPoint: String, socket: String, cacheDirectory: String?) {
+      self.source = source
+      self.mountPoint = mountPoint
+      self.socket = socket
+      self.cacheDirectory = cacheDirectory
+    }
+  }
+
+  /// The process that serves it.
+  public struct Daemon: Sendable {
+    public var pid: Int32
+    public var version: String
+    /// Since the mount.
+    public var uptimeSeconds: Double
+    public var residentBytes: UInt64
+    public var peakResidentBytes: UInt64
+    public init(
+      pid: Int32, version: String, uptimeSeconds: Double, residentBytes: UInt64 = 0,
+      peakResidentBytes: UInt64 = 0
+    ) {
+      self.pid = pid
+      self.version = version
+      self.uptimeSeconds = uptimeSeconds
+      self.residentBytes = residentBytes
+      self.peakResidentBytes = peakResidentBytes
+    }
+  }
+
+  /// What the parts of the mount say of themselves.
+  public struct Parts: Sendable {
+    public var store = StoreStatus()
+    public var engine = EngineUsage()
+    public var fileSystem = FileSystemStatistics()
+    public var prefetch: FillReport
+    public var orders: [OrderReport] = []
+    public var callers: [CallerReport] = []
+    /// What the kernel granted.
+    public var session: [String: String] = [:]
+    public init(prefetch: FillReport) { self.prefetch = prefetch }
+  }
+
   public var source: String
   public var mountPoint: String
   public var pid: Int32
@@ -54,30 +102,25 @@ public struct StatsReport: Sendable, Codable {
   public var session: [String: String]
 
   public init(
-    source: String, mountPoint: String, pid: Int32, socket: String, version: String,
-    uptimeSeconds: Double,
-    cacheDirectory: String?, limits: Limits, store: StoreStatus = StoreStatus(),
-    residentBytes: UInt64, peakResidentBytes: UInt64,
-    metrics: Metrics, engine: EngineUsage, fileSystem: FileSystemStatistics,
-    prefetch: FillReport, orders: [OrderReport], callers: [CallerReport], session: [String: String]
+    of mount: Mount, by daemon: Daemon, limits: Limits, metrics: Metrics, parts: Parts
   ) {
-    self.source = source
-    self.mountPoint = mountPoint
-    self.pid = pid
-    self.socket = socket
-    self.version = version
-    self.uptimeSeconds = uptimeSeconds
-    self.cacheDirectory = cacheDirectory
+    source = mount.source
+    mountPoint = mount.mountPoint
+    pid = daemon.pid
+    socket = mount.socket
+    version = daemon.version
+    uptimeSeconds = daemon.uptimeSeconds
+    cacheDirectory = mount.cacheDirectory
     self.limits = limits
-    self.store = store
-    self.residentBytes = residentBytes
-    self.peakResidentBytes = peakResidentBytes
-    self.engine = engine
-    self.fileSystem = fileSystem
-    self.prefetch = prefetch
-    self.orders = orders
-    self.callers = callers
-    self.session = session
+    store = parts.store
+    residentBytes = daemon.residentBytes
+    peakResidentBytes = daemon.peakResidentBytes
+    engine = parts.engine
+    fileSystem = parts.fileSystem
+    prefetch = parts.prefetch
+    orders = parts.orders
+    callers = parts.callers
+    session = parts.session
     collect(metrics)
   }
 

@@ -14,13 +14,17 @@ func statsReport(
   limits: StatsReport.Limits = StatsReport.Limits(memory: 0, metadata: 0, cache: 0),
   cache: String? = nil, orders: [OrderReport] = []
 ) -> StatsReport {
+  var parts = StatsReport.Parts(
+    prefetch: FillReport(policy: "auto", budget: 16, backgroundBytes: 84, requestedBytes: 20))
+  parts.store = store
+  parts.engine = engine
+  parts.orders = orders
+  parts.callers = callers
   var report = StatsReport(
-    source: "s3://b", mountPoint: "/mnt/data", pid: 1, socket: "/s", version: "1",
-    uptimeSeconds: uptime, cacheDirectory: cache, limits: limits, store: store, residentBytes: 0,
-    peakResidentBytes: 0, metrics: Metrics(), engine: engine,
-    fileSystem: FileSystemStatistics(),
-    prefetch: FillReport(policy: "auto", budget: 16, backgroundBytes: 84, requestedBytes: 20),
-    orders: orders, callers: callers, session: [:])
+    of: StatsReport.Mount(
+      source: "s3://b", mountPoint: "/mnt/data", socket: "/s", cacheDirectory: cache),
+    by: StatsReport.Daemon(pid: 1, version: "1", uptimeSeconds: uptime), limits: limits,
+    metrics: Metrics(), parts: parts)
   report.counters.merge(counters) { $1 }
   return report
 }

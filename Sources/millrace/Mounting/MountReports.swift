@@ -52,18 +52,23 @@ final class MountReports: Sendable {
     let frontEnd = frontEnd.withLock { $0.frontEnd }
     let memory = ProcessMemory.current()
     let configuration = facts.configuration
-    return StatsReport(
-      source: facts.source, mountPoint: facts.mountPoint, pid: getpid(), socket: facts.socket,
-      version: Millrace.version, uptimeSeconds: (Instant.now - began).seconds,
-      cacheDirectory: configuration.cacheFolder,
-      limits: StatsReport.Limits(
-        memory: configuration.memoryLimit, metadata: facts.metadataLimit,
-        cache: configuration.cacheLimit, cacheReachable: engine.reachableCache),
-      store: metrics.store.health.report(at: Int64(clamping: Instant.now.nanoseconds)),
-      residentBytes: memory.resident, peakResidentBytes: memory.peak, metrics: metrics,
-      engine: engine.usage(), fileSystem: fileSystem.statistics(), prefetch: prefetcher.fill,
-      orders: prefetcher.orders, callers: frontEnd?.callers ?? [],
-      session: frontEnd?.negotiated ?? [:])
+    let mount = StatsReport.Mount(
+      source: facts.source, mountPoint: facts.mountPoint, socket: facts.socket,
+      cacheDirectory: configuration.cacheFolder)
+    let daemon = StatsReport.Daemon(
+      pid: getpid(), version: Millrace.version, uptimeSeconds: (Instant.now - began).seconds,
+      residentBytes: memory.resident, peakResidentBytes: memory.peak)
+    let limits = StatsReport.Limits(
+      memory: configuration.memoryLimit, metadata: facts.metadataLimit,
+      cache: configuration.cacheLimit, cacheReachable: engine.reachableCache)
+    var parts = StatsReport.Parts(prefetch: prefetcher.fill)
+    parts.store = metrics.store.health.report(at: Int64(clamping: Instant.now.nanoseconds))
+    parts.engine = engine.usage()
+    parts.fileSystem = fileSystem.statistics()
+    parts.orders = prefetcher.orders
+    parts.callers = frontEnd?.callers ?? []
+    parts.session = frontEnd?.negotiated ?? [:]
+    return StatsReport(of: mount, by: daemon, limits: limits, metrics: metrics, parts: parts)
   }
 
   /// What all processes together have counted.
