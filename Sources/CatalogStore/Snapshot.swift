@@ -11,6 +11,17 @@ import SystemPackage
 /// The first line says what it is of and what the rest must add up to; a file that was cut off or
 /// changed is refused.
 public struct Snapshot: Sendable, Equatable {
+  /// What the lines after the first add up to.
+  public struct Totals: Sendable, Equatable {
+    public var objects: Int
+    public var bytes: UInt64
+
+    public init(objects: Int, bytes: UInt64) {
+      self.objects = objects
+      self.bytes = bytes
+    }
+  }
+
   public var name: String
   /// As the user wrote it: "s3://bucket/prefix".
   public var source: String
@@ -20,20 +31,18 @@ public struct Snapshot: Sendable, Equatable {
   public var prefix: ObjectKey
   /// Seconds since 1970, when the listing was begun.
   public var created: Int64
-  public var objects: Int
-  public var bytes: UInt64
+  public var totals: Totals
 
   public init(
     name: String, source: String, identity: String, prefix: ObjectKey, created: Int64,
-    objects: Int, bytes: UInt64
+    totals: Totals
   ) {
     self.name = name
     self.source = source
     self.identity = identity
     self.prefix = prefix
     self.created = created
-    self.objects = objects
-    self.bytes = bytes
+    self.totals = totals
   }
 
   public static func isName(_ text: String) -> Bool {
@@ -105,7 +114,7 @@ public struct Snapshot: Sendable, Equatable {
     }
     do throws(Catalog.Duplicate) {
       let catalog = try Catalog(builder)
-      guard catalog.count == snapshot.objects else {
+      guard catalog.count == snapshot.totals.objects else {
         throw Catalog.Duplicate(key: snapshot.prefix)
       }
       return (snapshot, catalog)
@@ -149,7 +158,8 @@ public struct Snapshot: Sendable, Equatable {
     text += Array(",\"source\":".utf8) + JSONValue.quoted(source.utf8)
     text += Array(",\"identity\":".utf8) + JSONValue.quoted(identity.utf8)
     text += Array(",\"prefix\":".utf8) + JSONValue.quoted(prefix.bytes)
-    text += Array(",\"created\":\(created),\"objects\":\(objects),\"bytes\":\(bytes)}\n".utf8)
+    text += Array(
+      ",\"created\":\(created),\"objects\":\(totals.objects),\"bytes\":\(totals.bytes)}\n".utf8)
     return text
   }
 
@@ -185,7 +195,7 @@ public struct Snapshot: Sendable, Equatable {
     return (
       Snapshot(
         name: name, source: source, identity: identity, prefix: ObjectKey(bytes: prefix),
-        created: created, objects: objects, bytes: size), checksum
+        created: created, totals: Totals(objects: objects, bytes: size)), checksum
     )
   }
 

@@ -57,7 +57,7 @@ extension Parsers {
     withFile(bytes, named: "snapshots/s.jsonl") { folder, _ in
       for found in Snapshot.all(in: folder) { _ = found.created }
       guard let (snapshot, catalog) = try? Snapshot.load("s", in: folder) else { return }
-      precondition(snapshot.objects == catalog.count)
+      precondition(snapshot.totals.objects == catalog.count)
       for index in 0..<catalog.count { _ = catalog.attributes(index).version }
     }
   }

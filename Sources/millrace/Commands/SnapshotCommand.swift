@@ -86,7 +86,8 @@ struct SnapshotCommand: ParsableCommand {
         source, SharedOptions(options, mountOptions))
       let snapshot = Snapshot(
         name: name, source: mounted.name, identity: mounted.store.identity, prefix: mounted.prefix,
-        created: created, objects: catalog.count, bytes: catalog.totalBytes)
+        created: created,
+        totals: Snapshot.Totals(objects: catalog.count, bytes: catalog.totalBytes))
       try snapshot.write(catalog, in: cache)
       let seconds = Int((Instant.now - began).seconds * 10)
       Output.line(
@@ -107,7 +108,7 @@ struct SnapshotCommand: ParsableCommand {
       for snapshot in all {
         Output.line(
           "\(snapshot.name)  \(UTCTime.text(snapshot.created))  "
-            + "\(counted(snapshot.objects, "object"))  \(ByteSize.show(snapshot.bytes))  "
+            + "\(counted(snapshot.totals.objects, "object"))  \(ByteSize.show(snapshot.totals.bytes))  "
             + snapshot.source)
       }
       if all.isEmpty { Output.line("no snapshots; make one: millrace snapshot create NAME SOURCE") }
