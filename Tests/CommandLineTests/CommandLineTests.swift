@@ -126,22 +126,23 @@ import Testing
     let environment = [
       "MILLRACE_CACHE_SIZE": "10G", "MILLRACE_ALLOW_OTHER": "yes", "MILLRACE_REGION": "",
     ]
-    #expect(try settings([], environment).cacheSize == .bytes(10 << 30))
-    #expect(try settings(["--cache-size", "20%"], environment).cacheSize == .percent(20))
-    #expect(try settings([]).cacheSize == .percent(75))
-    #expect(try settings([], environment).allowOther)
-    #expect(try settings([], environment).region == nil)
-    #expect(try settings([]).memoryLimit == 2 << 30)
-    #expect(try settings([]).cacheMinFree == .percent(10))
-    #expect(try settings(["--cache-min-free", "20G"]).cacheMinFree == .bytes(20 << 30))
+    #expect(try settings([], environment).cache.size == .bytes(10 << 30))
+    #expect(try settings(["--cache-size", "20%"], environment).cache.size == .percent(20))
+    #expect(try settings([]).cache.size == .percent(75))
+    #expect(try settings([], environment).presentation.allowOther)
+    #expect(try settings([], environment).access.region == nil)
+    #expect(try settings([]).limits.memory == 2 << 30)
+    #expect(try settings([]).cache.minFree == .percent(10))
+    #expect(try settings(["--cache-min-free", "20G"]).cache.minFree == .bytes(20 << 30))
     for budget in ["16", "16x"] {
-      #expect(try settings(["--prefetch-budget", budget]).prefetchBudget == 16)
+      #expect(try settings(["--prefetch-budget", budget]).prefetch.budget == 16)
     }
-    #expect(try settings([], ["MILLRACE_PREFETCH": "all"]).prefetch == .all)
-    #expect(try settings([], ["MILLRACE_PATH_STYLE": "true"]).pathStyle == true)
-    #expect(try settings(["--virtual-host"], ["MILLRACE_PATH_STYLE": "true"]).pathStyle == false)
-    #expect(try settings([], ["MILLRACE_VIRTUAL_HOST": "true"]).pathStyle == false)
-    #expect(try settings([]).pathStyle == nil)
+    #expect(try settings([], ["MILLRACE_PREFETCH": "all"]).prefetch.policy == .all)
+    #expect(try settings([], ["MILLRACE_PATH_STYLE": "true"]).access.pathStyle == true)
+    #expect(
+      try settings(["--virtual-host"], ["MILLRACE_PATH_STYLE": "true"]).access.pathStyle == false)
+    #expect(try settings([], ["MILLRACE_VIRTUAL_HOST": "true"]).access.pathStyle == false)
+    #expect(try settings([]).access.pathStyle == nil)
     #expect(throws: Failure.self) {
       try settings([], ["MILLRACE_VIRTUAL_HOST": "true", "MILLRACE_PATH_STYLE": "true"])
     }

@@ -28,7 +28,7 @@ enum MachineChecks {
   private static func passthrough(_ settings: Settings) -> Finding {
     PassthroughCheck(
       kernel: release, hasSysAdmin: Machine.hasSysAdmin(),
-      hasCacheFolder: settings.cacheFolder != nil, isTurnedOff: settings.noPassthrough
+      hasCacheFolder: settings.cache.folder != nil, isTurnedOff: settings.serving.noPassthrough
     ).finding
   }
 
@@ -81,12 +81,12 @@ enum MachineChecks {
         grade: .ok, what: "other users", detail: "--allow-other lets them read a mount")
     }
     return Finding(
-      grade: settings.allowOther ? .fail : .info, what: "other users",
+      grade: settings.presentation.allowOther ? .fail : .info, what: "other users",
       detail: "--allow-other is not permitted", advice: "add user_allow_other to /etc/fuse.conf")
   }
 
   private static func cache(_ settings: Settings) -> Finding {
-    guard let folder = settings.cacheFolder else {
+    guard let folder = settings.cache.folder else {
       return Finding(
         grade: .warn, what: "cache",
         detail: "no cache on disk: what does not fit in memory is fetched again each epoch")
@@ -107,9 +107,9 @@ enum MachineChecks {
   ) -> Finding {
     let found = CacheDisk.current(of: path)
     // What is cached already comes on top: `millrace stats` of a mount has it.
-    let floor = settings.cacheMinFree.resolved(of: disk.size)
+    let floor = settings.cache.minFree.resolved(of: disk.size)
     let growth = min(
-      settings.cacheSize.resolved(of: disk.size), disk.free.subtractingSaturated(floor))
+      settings.cache.size.resolved(of: disk.size), disk.free.subtractingSaturated(floor))
     let detail =
       "\(path) \(found.map { $0.place + ", " } ?? "")\(ByteSize.show(disk.free)) free of \(ByteSize.show(disk.size)); "
       + "the cache can grow by \(ByteSize.show(growth)), as \(ByteSize.show(floor)) stay free"
@@ -140,7 +140,8 @@ enum MachineChecks {
     }
     // Metadata, as much again for orders in force, and as much for those being written.
     let need =
-      UInt64(settings.memoryLimit + 3 * settings.metadataLimit + settings.answerLimit) + (64 << 20)
+      UInt64(settings.limits.memory + 3 * settings.limits.metadata + settings.answerLimit)
+      + (64 << 20)
     let detail =
       "\(ByteSize.show(Machine.ram())) of RAM\(group ?? ""); a mount needs up to \(ByteSize.show(need))"
     return need > Machine.memory() / 2

@@ -52,12 +52,12 @@ struct MountCommand: ParsableCommand, OptionGroups {
     settings.printWarnings()
     let daemon = try Launcher.start(Array(CommandLine.arguments.dropFirst()), withLifeline: false)
     Output.line(daemon.line)
-    if let cache = settings.cacheFolder.flatMap(realPath),
+    if let cache = settings.cache.folder.flatMap(realPath),
       let warning = CacheDisk.current(of: cache)?.warning
     {
       Output.complain("warning: \(warning)")
     }
-    if geteuid() == 0, !settings.allowOther {
+    if geteuid() == 0, !settings.presentation.allowOther {
       Output.line(
         "Only root can read it; mount with --allow-other to let other users read it too")
     }

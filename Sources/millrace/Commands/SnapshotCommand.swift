@@ -25,7 +25,7 @@ struct SnapshotCommand: ParsableCommand {
 
   /// Where snapshots are.
   static func cache(_ option: CacheDirectoryOption) throws(Failure) -> String {
-    guard let cache = try Settings.cacheFolder(option, processEnvironment()) else {
+    guard let cache = try Settings.Cache.folder(option, processEnvironment()) else {
       throw .usage("snapshots are kept in the cache directory: give one with --cache-dir")
     }
     try MountChecks.snapshots(in: cache)
@@ -44,15 +44,15 @@ struct SnapshotCommand: ParsableCommand {
     var settings = try Settings(
       source: source, options: options, environment: processEnvironment())
     settings.printWarnings()
-    settings.snapshot = nil
+    settings.content.snapshot = nil
     // Who may read a file is looked at when it is read, not kept.
-    settings.sourceAccess = nil
+    settings.presentation.sourceAccess = nil
     let log = Logger(label: "snapshot", factory: { _ in SwiftLogNoOpLogHandler() })
     let mounted = try StoreFactory.make(settings, metrics: Metrics().store, log: log)
     defer { mounted.store.shutdown() }
     _ = try StoreProbe.listing(mounted)
     let (catalog, requests) = try TreeLister.list(
-      mounted.store, below: mounted.prefix, timeout: settings.ioTimeout)
+      mounted.store, below: mounted.prefix, timeout: settings.limits.ioTimeout)
     return (mounted, catalog, requests)
   }
 

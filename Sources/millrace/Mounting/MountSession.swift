@@ -20,13 +20,13 @@ struct MountSession {
   /// Returns when the file system is unmounted.
   func run() throws {
     StopSignals.block()
-    Hardening.apply(allowsCoreDumps: settings.allowsCoreDumps)
+    Hardening.apply(allowsCoreDumps: settings.serving.allowsCoreDumps)
     Machine.raiseDescriptorLimit()
     let signals = StopSignals()
     let place = try MountChecks.mountPoint(
-      mountPoint, nonempty: settings.nonempty, environment: settings.environment)
+      mountPoint, nonempty: settings.serving.nonempty, environment: settings.environment)
     try MountChecks.device()
-    let cache = try settings.cacheFolder.map { path throws(Failure) in
+    let cache = try settings.cache.folder.map { path throws(Failure) in
       try MountChecks.cacheFolder(path)
     }
     let runtime = try RuntimeFolder.own(settings.environment)
@@ -57,8 +57,8 @@ struct MountSession {
     let listings =
       mounted.frozenBy == nil ? engine.folder.map { ListingsFile(folder: $0, name: file) } : nil
     var names = FileSystemOptions(
-      metadataTTL: mounted.frozenBy == nil ? settings.metadataTTL : TimeText.forever,
-      metadataLimit: settings.metadataLimit, ioTimeout: settings.ioTimeout,
+      metadataTTL: mounted.frozenBy == nil ? settings.limits.metadataTTL : TimeText.forever,
+      metadataLimit: settings.limits.metadata, ioTimeout: settings.limits.ioTimeout,
       listingsFile: listings, frozenBy: mounted.frozenBy)
     names.rootRights = mounted.rootRights
     let fileSystem = FileSystem(
@@ -76,10 +76,10 @@ struct MountSession {
     let reports = MountReports(
       MountReports.Facts(
         source: mounted.name, mountPoint: place, socket: runtime.socket(place, pid: getpid()),
-        configuration: configuration, metadataLimit: settings.metadataLimit),
+        configuration: configuration, metadataLimit: settings.limits.metadata),
       metrics, engine, fileSystem, prefetcher)
     options.controlFiles = controlFiles(prefetcher, reports, log)
-    let hasLimit = settings.maxBandwidth != nil || settings.maxRequestsPerSecond != nil
+    let hasLimit = settings.rates.maxBandwidth != nil || settings.rates.maxRequestsPerSecond != nil
     let frontEnd = try FuseFrontEnd(
       fileSystem: fileSystem, options: options, metrics: metrics.fuse,
       limitClock: hasLimit ? metrics.store.limitClock : nil, log: log)
@@ -90,7 +90,8 @@ struct MountSession {
       server.stop()
       DaemonRecord.removeOwn(mountPoint: place, in: runtime)
     }
-    let readers = settings.allowOther ? "all users" : geteuid() == 0 ? "root" : "this user"
+    let readers =
+      settings.presentation.allowOther ? "all users" : geteuid() == 0 ? "root" : "this user"
     log.notice(
       "mounted",
       metadata: [
@@ -114,7 +115,7 @@ struct MountSession {
     service?.stopping()
     log.notice("unmounted", metadata: ["at": "\(place)"])
     // A log that the user did not request and that reports no trouble would only pile up.
-    if announcer.isDaemon, settings.logFile == nil, settings.logLevel >= .notice,
+    if announcer.isDaemon, settings.log.file == nil, settings.log.level >= .notice,
       !sink.hasWarnings
     {
       unlink(runtime.file(place, "log"))
@@ -131,10 +132,10 @@ struct MountSession {
   private func makeLog(_ runtime: RuntimeFolder, _ place: String) throws(Failure)
     -> (Logger, LogSink)
   {
-    let file = settings.logFile ?? (announcer.isDaemon ? runtime.file(place, "log") : nil)
+    let file = settings.log.file ?? (announcer.isDaemon ? runtime.file(place, "log") : nil)
     let sink = try file.map { path throws(Failure) in try LogSink(file: path) } ?? LogSink()
     if announcer.isDaemon { sink.takeStandardError() }
-    let level = settings.logLevel
+    let level = settings.log.level
     let log = Logger(label: "millrace", factory: { _ in LineLogHandler(sink: sink, level: level) })
     return (log, sink)
   }
@@ -142,22 +143,23 @@ struct MountSession {
   private func engineConfiguration(_ cache: String?) -> EngineConfiguration {
     let disk = cache.flatMap { Machine.disk(of: $0) } ?? Machine.Disk(size: 0, free: 0)
     return EngineConfiguration(
-      memoryLimit: settings.memoryLimit, cacheFolder: cache,
-      cacheLimit: settings.cacheSize.resolved(of: disk.size), eviction: settings.eviction,
-      freeSpaceFloor: settings.cacheMinFree.resolved(of: disk.size), ioTimeout: settings.ioTimeout)
+      memoryLimit: settings.limits.memory, cacheFolder: cache,
+      cacheLimit: settings.cache.size.resolved(of: disk.size), eviction: settings.cache.eviction,
+      freeSpaceFloor: settings.cache.minFree.resolved(of: disk.size),
+      ioTimeout: settings.limits.ioTimeout)
   }
 
   private func prefetchOptions(_ configuration: EngineConfiguration) -> PrefetchOptions {
     var options = PrefetchOptions()
-    options.fill = settings.prefetch
-    if let budget = settings.prefetchBudget { options.fillMultiple = budget }
+    options.fill = settings.prefetch.policy
+    if let budget = settings.prefetch.budget { options.fillMultiple = budget }
     // What is fetched ahead must not push out what was fetched ahead.
     let room =
       configuration.cacheFolder == nil
       ? UInt64(configuration.memoryLimit) / 4 : configuration.cacheLimit / 4
-    options.orderWindow = settings.prefetchWindow ?? min(1 << 30, room)
+    options.orderWindow = settings.prefetch.window ?? min(1 << 30, room)
     options.windowInMemory = UInt64(configuration.memoryLimit) / 4
-    options.orderMemory = settings.metadataLimit
+    options.orderMemory = settings.limits.metadata
     return options
   }
 
@@ -182,20 +184,21 @@ struct MountSession {
       remove: { prefetcher.removeOrder($0) }, names: { prefetcher.orderNames },
       limits: ControlFiles.Limits(
         file: Prefetcher.orderLimit,
-        total: min(2 * Prefetcher.orderLimit, settings.metadataLimit),
+        total: min(2 * Prefetcher.orderLimit, settings.limits.metadata),
         name: Prefetcher.orderNameLimit),
       report: { reports.text($0) })
   }
 
   private func mountOptions(_ place: String, _ name: String) -> MountOptions {
     var options = MountOptions(
-      mountPoint: place, sourceName: name, owner: settings.owner, group: settings.group)
-    options.allowOther = settings.allowOther
-    options.fileMode = settings.fileMode
-    options.folderMode = settings.folderMode
-    options.sourceAccess = settings.sourceAccess
-    options.threads = settings.threads
-    if !settings.noPassthrough, let cache = settings.cacheFolder.flatMap(realPath) {
+      mountPoint: place, sourceName: name, owner: settings.presentation.owner,
+      group: settings.presentation.group)
+    options.allowOther = settings.presentation.allowOther
+    options.fileMode = settings.presentation.fileMode
+    options.folderMode = settings.presentation.folderMode
+    options.sourceAccess = settings.presentation.sourceAccess
+    options.threads = settings.serving.threads
+    if !settings.serving.noPassthrough, let cache = settings.cache.folder.flatMap(realPath) {
       // A file on overlayfs, as in a container, is one file system deeper.
       let isOverlay = MountInfo.current().mount(holding: cache)?.type == "overlay"
       options.passthroughDepth = isOverlay ? 2 : 1

@@ -53,7 +53,7 @@ enum StoreFactory {
     let catalog: Catalog
     var frozen = mounted
     let name: String
-    if let snapshot = settings.snapshot, let cache = settings.cacheFolder {
+    if let snapshot = settings.content.snapshot, let cache = settings.cache.folder {
       guard Snapshot.isName(snapshot) else {
         throw Failure.usage("--snapshot '\(oneLine(snapshot))': see millrace snapshot list")
       }
@@ -67,7 +67,7 @@ enum StoreFactory {
       catalog = objects
       name = snapshot
       frozen.frozenBy = "snapshot \(snapshot) of \(UTCTime.text(found.created))"
-    } else if let manifest = settings.manifest, mounted.takesManifest {
+    } else if let manifest = settings.content.manifest, mounted.takesManifest {
       guard !manifest.contains("://") else {
         throw Failure.usage("--manifest must be a local file for this source")
       }
@@ -115,9 +115,9 @@ enum StoreFactory {
           .noSuchStore, store: "file://\(path)",
           detail: "cannot open the directory: \(systemMessage())")
       }
-      let showsRights = settings.sourceAccess != nil
+      let showsRights = settings.presentation.sourceAccess != nil
       let store = try FolderStore(
-        folder: folder == "/" ? "" : folder, followsLinks: settings.followsLinks,
+        folder: folder == "/" ? "" : folder, followsLinks: settings.presentation.followsLinks,
         showsRights: showsRights, metrics: metrics
       ) { key in
         log.warning(
@@ -143,15 +143,15 @@ enum StoreFactory {
     let transport = try transport(
       settings, for: url, caBundle: settings.siteCABundle, metrics, log)
     do {
-      var options = HTTPStoreOptions(manifest: hub == nil ? settings.manifest : nil)
+      var options = HTTPStoreOptions(manifest: hub == nil ? settings.content.manifest : nil)
       let spool = SpoolAllowance(folder: settings.spoolFolder)
       options.spool = spool
       let peers = peers(of: url, settings)
       options.peers = peers
-      options.netrcFile = settings.netrcFile
-      options.netrcIsOptional = settings.netrcIsOptional
-      options.bearerTokenFile = settings.bearerTokenFile
-      if settings.bearerTokenFile == nil {
+      options.netrcFile = settings.site.netrcFile
+      options.netrcIsOptional = settings.site.netrcIsOptional
+      options.bearerTokenFile = settings.site.bearerTokenFile
+      if settings.site.bearerTokenFile == nil {
         options.bearerToken = settings.environment["MILLRACE_BEARER_TOKEN"].flatMap {
           $0.isEmpty ? nil : $0
         }
@@ -199,22 +199,23 @@ enum StoreFactory {
     _ bucket: String, _ prefix: String, _ settings: Settings, _ metrics: StoreMetrics, _ log: Logger
   ) throws -> Mounted {
     let choice = CredentialsOptions(
-      profile: settings.profile, region: settings.region, endpointURL: settings.endpointURL,
-      noSignRequest: settings.noSignRequest)
+      profile: settings.access.profile, region: settings.access.region,
+      endpointURL: settings.access.endpointURL,
+      noSignRequest: settings.access.noSignRequest)
     let access = try CredentialsResolver(options: choice, environment: settings.environment)
-      .resolve(for: "s3://\(bucket)", caBundle: settings.caBundle, log: log)
+      .resolve(for: "s3://\(bucket)", caBundle: settings.access.caBundle, log: log)
     let transport = try transport(
       settings, for: "s3://\(bucket)", caBundle: access.caBundle, metrics, log)
     do {
       var options = S3Options(
         bucket: bucket, endpointURL: access.endpointURL, region: access.region,
-        pathStyle: settings.pathStyle ?? access.pathStyle)
-      options.verifiesETag = settings.verifiesETag
+        pathStyle: settings.access.pathStyle ?? access.pathStyle)
+      options.verifiesETag = settings.content.verifiesETag
       options.variants = variants(settings, access)
-      options.requesterPays = settings.requesterPays
-      options.expectedOwner = settings.expectedBucketOwner
-      options.customerKey = settings.customerKey
-      options.at = settings.at
+      options.requesterPays = settings.bucket.requesterPays
+      options.expectedOwner = settings.bucket.expectedOwner
+      options.customerKey = settings.bucket.customerKey
+      options.at = settings.bucket.at
       options.caBundle = access.caBundle
       options.credentialsTransport = access.transport
       let origin =
@@ -230,7 +231,7 @@ enum StoreFactory {
         store: store, prefix: ObjectKey(prefix), name: store.displayName + folder,
         access: access.credentials.map { "\($0)" } ?? "none, requests are not signed",
         origin: origin,
-        frozenBy: settings.at.map { "the bucket as it was at \(UTCTime.text($0))" },
+        frozenBy: settings.bucket.at.map { "the bucket as it was at \(UTCTime.text($0))" },
         peers: options.peers)
     } catch {
       transport.shutdown()
@@ -240,15 +241,15 @@ enum StoreFactory {
 
   /// `--allow-private`: as if the site were on this machine.
   private static func peers(of url: String, _ settings: Settings) -> PeerPolicy {
-    settings.allowsPrivate
+    settings.serving.allowsPrivate
       ? PeerPolicy(own: .thisMachine) : PeerPolicy(host: SourceChecks.endpoint(url)?.host ?? "")
   }
 
   private static func variants(_ settings: Settings, _ access: ResolvedAccess) -> S3Variants {
     var variants = S3Variants()
-    variants.usesDualStack = settings.usesDualStack || access.usesDualStack
-    variants.usesFIPS = settings.usesFIPS || access.usesFIPS
-    variants.accelerates = settings.accelerates || access.accelerates
+    variants.usesDualStack = settings.bucket.usesDualStack || access.usesDualStack
+    variants.usesFIPS = settings.bucket.usesFIPS || access.usesFIPS
+    variants.accelerates = settings.bucket.accelerates || access.accelerates
     variants.usesARNRegion = access.usesARNRegion
     return variants
   }
@@ -259,15 +260,15 @@ enum StoreFactory {
   ) throws(StoreError) -> Transport {
     var configuration = TransportConfiguration()
     configuration.caBundle = caBundle
-    configuration.clientCertificate = settings.clientCertificate
-    configuration.clientKey = settings.clientKey
+    configuration.clientCertificate = settings.site.clientCertificate
+    configuration.clientKey = settings.site.clientKey
     configuration.bodyBudget = BodyBudget(limit: settings.answerLimit)
-    configuration.maxBytesPerSecond = settings.maxBandwidth
-    configuration.maxRequestsPerSecond = settings.maxRequestsPerSecond
+    configuration.maxBytesPerSecond = settings.rates.maxBandwidth
+    configuration.maxRequestsPerSecond = settings.rates.maxRequestsPerSecond
     // Each read's own deadline (--io-timeout) ends the wait for a store that is away.
     configuration.waitsWhileAway = true
     configuration.userAgent = "millrace/\(Millrace.version)"
-    if settings.logLevel <= .debug { configuration.requestLog = { log.debug("\($0)") } }
+    if settings.log.level <= .debug { configuration.requestLog = { log.debug("\($0)") } }
     let transport = Transport(configuration: configuration, metrics: metrics, log: log)
     do throws(StoreError) { try transport.prepare() } catch {
       transport.shutdown()
