@@ -10,19 +10,52 @@ import Prefetch
 import ReadEngine
 import SystemPackage
 
-/// One mount from the first check to the last reply: makes the modules, joins them, serves, takes
-/// them down again.
+/// One mount from the first check to the last reply: prepares the machine's side, makes the modules, joins them,
+/// serves, takes them down again.
 struct MountSession {
   var settings: Settings
   var mountPoint: String
   var announcer: Announcer
 
-  /// Returns when the file system is unmounted.
+  /// What a mount stands on, on this machine.
+  private struct Host {
+    var place: String
+    /// The cache folder, checked; nil: memory alone.
+    var cache: String?
+    var runtime: RuntimeFolder
+    var log: Logger
+    var sink: LogSink
+    var server: ControlServer
+
+    var socket: String { runtime.socket(place, pid: getpid()) }
+  }
+
+  /// Returns when the file system is unmounted. What was begun is ended in reverse, whichever step throws.
   func run() throws {
     StopSignals.block()
     Hardening.apply(allowsCoreDumps: settings.serving.allowsCoreDumps)
     Machine.raiseDescriptorLimit()
     let signals = StopSignals()
+    let host = try prepare(signals)
+    defer { host.server.stop() }
+
+    let metrics = Metrics()
+    let mounted = try StoreFactory.make(settings, metrics: metrics.store, log: host.log)
+    defer { mounted.store.shutdown() }
+    for warning in mounted.warnings { host.log.warning("\(warning)") }
+    try StoreProbe.check(mounted, host.log)
+    metrics.store.reset()
+    if let cache = host.cache, let warning = CacheDisk.current(of: cache)?.warning {
+      host.log.warning("\(warning)")
+    }
+    let modules = try MountModules(
+      settings, of: mounted, at: host.place, cache: host.cache, metrics: metrics, log: host.log)
+    defer { modules.shutdown() }
+    try serve(modules, mounted, host, signals)
+  }
+
+  /// Checks, and what needs no store. The control server is the last step: none of the others need be undone.
+  private func prepare(_ signals: StopSignals) throws -> Host {
     let place = try MountChecks.mountPoint(
       mountPoint, nonempty: settings.serving.nonempty, environment: settings.environment)
     try MountChecks.device()
@@ -37,89 +70,74 @@ struct MountSession {
     if announcer.isDaemon { chdir("/") }
     try signals.listen(lifeline: announcer.lifeline)
     try RuntimePreparation.run()
-    let server = try controlServer()
-    defer { server.stop() }
+    return Host(
+      place: place, cache: cache, runtime: runtime, log: log, sink: sink,
+      server: try controlServer())
+  }
 
-    let metrics = Metrics()
-    let mounted = try StoreFactory.make(settings, metrics: metrics.store, log: log)
-    defer { mounted.store.shutdown() }
-    for warning in mounted.warnings { log.warning("\(warning)") }
-    try StoreProbe.check(mounted, log)
-    metrics.store.reset()
-    if let cache, let warning = CacheDisk.current(of: cache)?.warning { log.warning("\(warning)") }
-    var configuration = engineConfiguration(cache)
-    configuration.spool = mounted.spool
-    let engine = try ReadEngine(
-      store: mounted.store, configuration: configuration, metrics: metrics, log: log)
-    defer { engine.shutdown() }
-    // Listings with owners and modes are others than those without.
-    let file = mounted.rootRights == nil ? "listings" : "listings-with-rights"
-    let listings =
-      mounted.frozenBy == nil ? engine.folder.map { ListingsFile(folder: $0, name: file) } : nil
-    var names = FileSystemOptions(
-      metadataTTL: mounted.frozenBy == nil ? settings.limits.metadataTTL : TimeText.forever,
-      metadataLimit: settings.limits.metadata, ioTimeout: settings.limits.ioTimeout,
-      listingsFile: listings, frozenBy: mounted.frozenBy)
-    names.rootRights = mounted.rootRights
-    let fileSystem = FileSystem(
-      store: mounted.store, prefix: mounted.prefix, engine: engine, options: names,
-      metrics: metrics, log: log)
-    defer { fileSystem.shutdown() }
-
-    let prefetcher = Prefetcher(
-      fileSystem: fileSystem, engine: engine, mountPoint: place,
-      options: prefetchOptions(configuration), metrics: metrics, log: log)
-    defer { prefetcher.shutdown() }
-
+  /// From the mount to the unmount.
+  private func serve(
+    _ modules: MountModules, _ mounted: StoreFactory.Mounted, _ host: Host, _ signals: StopSignals
+  ) throws {
     signals.mountBegins()
-    var options = mountOptions(place, mounted.name)
-    let reports = MountReports(
-      MountReports.Facts(
-        source: mounted.name, mountPoint: place, socket: runtime.socket(place, pid: getpid()),
-        configuration: configuration, metadataLimit: settings.limits.metadata),
-      metrics, engine, fileSystem, prefetcher)
-    options.controlFiles = controlFiles(prefetcher, reports, log)
-    let hasLimit = settings.rates.maxBandwidth != nil || settings.rates.maxRequestsPerSecond != nil
-    let frontEnd = try FuseFrontEnd(
-      fileSystem: fileSystem, options: options, metrics: metrics.fuse,
-      limitClock: hasLimit ? metrics.store.limitClock : nil, log: log)
+    let reports = modules.reports(of: mounted.name, at: host.place, socket: host.socket)
+    let frontEnd = try makeFrontEnd(modules, mounted, host, reports)
     signals.mountIs(frontEnd)
     reports.isServed(by: frontEnd)
-    startControl(server, runtime, place, reports, fileSystem, prefetcher, sink, log)
+    startControl(host, reports, modules)
     defer {
-      server.stop()
-      DaemonRecord.removeOwn(mountPoint: place, in: runtime)
+      host.server.stop()
+      DaemonRecord.removeOwn(mountPoint: host.place, in: host.runtime)
     }
-    let readers =
-      settings.presentation.allowOther ? "all users" : geteuid() == 0 ? "root" : "this user"
-    log.notice(
-      "mounted",
-      metadata: [
-        "source": "\(mounted.name)", "at": "\(place)", "version": "\(Millrace.version)",
-        "cache": "\(configuration.cacheFolder ?? "none")",
-        "passthrough": "\(frontEnd.negotiated["passthrough"] ?? "off")",
-        "readers": "\(readers)",
-      ])
+    logMounted(mounted, host, modules, frontEnd)
     let name = mounted.name + (mounted.frozenBy.map { ", \($0)," } ?? "")
-    let line = successLine(name, place, configuration, engine, sink)
+    let line = successLine(name, host, modules)
     if !announcer.mounted(line) {
-      log.warning("parent process exited: unmounting")
+      host.log.warning("parent process exited: unmounting")
       frontEnd.unmount()
     }
     let service = ServiceNotice(settings.environment)
     service?.ready(line)
-    do throws(Errno) { try service?.watch(place) } catch {
-      log.warning("no watchdog: the service manager will end this mount: \(error)")
+    do throws(Errno) { try service?.watch(host.place) } catch {
+      host.log.warning("no watchdog: the service manager will end this mount: \(error)")
     }
     frontEnd.run()
     service?.stopping()
-    log.notice("unmounted", metadata: ["at": "\(place)"])
+    host.log.notice("unmounted", metadata: ["at": "\(host.place)"])
     // A log that the user did not request and that reports no trouble would only pile up.
     if announcer.isDaemon, settings.log.file == nil, settings.log.level >= .notice,
-      !sink.hasWarnings
+      !host.sink.hasWarnings
     {
-      unlink(runtime.file(place, "log"))
+      unlink(host.runtime.file(host.place, "log"))
     }
+  }
+
+  private func makeFrontEnd(
+    _ modules: MountModules, _ mounted: StoreFactory.Mounted, _ host: Host, _ reports: MountReports
+  ) throws -> FuseFrontEnd {
+    var options = mountOptions(host.place, mounted.name)
+    options.controlFiles = controlFiles(modules.prefetcher, reports, host.log)
+    let hasLimit =
+      settings.rates.maxBandwidth != nil || settings.rates.maxRequestsPerSecond != nil
+    return try FuseFrontEnd(
+      fileSystem: modules.fileSystem, options: options, metrics: modules.metrics.fuse,
+      limitClock: hasLimit ? modules.metrics.store.limitClock : nil, log: host.log)
+  }
+
+  private func logMounted(
+    _ mounted: StoreFactory.Mounted, _ host: Host, _ modules: MountModules,
+    _ frontEnd: FuseFrontEnd
+  ) {
+    let readers =
+      settings.presentation.allowOther ? "all users" : geteuid() == 0 ? "root" : "this user"
+    host.log.notice(
+      "mounted",
+      metadata: [
+        "source": "\(mounted.name)", "at": "\(host.place)", "version": "\(Millrace.version)",
+        "cache": "\(modules.configuration.cacheFolder ?? "none")",
+        "passthrough": "\(frontEnd.negotiated["passthrough"] ?? "off")",
+        "readers": "\(readers)",
+      ])
   }
 
   private func controlServer() throws(Failure) -> ControlServer {
@@ -138,29 +156,6 @@ struct MountSession {
     let level = settings.log.level
     let log = Logger(label: "millrace", factory: { _ in LineLogHandler(sink: sink, level: level) })
     return (log, sink)
-  }
-
-  private func engineConfiguration(_ cache: String?) -> EngineConfiguration {
-    let disk = cache.flatMap { Machine.disk(of: $0) } ?? Machine.Disk(size: 0, free: 0)
-    return EngineConfiguration(
-      memoryLimit: settings.limits.memory, cacheFolder: cache,
-      cacheLimit: settings.cache.size.resolved(of: disk.size), eviction: settings.cache.eviction,
-      freeSpaceFloor: settings.cache.minFree.resolved(of: disk.size),
-      ioTimeout: settings.limits.ioTimeout)
-  }
-
-  private func prefetchOptions(_ configuration: EngineConfiguration) -> PrefetchOptions {
-    var options = PrefetchOptions()
-    options.fill = settings.prefetch.policy
-    if let budget = settings.prefetch.budget { options.fillMultiple = budget }
-    // What is fetched ahead must not push out what was fetched ahead.
-    let room =
-      configuration.cacheFolder == nil
-      ? UInt64(configuration.memoryLimit) / 4 : configuration.cacheLimit / 4
-    options.orderWindow = settings.prefetch.window ?? min(1 << 30, room)
-    options.windowInMemory = UInt64(configuration.memoryLimit) / 4
-    options.orderMemory = settings.limits.metadata
-    return options
   }
 
   private func controlFiles(
@@ -210,9 +205,9 @@ struct MountSession {
   private static let indexPatience = Duration.milliseconds(500)
 
   private func successLine(
-    _ name: String, _ place: String, _ configuration: EngineConfiguration, _ engine: ReadEngine,
-    _ sink: LogSink
+    _ name: String, _ host: Host, _ modules: MountModules
   ) -> String {
+    let (configuration, engine) = (modules.configuration, modules.engine)
     let cache = configuration.cacheFolder.map { folder -> String in
       _ = engine.waitUntilCacheIsCounted(by: .now + Self.indexPatience)
       let limit = configuration.cacheLimit
@@ -220,27 +215,29 @@ struct MountSession {
       return "cache \(folder), \(ByteSize.show(size))"
         + (size < limit ? "; the disk lacks the free space for \(ByteSize.show(limit))" : "")
     }
-    let log = sink.path.map { "; log \($0)" } ?? ""
-    return "Mounted \(name) at \(place) (\(cache ?? "no cache on disk")\(log))"
+    let log = host.sink.path.map { "; log \($0)" } ?? ""
+    return "Mounted \(name) at \(host.place) (\(cache ?? "no cache on disk")\(log))"
   }
 
   /// After the mount is usable: no caller waits for it.
   private func startControl(
-    _ server: ControlServer, _ runtime: RuntimeFolder, _ place: String, _ reports: MountReports,
-    _ fileSystem: FileSystem, _ prefetcher: Prefetcher, _ sink: LogSink, _ log: Logger
+    _ host: Host, _ reports: MountReports, _ modules: MountModules
   ) {
+    let (fileSystem, log) = (modules.fileSystem, host.log)
     let actions = ControlActions(
       stats: { reports.current() }, totals: { reports.totals(byName: $0) },
       refresh: { Self.refresh($0, fileSystem) },
       // The mount shows it once the command has ended.
       update: { path, reply in
         fileSystem.update(path) { found in fileSystem.afterInvalidations { reply(found) } }
-      }, prefetcher: prefetcher)
-    do { try DaemonRecord.write(mountPoint: place, log: sink.path, in: runtime) } catch {
+      }, prefetcher: modules.prefetcher)
+    do {
+      try DaemonRecord.write(mountPoint: host.place, log: host.sink.path, in: host.runtime)
+    } catch {
       log.warning(
         "no runtime file: unmount cannot wait for this daemon", metadata: ["error": "\(error)"])
     }
-    server.start(path: runtime.socket(place, pid: getpid()), actions: actions) {
+    host.server.start(path: host.socket, actions: actions) {
       log.warning("no control socket", metadata: ["error": "\($0)"])
     }
   }

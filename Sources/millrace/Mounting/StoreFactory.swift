@@ -46,13 +46,18 @@ enum StoreFactory {
     }
   }
 
-  /// A tree that comes from a file in place of the store's own.
-  private static func freeze(
-    _ mounted: Mounted, _ settings: Settings, _ metrics: StoreMetrics, _ log: Logger
-  ) throws -> Mounted {
-    let catalog: Catalog
-    var frozen = mounted
-    let name: String
+  /// What says which objects there are, in place of the store.
+  private struct FrozenTree {
+    var catalog: Catalog
+    /// In errors of the store.
+    var name: String
+    var frozenBy: String
+  }
+
+  /// nil: neither a snapshot nor a manifest that goes before the store is wanted.
+  private static func frozenTree(
+    of mounted: Mounted, _ settings: Settings
+  ) throws -> FrozenTree? {
     if let snapshot = settings.content.snapshot, let cache = settings.cache.folder {
       guard Snapshot.isName(snapshot) else {
         throw Failure.usage("--snapshot '\(oneLine(snapshot))': see millrace snapshot list")
@@ -64,20 +69,28 @@ enum StoreFactory {
           "snapshot \(snapshot) is of \(found.source) (\(found.identity)), not of \(mounted.name)"
         )
       }
-      catalog = objects
-      name = snapshot
-      frozen.frozenBy = "snapshot \(snapshot) of \(UTCTime.text(found.created))"
-    } else if let manifest = settings.content.manifest, mounted.takesManifest {
-      guard !manifest.contains("://") else {
-        throw Failure.usage("--manifest must be a local file for this source")
-      }
-      catalog = try ManifestReader.read(
-        file: manifest, prefix: mounted.prefix, quotesETags: mounted.origin != nil)
-      name = "manifest \(manifest)"
-      frozen.frozenBy = name
-    } else {
-      return mounted
+      return FrozenTree(
+        catalog: objects, name: snapshot,
+        frozenBy: "snapshot \(snapshot) of \(UTCTime.text(found.created))")
     }
+    guard let manifest = settings.content.manifest, mounted.takesManifest else { return nil }
+    guard !manifest.contains("://") else {
+      throw Failure.usage("--manifest must be a local file for this source")
+    }
+    let catalog = try ManifestReader.read(
+      file: manifest, prefix: mounted.prefix, quotesETags: mounted.origin != nil)
+    let name = "manifest \(manifest)"
+    return FrozenTree(catalog: catalog, name: name, frozenBy: name)
+  }
+
+  /// A tree that comes from a file in place of the store's own.
+  private static func freeze(
+    _ mounted: Mounted, _ settings: Settings, _ metrics: StoreMetrics, _ log: Logger
+  ) throws -> Mounted {
+    guard let tree = try frozenTree(of: mounted, settings) else { return mounted }
+    let catalog = tree.catalog
+    var frozen = mounted
+    frozen.frozenBy = tree.frozenBy
     let bundle = settings.siteCABundle
     let spool = mounted.spool ?? SpoolAllowance(folder: settings.spoolFolder)
     frozen.spool = spool
@@ -88,7 +101,7 @@ enum StoreFactory {
         if let found = PeerAddress(literal: address) { peers.recordOwn(found.nearness) }
       }
     }
-    frozen.store = CatalogStore(catalog, over: mounted.store, name: name) {
+    frozen.store = CatalogStore(catalog, over: mounted.store, name: tree.name) {
       origin throws(StoreError) in
       var options = HTTPStoreOptions()
       options.keysAreTargets = true
