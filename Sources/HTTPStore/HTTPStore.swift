@@ -11,7 +11,8 @@
 //   HubAddress, HubTree          hf:// and the hub's own listings
 //   HTTPDocumentExchange, HTTPHeadExchange, HTTPRangeExchange, HTTPRangeDelivery
 //                                a document whole, the attributes of a file, a range of one version
-//   HTTPSpool                    files of servers that ignore ranges, kept on disk while they are read
+//   HTTPSpool, SpoolState, SpoolFile, SpoolDownload
+//                                files of servers that ignore ranges, kept on disk while they are read
 //   HTTPAuthorization, Netrc     who we are
 //
 // Flow. As in S3Store: a call becomes an exchange on the transport, and values decide.

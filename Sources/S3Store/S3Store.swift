@@ -8,6 +8,7 @@
 //   S3ListExchange, S3ListQuery, S3Listing, S3VersionListing, ListCursor
 //                                a page of a listing, of the bucket now or as it was (--at), and where it goes on
 //   S3HeadExchange               the attributes of one object
+//   CustomerKeyHeaders           what requests for objects carry with SSE-C
 //   S3FetchExchange, S3FetchProgress, StoreChecksum+Headers
 //                                a range of one version, and the checksum of a whole one
 //   S3Failure, S3Reaction        what an error response says, and what to do about it: one table
