@@ -172,4 +172,28 @@ import Testing
       try settings([], ["MILLRACE_GID": "x"])
     }
   }
+
+  /// The parts of `Settings` are read one after another: what is reported first does not change with how they are cut.
+  @Test func ofSeveralWrongValuesTheFirstInTheirOrderIsReported() {
+    let order = [
+      "endpoint-url", "no-sign-request", "ca-bundle", "dualstack", "fips", "accelerate",
+      "requester-pays", "sse-customer-key-file", "at", "bearer-token-file", "netrc-file", "netrc",
+      "client-cert", "client-key", "max-bandwidth", "max-requests-per-second", "verify-etag",
+      "cache-size", "eviction", "cache-min-free", "prefetch", "prefetch-budget", "prefetch-window",
+      "memory-limit", "metadata-limit", "metadata-ttl", "io-timeout", "allow-other", "uid", "gid",
+      "file-mode", "dir-mode", "follow-links", "read-only", "threads", "nonempty",
+      "no-passthrough", "core-dumps", "allow-private", "log-level",
+    ].map(OptionValues.variable)
+    for index in order.indices {
+      // An absolute path: those of files are made so, and then do not exist.
+      let environment = Dictionary(
+        uniqueKeysWithValues: order[index...].map { ($0, "/does/not/exist") })
+      do {
+        _ = try settings([], environment)
+        Issue.record("accepted: \(order[index])")
+      } catch let failure as Failure {
+        #expect(failure.description.hasPrefix("\(order[index]) '"), "\(failure)")
+      } catch { Issue.record("\(error)") }
+    }
+  }
 }
