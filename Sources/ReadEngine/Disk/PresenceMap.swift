@@ -1,8 +1,8 @@
 /// Which pieces of an object are on disk, and which of those may be handed out unchecked.
 ///
-/// Kept in segments that are read from the records of the cache file when first touched, so that opening a
-/// 50 TB object costs nothing. Every question loads what it needs: a segment that was not read yet can
-/// neither be taken for an empty one nor be written over by one.
+/// Kept in segments. Where a copy on disk has records, a segment of them is not known until it was read and handed in
+/// by `load`, so that opening a 50 TB object costs nothing. A value: it reads nothing itself. What changes in a
+/// segment that is not known yet is kept, and holds against what is read later.
 struct PresenceMap {
   static let piecesPerSegment = 4096
 
@@ -33,28 +33,98 @@ struct PresenceMap {
   }
 
   let pieceCount: Int
-  /// Of the segments that were read so far; complete once each was.
+  /// Of the segments that are known so far; complete once each is.
   private(set) var presentCount = 0
   private(set) var trustedCount = 0
   private var segments: [Int: Segment] = [:]
-  /// Where segments are read from; `nil`: nothing was on disk.
-  private let records: (any PresenceRecords)?
+  /// There may be records in segments that are not known.
+  private var hasUnknown: Bool
+  /// What was written or dropped in segments that are not known.
+  private var changes: [Int: [Int: Bool]] = [:]
 
-  /// `records`: what is on disk already; `nil`: nothing.
-  init(pieceCount: Int, records: (any PresenceRecords)? = nil) {
+  /// `isRecorded`: there are records on disk, of which nothing is known yet.
+  init(pieceCount: Int, isRecorded: Bool = false) {
     self.pieceCount = pieceCount
-    self.records = records
+    hasUnknown = isRecorded
   }
 
-  /// Every piece is on disk and trusted. Known only once every segment was read.
+  // MARK: What is known
+
+  /// Every piece is on disk and trusted. Known only once every segment is.
   var isWholeAndTrusted: Bool { trustedCount == pieceCount }
 
-  mutating func isPresent(_ piece: Int) -> Bool {
-    segment(of: piece).isPresent(piece % Self.piecesPerSegment)
+  /// Whether anything can be said of the piece.
+  func isKnown(_ piece: Int) -> Bool { !hasUnknown || isKnown(segment: Self.segment(of: piece)) }
+
+  func isKnown(segment: Int) -> Bool { segments[segment] != nil }
+
+  /// No segment is left to be read.
+  var isAllKnown: Bool { !hasUnknown }
+
+  /// Segments of `pieces` that are to be read before anything can be said of all of them.
+  func unknownSegments(of pieces: Range<Int>) -> [Int] {
+    guard hasUnknown, !pieces.isEmpty else { return [] }
+    return (Self.segment(of: pieces.lowerBound)...Self.segment(of: pieces.upperBound - 1))
+      .filter { !isKnown(segment: $0) }
   }
 
-  mutating func isTrusted(_ piece: Int) -> Bool {
-    segment(of: piece).isTrusted(piece % Self.piecesPerSegment)
+  /// On disk, as far as is known.
+  func isPresent(_ piece: Int) -> Bool {
+    check(piece)
+    return segments[Self.segment(of: piece)]?.isPresent(piece % Self.piecesPerSegment) ?? false
+  }
+
+  /// On disk and right, as far as is known.
+  func isTrusted(_ piece: Int) -> Bool {
+    check(piece)
+    return segments[Self.segment(of: piece)]?.isTrusted(piece % Self.piecesPerSegment) ?? false
+  }
+
+  /// Whether every piece is on disk by its record. Needs no further segment than the first that lacks one.
+  var wholeness: Wholeness {
+    if presentCount == pieceCount { return .whole }
+    for index in 0..<segmentCount {
+      guard let segment = segments[index] else {
+        return hasUnknown ? .unknown(segment: index) : .partial
+      }
+      if segment.presentCount < pieces(of: index).count { return .partial }
+    }
+    return .whole
+  }
+
+  enum Wholeness: Equatable {
+    case whole
+    case partial
+    /// This segment is to be read first.
+    case unknown(segment: Int)
+  }
+
+  /// The pieces that are known to be on disk, in order.
+  var presentPieces: [Int] {
+    segments.filter { $0.value.presentCount > 0 }.keys.sorted().flatMap { index in
+      let segment = segments[index]!
+      return pieces(of: index).filter { segment.isPresent($0 % Self.piecesPerSegment) }
+    }
+  }
+
+  // MARK: Changes
+
+  /// The records of a segment were read. What was changed meanwhile stays as it is.
+  mutating func load(_ index: Int, _ recorded: Segment) {
+    guard hasUnknown, (0..<segmentCount).contains(index), !isKnown(segment: index) else { return }
+    var segment = recorded
+    for (place, isPresent) in changes.removeValue(forKey: index) ?? [:] {
+      segment.set(place, isPresent: isPresent, isTrusted: isPresent)
+    }
+    segments[index] = segment
+    presentCount += segment.presentCount
+    trustedCount += segment.trustedCount
+  }
+
+  /// Every segment with a record was handed in: the others have none.
+  mutating func completeLoading() {
+    for index in changes.keys { load(index, Segment()) }
+    hasUnknown = false
   }
 
   /// The piece was written, or read and found right, by this process.
@@ -62,75 +132,34 @@ struct PresenceMap {
 
   mutating func drop(_ piece: Int) { set(piece, isPresent: false) }
 
-  /// Reads every segment that may have a piece.
-  mutating func loadAll() { _ = presentSegments() }
-
-  /// Every piece is on disk by its record. Reads no further than the first segment that lacks one.
-  mutating func isWhole() -> Bool {
-    if presentCount == pieceCount { return true }
-    return (0..<segmentCount).allSatisfy { index in
-      let held = min(Self.piecesPerSegment, pieceCount - index * Self.piecesPerSegment)
-      return segment(index).presentCount == held
+  private mutating func set(_ piece: Int, isPresent: Bool) {
+    check(piece)
+    let place = piece % Self.piecesPerSegment
+    let index = Self.segment(of: piece)
+    guard !hasUnknown || isKnown(segment: index) else {
+      changes[index, default: [:]][place] = isPresent
+      return
     }
+    presentCount += (isPresent ? 1 : 0) - (self.isPresent(piece) ? 1 : 0)
+    trustedCount += (isPresent ? 1 : 0) - (isTrusted(piece) ? 1 : 0)
+    segments[index, default: Segment()].set(place, isPresent: isPresent, isTrusted: isPresent)
   }
 
-  /// Some piece is on disk.
-  mutating func hasAny() -> Bool { presentCount > 0 || !presentSegments().isEmpty }
+  // MARK: Places
 
-  /// The pieces on disk, in order.
-  mutating func presentPieces() -> [Int] {
-    presentSegments().flatMap { index in
-      let segment = segment(index)
-      let first = index * Self.piecesPerSegment
-      let end = min(first + Self.piecesPerSegment, pieceCount)
-      return (first..<end).filter { segment.isPresent($0 - first) }
-    }
-  }
+  static func segment(of piece: Int) -> Int { piece / piecesPerSegment }
 
   private var segmentCount: Int {
     pieceCount / Self.piecesPerSegment + (pieceCount % Self.piecesPerSegment > 0 ? 1 : 0)
   }
 
-  /// Those with a piece, in order, all read. What the records have no bytes for is passed over.
-  private mutating func presentSegments() -> [Int] {
-    if let records {
-      var index = records.nextSegment(from: 0)
-      while let next = index, next < segmentCount {
-        _ = segment(next)
-        index = records.nextSegment(from: next + 1)
-      }
-    }
-    return segments.filter { $0.value.presentCount > 0 }.keys.sorted()
+  private func pieces(of segment: Int) -> Range<Int> {
+    let first = segment * Self.piecesPerSegment
+    return first..<min(first + Self.piecesPerSegment, pieceCount)
   }
 
-  private mutating func segment(of piece: Int) -> Segment {
+  private func check(_ piece: Int) {
     precondition(0 <= piece && piece < pieceCount, "a block outside its object")
-    return segment(piece / Self.piecesPerSegment)
-  }
-
-  /// A segment, read now if it was not before.
-  private mutating func segment(_ index: Int) -> Segment {
-    if let known = segments[index] { return known }
-    guard let records else { return Segment() }
-    let segment = records.segment(index)
-    segments[index] = segment
-    presentCount += segment.presentCount
-    trustedCount += segment.trustedCount
-    return segment
-  }
-
-  private mutating func set(_ piece: Int, isPresent: Bool) {
-    let place = piece % Self.piecesPerSegment
-    let was = segment(of: piece)
-    presentCount += (isPresent ? 1 : 0) - (was.isPresent(place) ? 1 : 0)
-    trustedCount += (isPresent ? 1 : 0) - (was.isTrusted(place) ? 1 : 0)
-    change(piece, isPresent)
-  }
-
-  /// Apart from `set`, which holds a copy: with one reference the change copies nothing.
-  private mutating func change(_ piece: Int, _ isPresent: Bool) {
-    segments[piece / Self.piecesPerSegment, default: Segment()].set(
-      piece % Self.piecesPerSegment, isPresent: isPresent, isTrusted: isPresent)
   }
 }
 
@@ -139,4 +168,36 @@ protocol PresenceRecords: Sendable {
   func segment(_ index: Int) -> PresenceMap.Segment
   /// The first segment from `index` on that may have a piece; `nil`: none has.
   func nextSegment(from index: Int) -> Int?
+}
+
+/// Segments that were read, to be handed to the map under its owner's lock.
+struct LoadedSegments {
+  var segments: [(index: Int, segment: PresenceMap.Segment)] = []
+  /// These are all that have a piece.
+  var isComplete = false
+}
+
+extension PresenceRecords {
+  /// Reads every segment that may have a piece and that `map` does not know. Waits for the disk.
+  func loadAll(for map: PresenceMap? = nil) -> LoadedSegments {
+    var loaded = LoadedSegments(isComplete: true)
+    var index = nextSegment(from: 0)
+    while let next = index {
+      if map?.isKnown(segment: next) != true { loaded.segments.append((next, segment(next))) }
+      index = nextSegment(from: next + 1)
+    }
+    return loaded
+  }
+
+  /// Reads these segments. Waits for the disk.
+  func load(_ indices: [Int]) -> LoadedSegments {
+    LoadedSegments(segments: indices.map { ($0, segment($0)) })
+  }
+}
+
+extension PresenceMap {
+  mutating func load(_ loaded: LoadedSegments) {
+    for (index, segment) in loaded.segments { load(index, segment) }
+    if loaded.isComplete { completeLoading() }
+  }
 }

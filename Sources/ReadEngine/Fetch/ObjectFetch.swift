@@ -4,224 +4,208 @@ import ObjectStore
 import Posix
 import SystemPackage
 
-/// Everything mutable is guarded by the lock of the object, but for `position`, which only the
-/// store's thread touches.
+/// A buffer with a cursor. Its object knows it by its number; it tells its object what has come.
 final class ObjectFetch: FetchSink, Schedulable, @unchecked Sendable {
-  let object: CachedObject
+  let owner: any FetchOwner
+  let plan: FetchPlan
+  /// What wants it, if it is not a reader.
+  let run: PrefetchRun?
   /// Guarded by the dispatcher's lock.
   var isPromoted = false
   /// Guarded by the dispatcher's lock.
   var passes = 0
-  let rank: FetchRank
-  /// What wants it, if it is not a reader.
-  let run: PrefetchRun?
-  /// What it will bring. Cut down to what is needed when memory is short.
-  private(set) var pieces: Range<Int>
-  /// The bytes of `pieces` before they were cut down. Waiters for any of them are notified when the fetch ends.
-  let planned: Range<UInt64>
-  private(set) var hasBegun = false
-  private(set) var filledTo: UInt64
-  /// The disk has given its range its blocks, or was asked to.
-  var isAllocated = false
 
-  /// Of its first pieces, as far as bytes have come. Only the store's thread touches it.
-  private var blocks: [BlockPool.Block] = []
-  private var kind: FetchKind?
-  private(set) var sentAt = Instant(nanoseconds: 0)
-  private(set) var firstByteAt: Instant?
-  /// What our own rate limits held it back, before its first byte and after.
-  private(set) var limited = (before: Duration.zero, after: Duration.zero)
-  private var position: UInt64
-  private var end: UInt64
-  /// Nothing has arrived before all of it was verified.
-  private var isVerified = false
-  /// The store gave more than was asked for.
-  private var hasOverrun = false
-  private var store: (any ObjectStore)?
+  /// What it was sent with: set before the store knows of it. From then on only the store's thread touches this and
+  /// what follows.
+  private var start: FetchStart?
   private var request: FetchRequest?
-  /// The store said once that there is no such object, and was asked whether that is so.
-  private var hasConfirmed = false
-  /// The least position at which a reader may have become ready.
-  private var wakeAt = UInt64.max
+  private var delivery: Delivery
+  private var times = FetchTimes()
 
-  init(
-    of object: CachedObject, pieces: Range<Int>, rank: FetchRank, run: PrefetchRun? = nil
-  ) {
-    self.object = object
-    self.pieces = pieces
-    self.rank = rank
-    self.run = run
-    let bytes = Geometry.bytes(ofPieces: pieces, size: object.version.size)
-    planned = bytes
-    filledTo = bytes.lowerBound
-    position = bytes.lowerBound
-    end = bytes.upperBound
-  }
+  /// What has come of it.
+  private struct Delivery {
+    /// What was asked for.
+    var range: Range<UInt64>
+    var firstPiece: Int
+    var position: UInt64
+    /// Of its first pieces, as far as bytes have come.
+    var blocks: [BlockPool.Block] = []
+    /// Nothing has arrived before all of it was verified.
+    var isVerified = false
+    /// The store gave more than was asked for.
+    var hasOverrun = false
+    /// The store said once that there is no such object, and was asked whether that is so.
+    var hasConfirmed = false
 
-  // MARK: Under the object's lock
-
-  var bytes: Range<UInt64> { Geometry.bytes(ofPieces: pieces, size: object.version.size) }
-
-  /// Remembers to look after `waiter` when its last byte of this fetch has come.
-  func wake(for waiter: Waiter) {
-    let last = min(waiter.bytes.upperBound, end)
-    if last > filledTo, waiter.bytes.lowerBound < end { wakeAt = min(wakeAt, last) }
-  }
-
-  func forgetWakes() { wakeAt = .max }
-
-  /// Takes note of arrived bytes in `state`: which pieces are complete, and whether a reader may be
-  /// ready.
-  func advance(to position: UInt64, in state: inout ObjectState) -> (
-    completed: Range<Int>, wakes: Bool
-  ) {
-    let firstPiece = Int(filledTo / UInt64(Geometry.pieceSize))
-    filledTo = position
-    let lastPiece = Int((position - 1) / UInt64(Geometry.pieceSize))
-    for piece in firstPiece...lastPiece {
-      let length = Geometry.length(ofPiece: piece, size: object.version.size)
-      let filled = min(length, Int(position - Geometry.start(ofPiece: piece)))
-      let block = blocks[piece - pieces.lowerBound]
-      state.memory[piece, default: MemoryPiece(block: block)].filled = filled
+    init(_ range: Range<UInt64>, firstPiece: Int) {
+      self.range = range
+      self.firstPiece = firstPiece
+      position = range.lowerBound
     }
-    let completedEnd = position == end ? pieces.upperBound : lastPieceBoundary(position)
-    return (firstPiece..<max(firstPiece, completedEnd), position >= wakeAt)
   }
 
-  private func lastPieceBoundary(_ position: UInt64) -> Int {
-    Int(position / UInt64(Geometry.pieceSize))
+  init(_ plan: FetchPlan, of owner: any FetchOwner, for run: PrefetchRun? = nil) {
+    self.plan = plan
+    self.owner = owner
+    self.run = run
+    let range = Geometry.bytes(ofPieces: plan.pieces, size: owner.version.size)
+    delivery = Delivery(range, firstPiece: plan.pieces.lowerBound)
+    planned = range
   }
 
-  /// It is about to be sent, for these pieces.
-  func begin(_ pieces: Range<Int>) {
-    self.pieces = pieces
-    hasBegun = true
-    filledTo = bytes.lowerBound
-    end = bytes.upperBound
-  }
+  /// The bytes that it was planned for; what is sent may be less.
+  let planned: Range<UInt64>
+
+  /// One of several ranges of its object.
+  var isPart: Bool { planned.count < owner.version.size }
 
   // MARK: Called by the dispatcher
 
-  /// Sends it. A block for each of `pieces` has been promised to it.
-  func begin(
-    _ pieces: Range<Int>, _ kind: FetchKind, _ store: any ObjectStore,
-    deadline: Instant
-  ) {
-    self.kind = kind
-    let bytes = object.begin(self, pieces)
-    if bytes != planned { run?.cut(planned, to: bytes) }
-    position = bytes.lowerBound
-    sentAt = .now
-    request = FetchRequest(
-      version: object.version, range: bytes, deadline: deadline, learnt: object.learntETag)
-    self.store = store
-    store.fetch(request!, into: self)
+  /// Sends it. A block for each piece of `start` has been promised to it.
+  func begin(_ start: FetchStart) {
+    self.start = start
+    let range = owner.fetchBegan(plan.id, start.pieces) ?? planned
+    if range != planned { run?.cut(planned, to: range) }
+    delivery = Delivery(range, firstPiece: start.pieces.lowerBound)
+    times.sentAt = .now
+    let request = FetchRequest(
+      version: owner.version, range: range, deadline: start.deadline, learnt: owner.learntETag)
+    self.request = request
+    switch plan.source {
+    case .store: start.store.fetch(request, into: self)
+    }
   }
 
   /// It was never sent. Readers that counted on it plan anew.
   func abandon() {
-    object.ended(self, .success(()))
+    owner.fetchEnded(plan.id, .success(()), times)
     run?.ended(.failure(StoreError(.cancelled, store: "", detail: "was not sent")))
   }
 
-  /// One of several ranges of its object.
-  var isPart: Bool { planned.count < object.version.size }
-
   // MARK: FetchSink
 
-  var isAwaited: Bool { object.state.withLock { _ in wakeAt != .max } }
+  var isAwaited: Bool { owner.isAwaited(plan.id) }
 
   func waitedForLimit(_ time: Duration) {
-    if firstByteAt == nil { limited.before += time } else { limited.after += time }
+    if times.firstByteAt == nil { times.limitedBefore += time } else { times.limitedAfter += time }
   }
 
   func beginVerified() {
-    isVerified = true
-    position = bytes.lowerBound
+    delivery.isVerified = true
+    delivery.position = delivery.range.lowerBound
   }
 
   func receive(_ bytes: UnsafeRawBufferPointer) {
+    guard let pool = start?.pool else { return }
     // More than was asked for is a store's defect: which of its bytes are right cannot be known.
-    guard UInt64(bytes.count) <= end - position else {
-      hasOverrun = true
+    guard UInt64(bytes.count) <= delivery.range.upperBound - delivery.position else {
+      delivery.hasOverrun = true
       return
     }
     var rest = bytes
     guard !rest.isEmpty else { return }
-    if firstByteAt == nil { firstByteAt = .now }
+    if times.firstByteAt == nil { times.firstByteAt = .now }
     let pieceSize = UInt64(Geometry.pieceSize)
     while !rest.isEmpty {
-      let piece = Int(position / pieceSize)
-      let offset = Int(position % pieceSize)
+      let place = Int(delivery.position / pieceSize) - delivery.firstPiece
+      let offset = Int(delivery.position % pieceSize)
       // It has them already where its content is sent again.
-      if piece - pieces.lowerBound == blocks.count { blocks.append(object.services.pool.take()) }
+      if place == delivery.blocks.count { delivery.blocks.append(pool.take()) }
       let count = min(rest.count, Geometry.pieceSize - offset)
-      let block = object.services.pool.address(of: blocks[piece - pieces.lowerBound])
-      memcpy(block + offset, rest.baseAddress!, count)
-      position += UInt64(count)
+      memcpy(pool.address(of: delivery.blocks[place]) + offset, rest.baseAddress!, count)
+      delivery.position += UInt64(count)
       rest = UnsafeRawBufferPointer(rebasing: rest[count...])
     }
-    if !isVerified { object.arrived(self, upTo: position) }
+    if !delivery.isVerified { arrived() }
+  }
+
+  private func arrived() {
+    owner.bytesArrived(plan.id, upTo: delivery.position, in: delivery.blocks, times)
   }
 
   func finish(_ result: Result<Void, StoreError>) {
-    if case .failure(let error) = result, error.kind == .notFound, !hasConfirmed {
-      return confirm(error)
+    guard let start, let request else { return }
+    if case .failure(let error) = result, error.kind == .notFound, !delivery.hasConfirmed {
+      return confirm(error, request, start)
     }
-    conclude(checked(result))
+    conclude(checked(result, start), start)
   }
 
   /// A success has brought what was asked for, no less and no more.
-  private func checked(_ result: Result<Void, StoreError>) -> Result<Void, StoreError> {
-    guard case .success = result, hasOverrun || position != end, let store else { return result }
+  private func checked(
+    _ result: Result<Void, StoreError>, _ start: FetchStart
+  ) -> Result<Void, StoreError> {
+    guard case .success = result,
+      delivery.hasOverrun || delivery.position != delivery.range.upperBound
+    else { return result }
     return .failure(
       StoreError(
-        .badReply, store: store.displayName, key: object.version.key,
-        detail: "the store sent \(hasOverrun ? "more" : "fewer") bytes than requested"))
+        .badReply, store: start.store.displayName, key: owner.version.key,
+        detail: "the store sent \(delivery.hasOverrun ? "more" : "fewer") bytes than requested"))
   }
 
   /// One server of many, or a proxy, may lack what is there: the object counts as removed only if a HEAD says so
   /// too. Readers wait meanwhile; the deadline stays.
-  private func confirm(_ missing: StoreError) {
-    hasConfirmed = true
-    guard let store, let request, !object.services.dispatcher.isStopped else {
-      return conclude(.failure(missing))
-    }
-    if isVerified { position = bytes.lowerBound }
-    if position == end { return conclude(checked(.success(()))) }
+  private func confirm(_ missing: StoreError, _ request: FetchRequest, _ start: FetchStart) {
+    delivery.hasConfirmed = true
+    guard !start.observer.isStopped else { return conclude(.failure(missing), start) }
+    if delivery.isVerified { delivery.position = delivery.range.lowerBound }
+    let (position, end) = (delivery.position, delivery.range.upperBound)
+    if position == end { return conclude(checked(.success(()), start), start) }
     let rest = FetchRequest(
       version: request.version, range: position..<end, deadline: request.deadline,
       learnt: request.learnt)
-    store.head(request.version.key, deadline: request.deadline) { [self] result in
+    start.store.head(request.version.key, deadline: request.deadline) { [self] result in
       switch result {
       // Whether it is the same version the second try finds out.
-      case .success: store.fetch(rest, into: self)
-      case .failure(let error): conclude(.failure(error.kind == .notFound ? missing : error))
+      case .success: start.store.fetch(rest, into: self)
+      case .failure(let error):
+        conclude(.failure(error.kind == .notFound ? missing : error), start)
       }
     }
   }
 
-  private func conclude(_ result: Result<Void, StoreError>) {
-    object.services.pool.takeBack(promised: pieces.count - blocks.count)
-    if isVerified { endVerified(result) }
-    let dispatcher = object.services.dispatcher
-    if case .success = result, let firstByteAt {
-      dispatcher.note(
+  private func conclude(_ result: Result<Void, StoreError>, _ start: FetchStart) {
+    start.pool.takeBack(promised: start.pieces.count - delivery.blocks.count)
+    if delivery.isVerified { endVerified(result, start.pool) }
+    if case .success = result, let firstByteAt = times.firstByteAt {
+      start.observer.record(
         LinkEstimate.Sample(
-          firstByte: max(.zero, firstByteAt - sentAt - limited.before),
-          bytes: Int(position - bytes.lowerBound),
-          transfer: max(.zero, .now - firstByteAt - limited.after)), of: self,
-        as: kind?.rank ?? rank)
+          firstByte: max(.zero, firstByteAt - times.sentAt - times.limitedBefore),
+          bytes: Int(delivery.position - delivery.range.lowerBound),
+          transfer: max(.zero, .now - firstByteAt - times.limitedAfter)), of: self,
+        as: start.kind.rank)
     }
-    object.ended(self, result)
-    if let kind { dispatcher.ended(kind) }
+    owner.fetchEnded(plan.id, result, times)
+    start.observer.ended(start.kind)
     run?.ended(result)
   }
 
   /// All has arrived at once, or nothing has.
-  private func endVerified(_ result: Result<Void, StoreError>) {
-    if case .success = result { return object.arrived(self, upTo: position) }
-    for block in blocks { object.services.pool.release(block) }
-    blocks = []
+  private func endVerified(_ result: Result<Void, StoreError>, _ pool: BlockPool) {
+    if case .success = result { return arrived() }
+    for block in delivery.blocks { pool.release(block) }
+    delivery.blocks = []
   }
+}
+
+/// What a fetch is sent with.
+struct FetchStart {
+  var pieces: Range<Int>
+  var kind: FetchKind
+  var store: any ObjectStore
+  /// Blocks of it are promised: one for each piece.
+  var pool: BlockPool
+  var deadline: Instant
+  var observer: any FetchObserver
+}
+
+/// Who sent a fetch, as far as the fetch knows it.
+protocol FetchObserver: AnyObject, Sendable {
+  /// Nothing is sent from here on.
+  var isStopped: Bool { get }
+  /// The fetch went well: what it tells of the network.
+  func record(_ sample: LinkEstimate.Sample, of fetch: ObjectFetch, as rank: FetchRank)
+  /// The fetch is over; its turn goes to another.
+  func ended(_ kind: FetchKind)
 }

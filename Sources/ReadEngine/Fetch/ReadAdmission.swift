@@ -27,11 +27,17 @@ final class ReadAdmission: Sendable {
     state = Lock(State(admission: MemoryAdmission(budget: Self.budget(ofPool: poolBlocks))))
   }
 
-  func newTicket() -> Ticket { state.withLock { $0.admission.newTicket() } }
+  /// A read needs so many blocks. Not admitted: it waits in line; `object` is called when it is admitted.
+  func enter(blocks: Int, _ object: CachedObject) -> (ticket: Ticket, isAdmitted: Bool) {
+    state.withLock { state in
+      let ticket = state.admission.newTicket()
+      let read = Read(object: object, ticket: ticket)
+      return (ticket, state.admission.enter(ticket, blocks: blocks, read))
+    }
+  }
 
-  /// False: the read waits in line; `object` is called when it is admitted. May be called with the lock of the
-  /// object held.
-  func admits(_ ticket: Ticket, blocks: Int, of object: CachedObject) -> Bool {
+  /// Whether a read that has entered is admitted by now. Its place in line stays.
+  func admits(_ ticket: Ticket, blocks: Int, _ object: CachedObject) -> Bool {
     state.withLock {
       $0.admission.enter(ticket, blocks: blocks, Read(object: object, ticket: ticket))
     }

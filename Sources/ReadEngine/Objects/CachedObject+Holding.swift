@@ -1,64 +1,83 @@
-/// What memory holds of a version: for the tier that lets go of it, and what is done to it by hand.
+/// Whether an object is in use, what memory holds of it for the tier that evicts, and what is done to it by hand.
 import ObjectStore
 import Posix
 import Synchronization
 
 extension CachedObject {
-  /// Bytes that memory holds, and whether some are on their way from the store or to the disk.
-  var bytesInMemory: (UInt64, isMoving: Bool) {
-    state.withLock { state in
-      let bytes = state.memory.reduce(UInt64(0)) { sum, held in
-        guard held.value.isComplete else { return sum }
-        return sum + UInt64(Geometry.length(ofPiece: held.key, size: version.size))
+  // MARK: Use
+
+  func opened(isUse: Bool) { withMachine { $0.opened(isUse: isUse) } }
+  func closed(isUse: Bool) { withMachine { $0.closed(isUse: isUse) } }
+
+  /// Whether `retire` would do something now.
+  var isRetirable: Bool {
+    withMachine { $0.isIdle || $0.isAtRest && $0.blocks.disk.isCounted }
+  }
+
+  enum Retirement {
+    /// It is in use, or there is nothing to be done.
+    case stays
+    /// Memory holds some of it: only its files were closed, so that the disk tier may evict them. The last references
+    /// to them are to go without a lock held: to close an unlinked file takes its time.
+    case rests([CacheFile])
+    /// Nothing is left of it. `wasCounted`: the disk tier has it down as open.
+    case isOver(wasCounted: Bool)
+  }
+
+  /// If it is at rest, closes its file: the next open looks for it anew. The caller tells the disk tier.
+  func retire() -> Retirement {
+    withState { state in
+      let isCounted = state.machine.blocks.disk.isCounted
+      if state.machine.isIdle {
+        state.machine.blocks.disk.uncounted()
+        return .isOver(wasCounted: isCounted)
       }
-      return (bytes, !state.fetches.isEmpty || state.isQueuedForWriting)
+      guard state.machine.isAtRest, isCounted else { return .stays }
+      retireFile(&state)
+      state.machine.blocks.disk.close(at: .now)
+      defer { state.retiredFiles = [] }
+      return .rests(state.retiredFiles)
     }
   }
 
-  /// Every piece is on disk by its record.
-  var isWholeInRecords: Bool {
-    state.withLock { $0.presence.isWhole() }
+  // MARK: What there is of it
+
+  /// Bytes that memory holds, and whether some are on their way from the store or to the disk.
+  var bytesInMemory: (UInt64, isMoving: Bool) {
+    withMachine {
+      ($0.blocks.bytesInMemory, !$0.fetches.isEmpty || $0.blocks.disk.isQueuedForWriting)
+    }
   }
+
+  var isWholeOnDisk: Bool { wholeDescriptor.load(ordering: .relaxed) >= 0 }
+
+  /// How far its readers have come, bytes; nil: no reader has it open.
+  var readPosition: UInt64? { withMachine { $0.readers > 0 ? $0.streams.furthest : nil } }
+
+  var isQueuedForWriting: Bool { withMachine { $0.blocks.disk.isQueuedForWriting } }
 
   // MARK: From the memory tier
 
-  /// A reader has it open: what it has not read yet is needed now.
-  var hasReaders: Bool { state.withLock { $0.readers > 0 } }
-
   /// How a piece that memory alone holds stands.
   func look(at piece: Int, _ glance: MemoryGlance) -> HeldLook {
-    state.withLock { state in
-      guard state.isEvictable(piece) else {
-        // Off the list until it may go.
-        state.memory[piece]?.isListed = false
-        return .gone
-      }
-      if glance.policy == .lru { return state.memory[piece]!.lookForSecondChance() }
-      if state.opens == 0, lastUse.load(ordering: .relaxed) < glance.usedBefore { return .dead }
-      let isRead = state.readers > 0
-      let own = state.memory[piece]!.look(isOpen: isRead)
-      // A file that comes last again may be open, and not read to its end yet.
-      guard let known = glance.nextUseOf(id), known < .max else { return own }
-      // The next use of what its reader has not come to yet is now, and not where the order has the file again.
-      if isRead, case .wanted = own { return .wanted(nextUse: 0) }
-      return .wanted(nextUse: known)
+    let isDead = lastUse.load(ordering: .relaxed) < glance.usedBefore
+    let (own, isRead) = withMachine {
+      ($0.look(at: piece, glance.policy, isDead: isDead), $0.readers > 0)
     }
+    if glance.policy == .lru || own == .gone || own == .dead { return own }
+    // A file that comes last again may be open, and not read to its end yet.
+    guard let known = glance.nextUseOf(id), known < .max else { return own }
+    // The next use of what its reader has not come to yet is now, and not where the order has the file again.
+    if isRead, case .wanted = own { return .wanted(nextUse: 0) }
+    return .wanted(nextUse: known)
   }
 
-  func isListed(_ piece: Int) -> Bool {
-    state.withLock { $0.memory[piece]?.isListed ?? false }
-  }
+  func isListed(_ piece: Int) -> Bool { withMachine { $0.blocks.memory.isListed(piece) } }
 
   /// False: it is gone already, or must stay. Either way it is off the list. The caller retires the object if it is
   /// idle then, once it holds no lock.
   func evictFromMemory(_ piece: Int) -> Bool {
-    let block: BlockPool.Block? = state.withLock { state in
-      state.memory[piece]?.isListed = false
-      guard state.isEvictable(piece) else { return nil }
-      state.streams.forgetPlans()
-      return state.memory.removeValue(forKey: piece)?.block
-    }
-    guard let block else { return false }
+    guard let block = withMachine({ $0.evict(piece) }) else { return false }
     services.pool.release(block)
     return true
   }
@@ -67,25 +86,9 @@ extension CachedObject {
 
   /// Drops the pieces that only memory holds and no reader waits for. Returns their bytes.
   func dropFromMemory() -> UInt64 {
-    let (bytes, blocks): (UInt64, [BlockPool.Block]) = state.withLock { state in
-      let idle = state.memory.keys.filter { state.isEvictable($0) }
-      let bytes = idle.reduce(UInt64(0)) {
-        $0 + UInt64(Geometry.length(ofPiece: $1, size: version.size))
-      }
-      state.streams.forgetPlans()
-      return (bytes, state.removeFromMemory(idle))
-    }
+    let (bytes, blocks) = withMachine { $0.dropFromMemory() }
     for block in blocks { release(block) }
     services.retireIfIdle(self)
     return bytes
-  }
-
-  /// Compares every piece on disk with its record. Returns the bytes of those that were dropped.
-  func verifyAll(isStopped: () -> Bool) -> UInt64 {
-    let pieces = state.withLock { $0.presence.presentPieces() }
-    verify(pieces, isStopped: isStopped)
-    let left = state.withLock { state in pieces.filter { state.presence.isPresent($0) } }
-    let lost = Set(pieces).subtracting(left)
-    return lost.reduce(0) { $0 + UInt64(Geometry.length(ofPiece: $1, size: version.size)) }
   }
 }
