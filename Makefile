@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 RELEASE = -c release --static-swift-stdlib
 # With dependencies optimized too: a mount test starts the program several times, and half of the suite's time went into
 # reading its options by an unoptimized library.
-TESTS = --build-tests --disable-index-store -Xswiftc -O
+TESTS = --build-tests -Xswiftc -O
 
 .PHONY: help setup venv build package test test-long test-packages lint demo bench bench-training bench-progress faults fuzz allocations profile install clean
 

@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 import ObjectStore
 
@@ -295,8 +296,8 @@ enum PackedETag {
     return String(unsafeUninitializedCapacity: 40) { text in
       text[0] = quote
       for index in 0..<16 {
-        text[1 + 2 * index] = digits.utf8Start[Int(bytes[index] >> 4)]
-        text[2 + 2 * index] = digits.utf8Start[Int(bytes[index] & 15)]
+        text[1 + 2 * index] = Hex.digit(bytes[index] >> 4)
+        text[2 + 2 * index] = Hex.digit(bytes[index])
       }
       var end = 33
       if number > 0 {
@@ -319,7 +320,6 @@ enum PackedETag {
   }
 
   private static let quote = UInt8(ascii: "\"")
-  private static let digits: StaticString = "0123456789abcdef"
 
   /// The number of parts, written as we would; nil if this is something else.
   private static func parts(_ etag: UnsafeRawBufferPointer) -> Int? {
