@@ -10,16 +10,13 @@ import SystemPackage
 struct ObjectCopy: Sendable {
   let object: CachedObject
 
-  private var services: EngineServices { object.services }
-  private var version: ObjectVersion { object.version }
-  private var id: FileID { object.id }
+  var services: EngineServices { object.services }
+  var version: ObjectVersion { object.version }
+  var id: FileID { object.id }
 
   /// How long the disk is not tried again after it took nothing of an object: space comes free as files are closed
   /// and evicted, and descriptors as others end.
   private static let refusal = Duration.seconds(5)
-
-  /// How long a disk that keeps failing is not tried again with an object.
-  private static let failingDisk = Duration.seconds(60)
 
   /// Segments read when a file is opened, so that a whole object is known for one: 32 GiB worth.
   private static let segmentsLoadedAtOpen = 64
@@ -30,11 +27,7 @@ struct ObjectCopy: Sendable {
   func prepare() {
     if object.withMachine({ $0.blocks.disk.isPrepared }) { return }
     let trouble: Errno? = object.connection.withLock { _ in
-      if object.withMachine({ $0.blocks.disk.isPrepared }) { return nil }
-      let trouble = connect()
-      let retryAt = Instant.now + Self.refusal
-      object.handle { $0.prepared(retryAt: retryAt) }
-      return trouble
+      object.withMachine({ $0.blocks.disk.isPrepared }) ? nil : connect(isPreparing: true)
     }
     report(trouble)
   }
@@ -43,7 +36,8 @@ struct ObjectCopy: Sendable {
   func connectIfTimeToWrite() {
     report(
       object.connection.withLock { _ in
-        object.withMachine { $0.blocks.isTimeToWrite(at: .now) } ? connect() : nil
+        object.withMachine { $0.blocks.isTimeToWrite(at: .now) }
+          ? connect(isPreparing: false) : nil
       })
   }
 
@@ -56,33 +50,48 @@ struct ObjectCopy: Sendable {
 
   /// Has the object down as open with the disk tier, and opens its copy if there is one. Returns why it cannot be
   /// determined what there is. With `connection` held.
-  private func connect() -> Errno? {
+  private func connect(isPreparing: Bool) -> Errno? {
     let isPossible = version.size > 0 && services.disk?.holdsFile(ofSize: version.size) ?? false
     let retryAt = Instant.now + Self.refusal
     let request = object.withMachine {
       $0.blocks.beginConnecting(isPossible: isPossible, retryAt: retryAt)
     }
-    guard let request, let disk = services.disk else { return nil }
-    var outcome = DiskOutcome(isCounted: request.isCounted || disk.open(id))
+    let found = request.flatMap { request in services.disk.map { look(request, on: $0) } }
+    let (connection, work) = object.withState { state in
+      let connection = found.map { state.machine.blocks.connected($0.outcome) } ?? .unchanged
+      if connection == .adopted {
+        state.file = found?.file
+        object.publishIfWhole(&state)
+      }
+      // At once: a part of a small object that came in between would wait for its rest, which is not written.
+      let actions = isPreparing ? state.machine.prepared(retryAt: retryAt) : []
+      return (connection, object.resolve(actions, &state))
+    }
+    if connection == .unwanted { removeFiles() }
+    if connection == .adopted, let file = found?.file {
+      services.disk?.account(id, bytes: file.allocatedBytes)
+    }
+    object.perform(work)
+    return found?.trouble
+  }
+
+  private struct Found {
+    var outcome: DiskOutcome
     var file: CacheFile?
     var trouble: Errno?
-    if outcome.isCounted, !request.hasCopy {
-      do throws(Errno) {
-        file = try CacheFile.open(version, id, in: disk.folder)
-        outcome.records = file.map { recordsAtOpen(of: $0) }
-      } catch {
-        outcome.hasFailed = true
-        trouble = error
-      }
+  }
+
+  private func look(_ request: DiskRequest, on disk: DiskTier) -> Found {
+    var found = Found(outcome: DiskOutcome(isCounted: request.isCounted || disk.open(id)))
+    guard found.outcome.isCounted, !request.hasCopy else { return found }
+    do throws(Errno) {
+      found.file = try CacheFile.open(version, id, in: disk.folder)
+      found.outcome.records = found.file.map { recordsAtOpen(of: $0) }
+    } catch {
+      found.outcome.hasFailed = true
+      found.trouble = error
     }
-    let isAdopted = object.withState { state in
-      guard state.machine.blocks.connected(outcome) else { return false }
-      state.file = file
-      object.publishIfWhole(&state)
-      return true
-    }
-    if isAdopted, let file { disk.account(id, bytes: file.allocatedBytes) }
-    return trouble
+    return found
   }
 
   // MARK: Records
@@ -160,77 +169,6 @@ struct ObjectCopy: Sendable {
         loadRecords(of: first..<first + 1)
       }
     }
-  }
-
-  // MARK: Trust
-
-  /// Reads pieces whole and compares them with their records; what is wrong is dropped at once.
-  func verify(_ pieces: [Int], isStopped: () -> Bool = { false }) {
-    let (current, copy) = object.withState { ($0.file, $0.machine.blocks.disk.copy) }
-    guard let file = current, let copy else { return }
-    var wrong = 0
-    for piece in pieces where !isStopped() {
-      let isRight = services.diskReads.scratch.withBuffer(of: Geometry.pieceSize) { buffer in
-        matchesRecord(piece, of: file, buffer)
-      }
-      if isRight {
-        object.withState { state in
-          state.machine.blocks.verified(piece, of: copy)
-          object.publishIfWhole(&state)
-        }
-      } else {
-        wrong += 1
-        drop([piece], of: file, refusing: false)
-        // A small file is right or wrong as a whole.
-        if version.size <= Geometry.smallObjectLimit { break }
-      }
-    }
-    if wrong == 0 { return }
-    services.metrics.cache.corruptBlocks.add(wrong)
-    services.notices.log.warning(
-      "\(wrong) corrupt blocks of \(version.key) on disk; fetching them again")
-  }
-
-  private func matchesRecord(
-    _ piece: Int, of file: CacheFile, _ buffer: UnsafeMutableRawBufferPointer
-  ) -> Bool {
-    let start = Geometry.start(ofPiece: piece)
-    let length = Geometry.length(ofPiece: piece, size: version.size)
-    let target = UnsafeMutableRawBufferPointer(rebasing: buffer[..<length])
-    return services.diskReads.files.read(
-      file.descriptor, start..<start + UInt64(length), into: target)
-      && file.record(ofPiece: piece)?.crc == PieceRecord.crc(of: UnsafeRawBufferPointer(target))
-  }
-
-  /// Drops pieces of `file`, unless another one took its place meanwhile. `refusing`: the disk keeps failing, do
-  /// without it for a while.
-  func drop(_ pieces: [Int], of file: CacheFile, refusing: Bool) {
-    object.connection.withLock { _ in
-      guard object.withState({ $0.file === file }) else { return }
-      if !refusing, version.size > Geometry.smallObjectLimit {
-        // Before the machine has them fetched again: a record that is written anew is not touched.
-        for piece in pieces { file.dropRecord(ofPiece: piece) }
-      }
-      let until = refusing ? Instant.now + Self.failingDisk : nil
-      let isRemoved = object.withState { state in
-        guard state.file === file, let copy = state.machine.blocks.disk.copy else { return false }
-        object.wholeDescriptor.store(-1, ordering: .releasing)
-        let actions = state.machine.drop(pieces, of: copy, refusedUntil: until)
-        if !actions.isEmpty { object.retireFile(&state) }
-        return !actions.isEmpty
-      }
-      if isRemoved { remove() }
-    }
-  }
-
-  /// Removes the files of what was the copy. What is fetched anew gets the same name on disk, and is not written
-  /// before they are gone. With `connection` held.
-  func remove() {
-    if let disk = services.disk {
-      CacheFile.remove(id, in: disk.folder)
-      disk.account(id, bytes: 0)
-    }
-    object.handle { $0.copyRemoved() }
   }
 
   // MARK: By hand

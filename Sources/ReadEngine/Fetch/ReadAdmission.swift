@@ -36,12 +36,8 @@ final class ReadAdmission: Sendable {
     }
   }
 
-  /// Whether a read that has entered is admitted by now. Its place in line stays.
-  func admits(_ ticket: Ticket, blocks: Int, _ object: CachedObject) -> Bool {
-    state.withLock {
-      $0.admission.enter(ticket, blocks: blocks, Read(object: object, ticket: ticket))
-    }
-  }
+  /// Whether a read that has entered is admitted by now. False also of one that is over: it gets no second place.
+  func isAdmitted(_ ticket: Ticket) -> Bool { state.withLock { $0.admission.isAdmitted(ticket) } }
 
   /// The read is over: takes those that are admitted by it one step on. Call it without a lock held.
   func end(_ ticket: Ticket) {

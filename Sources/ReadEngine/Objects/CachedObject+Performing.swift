@@ -14,8 +14,8 @@ extension CachedObject {
     switch work.action {
     case .reply, .verify, .fail, .timeOut, .askForMemory:
       ParkedReads(object: self).advance(work, mayBlock)
-    case .waitsForMemory(let ticket, let blocks):
-      if services.admission.admits(ticket, blocks: blocks, self) { wasAdmitted(ticket) }
+    case .waitsForMemory(let ticket):
+      if services.admission.isAdmitted(ticket) { wasAdmitted(ticket) }
     case .request: services.dispatcher.submit(work.fetches, promoting: work.promoted)
     case .loadSegments(let segments, let copy):
       copyOnDisk.loadOnWorker(segments, of: copy, work.file)

@@ -12,8 +12,9 @@ enum ObjectAction {
   case timeOut(Waiter)
   /// Ask for memory for the read, then advance it.
   case askForMemory(Waiter, blocks: Int)
-  /// The read waits in line for memory. It may have been admitted before it was parked: ask again.
-  case waitsForMemory(ReadAdmission.Ticket, blocks: Int)
+  /// The read waits in line for memory. It may have been admitted before it was parked, and may be over by now:
+  /// ask whether it is admitted.
+  case waitsForMemory(ReadAdmission.Ticket)
   /// Queue these fetches; let those that a reader has come to wait for go first.
   case request([FetchPlan], promoting: [FetchID])
   /// Read records on a disk worker, then hand them in.

@@ -15,16 +15,26 @@ extension ObjectBlocks {
     return DiskRequest(isCounted: disk.isCounted, hasCopy: disk.copy != nil)
   }
 
-  /// What came of it. True if there is a copy that there was not before.
-  mutating func connected(_ outcome: DiskOutcome) -> Bool {
-    guard outcome.isCounted else { return false }
+  /// What came of it.
+  mutating func connected(_ outcome: DiskOutcome) -> Connection {
+    guard outcome.isCounted else { return .unchanged }
     disk.counted()
-    if outcome.hasFailed { return false }
+    if outcome.hasFailed { return .unchanged }
+    // A fetch may have ended with another content while the disk was asked.
+    if disk.writes == .never { return outcome.records == nil ? .unchanged : .unwanted }
     disk.writes = .taken
-    guard let records = outcome.records, disk.copy == nil else { return false }
+    guard let records = outcome.records, disk.copy == nil else { return .unchanged }
     disk.adopt(isRecorded: true)
     disk.presence.load(records)
-    return true
+    return .adopted
+  }
+
+  enum Connection {
+    case unchanged
+    /// There is a copy that there was not before.
+    case adopted
+    /// There is one that has the name of two contents: it is to be removed.
+    case unwanted
   }
 
   /// The disk was asked. What memory alone holds is to be written, unless that is a part of a small object, which is
@@ -95,7 +105,7 @@ extension ObjectBlocks {
   /// The disk takes nothing of this object until then: what waits to be written stays in memory. Returns those
   /// pieces.
   mutating func refuseWrites(until: Instant) -> [Int] {
-    disk.writes = .refused(until: until)
+    if disk.writes != .never { disk.writes = .refused(until: until) }
     return memory.cleanAll()
   }
 

@@ -161,8 +161,7 @@ struct ObjectStateMachine {
     }
     guard waiter.isAdmitted else {
       park(waiter)
-      let count = blocks.blocksNeeded(for: waiter.bytes)
-      return actions.append(.waitsForMemory(ticket, blocks: count))
+      return actions.append(.waitsForMemory(ticket))
     }
     blocks.memory.admit(ticket, waiter.bytes)
     let hint =

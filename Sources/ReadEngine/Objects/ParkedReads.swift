@@ -24,11 +24,12 @@ struct ParkedReads: Sendable {
     switch work.action {
     case .reply(let waiter, let segments):
       let (read, file) = (Read(waiter: waiter, parked: parked), work.file)
-      onDisk(read, needed: file != nil && !mayBlock) { reads, read in
+      let isTaken = onDisk(read, needed: file != nil && !mayBlock) { reads, read in
         reads.answer(read, segments, file)
       }
+      if !isTaken { release(segments) }
     case .verify(let waiter, let pieces):
-      onDisk(Read(waiter: waiter, parked: parked), needed: !mayBlock) { reads, read in
+      _ = onDisk(Read(waiter: waiter, parked: parked), needed: !mayBlock) { reads, read in
         reads.object.copyOnDisk.verify(pieces)
         reads.advance(read, mayBlock: true)
       }
@@ -44,11 +45,21 @@ struct ParkedReads: Sendable {
     }
   }
 
+  /// `needed`: on a disk worker. False: there is none, the read has failed.
   private func onDisk(
     _ read: Read, needed: Bool, _ body: @escaping @Sendable (ParkedReads, Read) -> Void
-  ) {
-    if !needed { return body(self, read) }
-    if !services.diskReads.workers.submit({ body(self, read) }) { fail(read, .ioError) }
+  ) -> Bool {
+    if !needed {
+      body(self, read)
+    } else if !services.diskReads.workers.submit({ body(self, read) }) {
+      fail(read, .ioError)
+      return false
+    }
+    return true
+  }
+
+  private func release(_ segments: [ReplySegment]) {
+    for case .memory(let block, _, _) in segments { object.release(block) }
   }
 
   /// Takes a read that is off the machine one step on.
@@ -63,7 +74,7 @@ struct ParkedReads: Sendable {
 
   /// Answers from blocks and from the cache file, which this thread may wait for.
   private func answer(_ read: Read, _ segments: [ReplySegment], _ file: CacheFile?) {
-    defer { for case .memory(let block, _, _) in segments { object.release(block) } }
+    defer { release(segments) }
     let diskBytes = segments.reduce(0) { sum, segment in
       if case .disk(_, let count) = segment { sum + count } else { sum }
     }

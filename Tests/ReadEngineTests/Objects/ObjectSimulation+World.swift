@@ -25,6 +25,10 @@ extension ObjectSimulation {
     /// The disk: pieces with a record, those of them whose bytes are wrong, those that need no check.
     let hasDisk: Bool
     var hasCopy = false
+    /// Actions that were decided and are still to be performed.
+    var performing = 0
+    /// The disk is being asked for a copy.
+    var isConnecting = false
     var copy: CopyID?
     var recorded: Set<Int> = []
     var wrong: Set<Int> = []
@@ -74,9 +78,15 @@ extension ObjectSimulation {
       return (ticket, admission.enter(ticket, blocks: blocks, ticket))
     }
 
-    mutating func admits(_ ticket: ReadAdmission.Ticket, blocks: Int) -> Bool {
-      admission.enter(ticket, blocks: blocks, ticket)
+    func isAdmitted(_ ticket: ReadAdmission.Ticket) -> Bool { admission.isAdmitted(ticket) }
+
+    /// As if it had not entered before.
+    mutating func enterAgain(_ ticket: ReadAdmission.Ticket) -> Bool {
+      admission.enter(ticket, blocks: 1, ticket)
     }
+
+    /// No read holds memory, and none waits for it.
+    var isAdmissionFree: Bool { admission.admittedBlocks == 0 && admission.waiting == 0 }
 
     mutating func leave(_ ticket: ReadAdmission.Ticket) -> [ReadAdmission.Ticket] {
       admission.leave(ticket)

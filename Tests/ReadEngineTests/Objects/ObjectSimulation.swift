@@ -21,6 +21,8 @@ struct ObjectSimulation {
     case emptyRecords
     /// A read that was admitted before it was parked is not asked for again.
     case lostAdmission
+    /// A read that is over enters the line for memory a second time.
+    case secondAdmission
     /// A block is released once more than it was retained.
     case doubleRelease
     /// What was read from the disk is not compared with its record.
@@ -40,10 +42,14 @@ struct ObjectSimulation {
     case lostBlock
     /// The machine takes a piece for one on disk that is not there.
     case notOnDisk
+    /// A copy is in use that has the name of two contents.
+    case forgottenCopy
     /// A piece is asked for that is here, or that was asked for already.
     case requestedTwice
     /// A piece of a read that waits was fetched twice.
     case fetchedTwice
+    /// A read that is over holds memory, or waits for it.
+    case keptMemory
     /// A read was answered that was not waiting.
     case answeredTwice
     case endless
@@ -120,6 +126,7 @@ struct ObjectSimulation {
     for _ in 0..<world.opens { close() }
     try check()
     if !machine.waiters.isEmpty { throw .stuck(waiting: machine.waiters.count) }
+    if !world.isAdmissionFree { throw .keptMemory }
     let held = Set(machine.memory.pieces.values.map(\.block))
     if held != Set(world.contents.keys) { throw .lostBlock }
   }
@@ -159,17 +166,35 @@ struct ObjectSimulation {
     perform(machine.prepared(retryAt: world.now + .seconds(1)))
   }
 
-  /// As the shell does it: the lock is free between the two events.
-  mutating func connect() {
+  /// `fetch`: what it is done for, which brings nothing meanwhile.
+  mutating func connect(for fetch: FetchID? = nil) {
     let request = machine.blocks.beginConnecting(
       isPossible: world.hasDisk, retryAt: world.now + .seconds(1))
     guard let request else { return }
+    arriveMeanwhile(but: fetch)
     var outcome = DiskOutcome(isCounted: true)
     if !request.hasCopy, world.hasCopy {
       let isKnown = size < 1 << 28
       outcome.records = isKnown ? world.records(size, nil) : LoadedSegments()
     }
-    if machine.blocks.connected(outcome) { world.copy = machine.disk.copy }
+    switch machine.blocks.connected(outcome) {
+    case .adopted: world.copy = machine.disk.copy
+    case .unwanted: (world.hasCopy, world.recorded) = (false, [])
+    case .unchanged: break
+    }
+  }
+
+  /// The lock of the object is free while the disk is asked; its copy stays as it is.
+  private mutating func arriveMeanwhile(but fetch: FetchID?) {
+    let begun = world.queue.indices.filter {
+      world.queue[$0].begun != nil && world.queue[$0].plan.id != fetch
+    }
+    guard !world.isConnecting, Bool.random(using: &random),
+      let index = begun.randomElement(using: &random)
+    else { return }
+    world.isConnecting = true
+    deliver(index, Int.random(in: 0..<3, using: &random) == 0)
+    world.isConnecting = false
   }
 
   private mutating func close() {
@@ -233,6 +258,7 @@ struct ObjectSimulation {
 
   private mutating func check() throws(Mistake) {
     if let trouble { throw trouble }
+    if machine.disk.writes == .never, machine.disk.copy != nil { throw .forgottenCopy }
     for piece in machine.disk.presence.presentPieces
     where machine.disk.copy != nil && !world.isOnDisk(piece) { throw .notOnDisk }
     for (piece, held) in machine.memory.pieces {

@@ -37,6 +37,7 @@ import Testing
       case .overstatedArrival, .uncheckedBlocks: Mistake.foreignBytes.kind
       case .emptyRecords: Mistake.requestedTwice.kind
       case .lostAdmission: Mistake.stuck(waiting: 0).kind
+      case .secondAdmission: Mistake.keptMemory.kind
       case .doubleRelease: Mistake.releasedTwice.kind
       }
     #expect(found.contains(expected), "\(found)")
@@ -134,6 +135,27 @@ import Testing
 
   // MARK: Removing a copy
 
+  /// The lock is free while the disk is asked: a reply may show meanwhile that the name stands for two contents.
+  @Test func aCopyThatIsFoundAfterAnotherContentWasSeenIsNotUsed() throws {
+    var machine = ObjectStateMachine(size: 40 * unit)
+    machine.opened(isUse: true)
+    let parked = machine.parked(
+      0..<unit, until: start + .seconds(9), ticket: 1, isAdmitted: true, terms
+    ).1
+    guard case .request(let plans, _)? = parked.first else {
+      Issue.record("\(parked)")
+      return
+    }
+    _ = machine.fetchBegan(plans[0].id, plans[0].pieces)
+    _ = machine.blocks.beginConnecting(isPossible: true, retryAt: start)
+    let failure = FetchFailure(errno: .staleNFSFileHandle, isChange: true, forgetsCopy: true)
+    _ = machine.fetchEnded(plans[0].id, failure, FetchTimes(), terms)
+    let records = LoadedSegments(segments: [(0, segment(with: 0..<40))], isComplete: true)
+    let connection = machine.blocks.connected(DiskOutcome(isCounted: true, records: records))
+    #expect(connection == .unwanted && machine.disk.copy == nil && machine.disk.writes == .never)
+    #expect(machine.disk.isCounted)
+  }
+
   /// What is fetched anew has the same name on disk: it waits until the old files are gone.
   @Test func nothingIsWrittenBeforeTheFilesOfAWrongCopyAreGone() throws {
     var machine = ObjectStateMachine(size: 100)
@@ -143,9 +165,9 @@ import Testing
     var found = PresenceMap.Segment()
     found.set(0, isPresent: true, isTrusted: false)
     records.segments = [(0, found)]
-    let isFound = machine.blocks.connected(DiskOutcome(isCounted: true, records: records))
+    let connection = machine.blocks.connected(DiskOutcome(isCounted: true, records: records))
     let copy = try #require(machine.disk.copy)
-    #expect(isFound)
+    #expect(connection == .adopted)
     _ = machine.prepared(retryAt: start)
     let dropped = machine.drop([0], of: copy, refusedUntil: nil)
     guard case .removeCopy? = dropped.first else {
