@@ -245,7 +245,8 @@ struct ObjectSimulation {
   }
 
   private mutating func evictOne() {
-    guard let piece = world.held.randomElement(using: &random) else { return }
+    // Sorted: a seed plays the same each time.
+    guard let piece = world.held.sorted().randomElement(using: &random) else { return }
     world.held.remove(piece)
     if bug == .unprotectedReads || !machine.memory.isNeeded(piece) {
       if let block = machine.evict(piece) { release([block]) }
