@@ -75,9 +75,10 @@ faults: setup venv ## a store in trouble at full size: 2,000 files, 1 GiB, 16 re
 	MILLRACE_TESTS=long $(SWIFT) test --skip-build --filter aMixOfFaultsAtFullSize
 
 FUZZ_SECONDS ?= 30
+# The compiler heeds the last of two -sanitize, so that one names both: without it nothing reports coverage.
 fuzz: setup ## libFuzzer over every parser of what strangers write, FUZZ_SECONDS each
 	MILLRACE_ONLY=fuzz $(SWIFT) build --sanitize fuzzer --sanitize address -c release \
-	  -Xswiftc -enable-testing --scratch-path .build/fuzz --product MillraceFuzz
+	  -Xswiftc -sanitize=fuzzer,address -Xswiftc -enable-testing --scratch-path .build/fuzz --product MillraceFuzz
 	@.ci/fuzz $(FUZZ_SECONDS)
 
 allocations: setup venv ## the test that counts allocations on the path of a hit

@@ -132,8 +132,26 @@ struct ListingBuilder {
       }
       order.append(index)
     }
-    if !isSorted {
-      order.sort { NameRules.compare(key(page, contents, $0), key(page, contents, $1)) < 0 }
+    return isSorted ? order : onceEach(order, page, contents)
+  }
+
+  /// A page that is not sorted may have a key again anywhere: the first one counts.
+  private func onceEach(
+    _ indices: [Int], _ page: ListPage, _ contents: ListPage.Contents
+  ) -> [Int] {
+    let sorted = indices.sorted { left, right in
+      let step = NameRules.compare(key(page, contents, left), key(page, contents, right))
+      return step == 0 ? left < right : step < 0
+    }
+    var order: [Int] = []
+    order.reserveCapacity(sorted.count)
+    for index in sorted {
+      if let previous = order.last,
+        NameRules.compare(key(page, contents, previous), key(page, contents, index)) == 0
+      {
+        continue
+      }
+      order.append(index)
     }
     return order
   }
