@@ -36,16 +36,7 @@ extension ReadEngine {
 
   private func admit(_ pieces: Range<Int>, of object: CachedObject) -> Bool {
     guard let disk = services.disk else { return false }
-    let missing = object.state.withLock { state -> UInt64? in
-      guard state.isCounted, !state.isStale else { return nil }
-      var bytes: UInt64 = 0
-      for piece in pieces where state.memory[piece] == nil && !state.presence.isPresent(piece) {
-        let length = Geometry.length(ofPiece: piece, size: object.version.size)
-        bytes += UInt64(length + PieceRecord.size)
-      }
-      return bytes > 0 && state.file == nil ? bytes + DiskWriter.sidecarHead : bytes
-    }
-    guard let missing else { return false }
+    guard let missing = object.bytesMissing(of: pieces) else { return false }
     return disk.admit(
       missing, for: object.id, deadAfter: services.reuse.withLock { $0.deadAfter })
   }
@@ -58,8 +49,7 @@ extension ReadEngine {
   /// How far the readers of a version have come, bytes; nil: no reader has it open. Reads that the kernel answers
   /// by itself are not seen.
   public func readPosition(of version: ObjectVersion) -> UInt64? {
-    guard let object = services.inUse(version) else { return nil }
-    return object.state.withLock { $0.readers > 0 ? $0.streams.furthest : nil }
+    services.inUse(version)?.readPosition
   }
 
   /// Names a version in `onNextUse`.
@@ -154,7 +144,7 @@ extension ReadEngine {
   public func verify(_ version: ObjectVersion, isStopped: () -> Bool) -> UInt64 {
     let object = services.open(version)
     defer { services.close(object) }
-    return object.verifyAll(isStopped: isStopped)
+    return object.copyOnDisk.verifyAll(isStopped: isStopped)
   }
 
   /// Whether all of a version is on disk, or in memory where there is no disk, piece by piece: that blocks were given
@@ -170,7 +160,7 @@ extension ReadEngine {
     if holding.disk == 0 || version.size <= Geometry.smallObjectLimit { return holding.disk > 0 }
     let object = services.open(version)
     defer { closeAfterLook(object) }
-    return object.isWholeInRecords
+    return object.copyOnDisk.isWholeInRecords
   }
 
   /// Closes what was opened to look at it. That makes no room: who waits for room is not called for it.

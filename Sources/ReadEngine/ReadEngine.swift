@@ -1,7 +1,20 @@
 /// Bytes: what is open, what is in memory or on disk, what to fetch next, what to evict.
 ///
-/// The file system opens versions here; the front end reads them. Nothing here waits for the
-/// network on the caller's thread.
+/// The file system opens versions here, the front end reads them, Prefetch has them fetched before they are read.
+/// Nothing here waits for the network on the caller's thread, and a read does not wait for a cold disk on it either.
+///
+/// The parts, a folder each:
+/// - Objects: `CachedObject`, one version in use, and its `ObjectStateMachine`; reads that are answered at once
+///   (`ImmediateRead`) or parked (`ParkedReads`).
+/// - Fetch: `ObjectFetch`, a range on its way; `Dispatcher`, which sends them by `FetchSchedule`; `ReadAdmission`,
+///   which reads may hold memory; `PrefetchRun`.
+/// - ReadAhead: `StreamTracker` finds sequences, `ReadPlanner` and `RequestSizes` say what to request.
+/// - Memory: `BlockPool`, `MemoryTier` and what it evicts (`HeldPieces`).
+/// - Disk: `DiskTier` with its folder, index and pins; `CacheFile` and `ObjectCopy`, the copy of one object;
+///   `PresenceMap`, what of it is there; `DiskWriter`.
+///
+/// Promises: memory stays within the pool, disk within its limit; a read ends within the I/O timeout; a block is on disk
+/// before it is called so; a reply has bytes of one version.
 public import Logging
 public import Metrics
 public import ObjectStore
@@ -40,7 +53,7 @@ public final class ReadEngine: Sendable {
   /// Called for an object that the store no longer has in this version, once for each version,
   /// on a thread of the engine's, no lock held.
   public func onChanged(_ handler: @escaping @Sendable (ObjectVersion) -> Void) {
-    services.setChangeHandler(handler)
+    services.notices.onChanged(handler)
   }
 
   /// Called when the disk tier has no file left to evict, on a thread of the engine, no lock
@@ -103,7 +116,7 @@ public final class ReadEngine: Sendable {
     services.dispatcher.stop()
     housekeeper.stop()
     for object in services.inUse { object.failAllWaiters() }
-    services.diskWorkers.shutdown()
+    services.diskReads.workers.shutdown()
     services.writer?.shutdown()
     services.memory.removeAll()
     services.disk?.shutdown()

@@ -87,18 +87,18 @@ import Testing
     func bytes(_ pieces: Range<Int>) -> Range<UInt64> {
       Geometry.bytes(ofPieces: pieces, size: version.size)
     }
-    var state = ObjectState(version)
-    #expect(state.needed(of: 0..<32, limit: 12) == nil)
-    state.admit(1, bytes(10..<18))
-    state.admit(2, bytes(30..<38))
-    state.admit(3, bytes(18..<20))
-    #expect(state.needed(of: 0..<32, limit: 12) == 10..<20)
-    #expect(state.needed(of: 0..<32, limit: 4) == 10..<14)
-    #expect(state.needed(of: 20..<32, limit: 12) == 30..<32)
-    #expect(state.needed(of: 40..<50, limit: 12) == nil)
-    _ = state.endRead(1)
-    #expect(state.needed(of: 0..<32, limit: 12) == 30..<32)
-    #expect(state.isNeeded(19) && !state.isNeeded(10))
+    var memory = ObjectMemory(pieceCount: 100, isSmall: false, protectsReads: true)
+    #expect(memory.needed(of: 0..<32, limit: 12) == nil)
+    memory.admit(1, bytes(10..<18))
+    memory.admit(2, bytes(30..<38))
+    memory.admit(3, bytes(18..<20))
+    #expect(memory.needed(of: 0..<32, limit: 12) == 10..<20)
+    #expect(memory.needed(of: 0..<32, limit: 4) == 10..<14)
+    #expect(memory.needed(of: 20..<32, limit: 12) == 30..<32)
+    #expect(memory.needed(of: 40..<50, limit: 12) == nil)
+    _ = memory.endRead(1)
+    #expect(memory.needed(of: 0..<32, limit: 12) == 30..<32)
+    #expect(memory.isNeeded(19) && !memory.isNeeded(10))
   }
 
   // MARK: The disk
@@ -106,15 +106,17 @@ import Testing
   @Test func aRefusalByTheDiskEndsWithTimeAndForASmallObjectAtItsNextOpen() {
     let now = Instant.now
     for size in [UInt64(100), 5 << 20] {
-      var state = ObjectState(
-        ObjectVersion(key: ObjectKey("a"), etag: "e", size: size, modified: 0))
-      state.isPrepared = true
-      #expect(!state.isTimeToWrite(at: now))
-      _ = state.refuseWrites(until: now + .seconds(5))
-      #expect(!state.isTimeToWrite(at: now + .seconds(4)))
-      #expect(state.isTimeToWrite(at: now + .seconds(5)) == !state.isSmall)
-      state.forgetRefusal()
-      #expect(!state.isPrepared)
+      var state = ObjectStateMachine(size: size)
+      state.opened(isUse: true)
+      _ = state.prepared(retryAt: now)
+      state.closed(isUse: true)
+      #expect(!state.blocks.isTimeToWrite(at: now))
+      _ = state.blocks.refuseWrites(until: now + .seconds(5))
+      #expect(!state.blocks.isTimeToWrite(at: now + .seconds(4)))
+      #expect(state.blocks.isTimeToWrite(at: now + .seconds(5)) == !state.blocks.isSmall)
+      #expect(state.disk.isPrepared)
+      state.opened(isUse: true)
+      #expect(!state.disk.isPrepared)
     }
   }
 

@@ -46,10 +46,13 @@ import Testing
       var present = some()
       var trusted = present.intersection(some())
       if let one = present.first { trusted.insert(one) }
-      var map = PresenceMap(
-        pieceCount: count, records: Records(present: present, trusted: trusted))
+      let records = Records(present: present, trusted: trusted)
+      var map = PresenceMap(pieceCount: count, isRecorded: true)
       for _ in 0..<100 {
         let piece = Int.random(in: 0..<count, using: &random)
+        // Before the change, or after it: what was recorded is the same.
+        let isLate = Bool.random(using: &random)
+        if !isLate { map.load(records.load(map.unknownSegments(of: piece..<piece + 1))) }
         switch Int.random(in: 0..<3, using: &random) {
         case 0:
           map.markTrusted(piece)
@@ -61,12 +64,14 @@ import Testing
           trusted.remove(piece)
         default: break
         }
+        if isLate { map.load(records.load(map.unknownSegments(of: piece..<piece + 1))) }
+        #expect(map.isKnown(piece), "seed \(seed)")
         #expect(map.isPresent(piece) == present.contains(piece), "seed \(seed)")
         #expect(map.isTrusted(piece) == trusted.contains(piece), "seed \(seed)")
       }
-      #expect(map.isWhole() == (present.count == count), "seed \(seed)")
-      #expect(map.hasAny() == !present.isEmpty, "seed \(seed)")
-      #expect(map.presentPieces() == present.sorted(), "seed \(seed)")
+      map.load(records.loadAll())
+      #expect((map.wholeness == .whole) == (present.count == count), "seed \(seed)")
+      #expect(map.presentPieces == present.sorted(), "seed \(seed)")
       #expect(map.presentCount == present.count, "seed \(seed)")
       #expect(map.trustedCount == trusted.count, "seed \(seed)")
     }
@@ -76,15 +81,19 @@ import Testing
   func hugeMapsAreLazy() {
     let count = Geometry.pieceCount(ofSize: 1 << 53)
     let records = Records(present: [0, count - 1], trusted: [count - 1])
-    var map = PresenceMap(pieceCount: count, records: records)
-    #expect(records.reads.withLock { $0.isEmpty })
-    #expect(map.isTrusted(count - 1) && !map.isTrusted(0) && map.isPresent(0))
-    #expect(!map.isWhole() && map.hasAny())
-    #expect(map.presentPieces() == [0, count - 1])
-    #expect(records.reads.withLock { $0.count } <= 3)
+    var map = PresenceMap(pieceCount: count, isRecorded: true)
+    #expect(map.wholeness == .unknown(segment: 0) && !map.isKnown(0))
+    map.load(records.load(map.unknownSegments(of: count - 1..<count)))
+    #expect(map.isTrusted(count - 1) && !map.isKnown(0))
+    map.load(records.load([0]))
+    #expect(!map.isTrusted(0) && map.isPresent(0) && map.wholeness == .partial)
+    #expect(records.reads.withLock { $0.count } == 2)
+    map.load(records.loadAll(for: map))
+    #expect(map.presentPieces == [0, count - 1] && map.isAllKnown)
+    #expect(records.reads.withLock { $0.count } == 2)
     var empty = PresenceMap(pieceCount: count)
     empty.markTrusted(count / 2)
-    #expect(empty.presentPieces() == [count / 2] && !empty.isWhole())
+    #expect(empty.presentPieces == [count / 2] && empty.wholeness == .partial)
   }
 
   @Test("who finds an old copy wrong does not remove the one that took its place")
@@ -98,13 +107,13 @@ import Testing
       func copy() async throws -> CacheFile {
         _ = try await reader.bytes(at: 0, count: 1000)
         try await until {
-          object.state.withLock { $0.file != nil } && engine.holding(of: version).disk > 0
+          object.withState { $0.file != nil } && engine.holding(of: version).disk > 0
         }
-        return try #require(object.state.withLock { $0.file })
+        return try #require(object.withState { $0.file })
       }
       let old = try await copy()
-      object.dropFromDisk([0], of: old, refusing: size > 1 << 20)
-      #expect(object.state.withLock { $0.file == nil })
+      object.copyOnDisk.drop([0], of: old, refusing: size > 1 << 20)
+      #expect(object.withState { $0.file == nil })
       #expect(engine.holding(of: version).disk == 0)
       guard size <= 1 << 20 else {
         engine.services.close(object)
@@ -113,8 +122,8 @@ import Testing
         continue
       }
       _ = try await copy()
-      object.dropFromDisk([0], of: old, refusing: false)
-      #expect(object.state.withLock { $0.file != nil })
+      object.copyOnDisk.drop([0], of: old, refusing: false)
+      #expect(object.withState { $0.file != nil })
       #expect(engine.holding(of: version).disk > 0)
       #expect(files(under: rig.cache).contains { $0.contains("/objects/") })
       engine.services.close(object)

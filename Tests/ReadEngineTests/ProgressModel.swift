@@ -117,7 +117,7 @@ final class ProgressModel {
       let object = engine.services.inUse(request.version)
     else { return }
     let pieces = Geometry.pieces(covering: request.range)
-    let admitted = object.state.withLock { $0.admitted }
+    let admitted = object.withMachine { $0.memory.admitted }
     watch.withLock { watch in
       for read in admitted {
         for piece in read.pieces.clamped(to: pieces) {

@@ -9,14 +9,11 @@ import Testing
 @Suite struct RateLimitTests {
   private func waiter(_ served: Waiter.Served) -> [WaitCause: Int64] {
     var waiter = Waiter(
-      bytes: 0..<1, deadline: .distantFuture, parked: Ignored(), waitedForStore: true)
+      id: WaiterID(number: 1), bytes: 0..<1, deadline: .distantFuture, parkedAt: .now)
+    waiter.waitedForStore = true
     waiter.served = served
     let times = waiter.wait(until: served.at + .milliseconds(1))
     return Dictionary(times.map { ($0.cause, $0.nanoseconds / 1_000_000) }, uniquingKeysWith: +)
-  }
-
-  private final class Ignored: ParkedRead {
-    func complete(_ reply: ReadReply, _ wait: ReadWait) {}
   }
 
   @Test func aWaitIsSplitByWhatTheLimitsHeldBack() {

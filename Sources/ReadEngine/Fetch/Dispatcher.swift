@@ -6,7 +6,7 @@ import ObjectStore
 import Posix
 import Synchronization
 
-final class Dispatcher: Sendable {
+final class Dispatcher: FetchObserver {
   private struct State {
     var schedule: FetchSchedule<ObjectFetch>
     var estimate: LinkEstimate
@@ -28,6 +28,8 @@ final class Dispatcher: Sendable {
   private let connections: Atomic<Int>
   private let window: Atomic<Int>
   private let pipe = Atomic(0)
+  /// The same as the state's, for those who ask at each step of a read.
+  private let hasStopped = Atomic(false)
   /// A fetch waits for memory.
   private let lacksMemory = Atomic(false)
   private let maxWindow: Int
@@ -89,11 +91,10 @@ final class Dispatcher: Sendable {
   /// Who reads the set that is being filled waits less for it, and not more: these do not slow it down.
   func fills(_ folder: ObjectKey?) { state.withLock { $0.filling = folder } }
 
-  /// A fetch went well: what it tells of the line.
-  func note(_ sample: LinkEstimate.Sample, of fetch: ObjectFetch, as rank: FetchRank) {
+  func record(_ sample: LinkEstimate.Sample, of fetch: ObjectFetch, as rank: FetchRank) {
     let advice = state.withLock { state in
       state.estimate.note(sample)
-      if rank == .demand, fetch.isPart || !Self.has(state.filling, fetch.object.version.key) {
+      if rank == .demand, fetch.isPart || !Self.has(state.filling, fetch.owner.version.key) {
         state.pace.noteDemand(
           firstByte: sample.firstByte.seconds, fillInFlight: state.schedule.inFlight(.fill))
         state.schedule.fillLimit = state.pace.limit
@@ -118,7 +119,8 @@ final class Dispatcher: Sendable {
     }
   }
 
-  var isStopped: Bool { state.withLock { $0.isStopped } }
+  /// Nothing is sent from here on.
+  var isStopped: Bool { hasStopped.load(ordering: .acquiring) }
 
   var inFlight: Int { state.withLock { $0.schedule.inFlight } }
 
@@ -129,14 +131,13 @@ final class Dispatcher: Sendable {
       for fetch in promoted { state.schedule.promote(fetch) }
       if state.isStopped { return fetches }
       return fetches.filter { fetch in
-        !state.schedule.add(fetch, fetch.rank)
+        !state.schedule.add(fetch, fetch.plan.rank)
       }
     }
     for fetch in refused { fetch.abandon() }
     pump()
   }
 
-  /// The fetch is over; its turn goes to another.
   func ended(_ kind: FetchKind) {
     state.withLock { $0.schedule.ended(kind) }
     pump()
@@ -201,7 +202,7 @@ final class Dispatcher: Sendable {
   /// False: no memory for it now. `afterOthers`: some that came before it lack memory.
   private func start(_ turn: Turn, afterOthers: Bool) -> Bool {
     let fetch = turn.fetch
-    guard let need = fetch.object.need(of: fetch, limit: admissibleBlocks) else {
+    guard let need = fetch.owner.need(of: fetch.plan.id, limit: admissibleBlocks) else {
       drop(turn)
       return true
     }
@@ -209,17 +210,24 @@ final class Dispatcher: Sendable {
       guard let pieces = memoryForReader(fetch, need.pieces, needed, afterOthers) else {
         return false
       }
-      fetch.begin(pieces, turn.kind, store, deadline: .now + ioTimeout)
+      begin(turn, pieces)
       return true
     }
-    if promise(need.pieces.count, sparing: reservedForDemand, for: fetch.object, isDemand: false) {
-      fetch.begin(need.pieces, turn.kind, store, deadline: .now + ioTimeout)
+    if promise(need.pieces.count, sparing: reservedForDemand, for: fetch.owner, isDemand: false) {
+      begin(turn, need.pieces)
       return true
     }
     // Who reads that far asks for it. Of demand the reader is gone.
     guard turn.rank <= .ahead else { return false }
     drop(turn)
     return true
+  }
+
+  private func begin(_ turn: Turn, _ pieces: Range<Int>) {
+    turn.fetch.begin(
+      FetchStart(
+        pieces: pieces, kind: turn.kind, store: store, pool: pool, deadline: .now + ioTimeout,
+        observer: self))
   }
 
   private func drop(_ turn: Turn) {
@@ -233,27 +241,27 @@ final class Dispatcher: Sendable {
   ) -> Range<Int>? {
     let spare = reservedForDemand
     if pieces != needed, !afterOthers, pool.promise(pieces.count, sparing: spare) { return pieces }
-    guard promise(needed.count, sparing: 0, for: fetch.object, isDemand: true) else { return nil }
+    guard promise(needed.count, sparing: 0, for: fetch.owner, isDemand: true) else { return nil }
     let extra = pieces.upperBound - needed.upperBound
     guard extra > 0, !afterOthers else { return needed }
     let missing = extra + spare - pool.available
     if missing > 0 {
-      _ = memory.evict(missing, atLeast: 1, for: fetch.object, isDemand: false)
+      _ = memory.evict(missing, atLeast: 1, for: fetch.owner, isDemand: false)
     }
     let given = pool.promise(upTo: extra, sparing: spare)
     return needed.lowerBound..<needed.upperBound + given
   }
 
-  /// Promises blocks to a fetch of `object`. Nothing is evicted for it if that would not be enough.
+  /// Promises blocks to a fetch of `owner`. Nothing is evicted for it if that would not be enough.
   private func promise(
-    _ count: Int, sparing spare: Int, for object: CachedObject, isDemand: Bool
+    _ count: Int, sparing spare: Int, for owner: any FetchOwner, isDemand: Bool
   ) -> Bool {
     // A second time where another took what was freed, or what was evicted is still being read.
     for _ in 0..<2 {
       if pool.promise(count, sparing: spare) { return true }
       let missing = count + spare - pool.available
       guard missing > 0 else { continue }
-      guard memory.evict(missing, atLeast: missing, for: object, isDemand: isDemand) > 0 else {
+      guard memory.evict(missing, atLeast: missing, for: owner, isDemand: isDemand) > 0 else {
         return false
       }
     }
@@ -262,6 +270,7 @@ final class Dispatcher: Sendable {
 
   /// Drops what waits; nothing is sent from here on.
   func stop() {
+    hasStopped.store(true, ordering: .releasing)
     let waiting = state.withLock { state in
       state.isStopped = true
       return state.schedule.removeAll()

@@ -16,7 +16,7 @@ final class DiskWriter: Sendable {
     var isStopping = false
   }
 
-  private let disk: DiskTier
+  let disk: DiskTier
   private let monitor = Monitor(State())
   private let thread = Lock<ServiceThread?>(nil)
 
@@ -57,17 +57,17 @@ final class DiskWriter: Sendable {
   }
 
   private func write(_ object: CachedObject) {
-    while let batch = object.takeBatch() {
+    while let batch = object.copyOnDisk.nextBatch() {
       let bytes = batch.bytes.reduce(0) { $0 + UInt64($1.count) }
       let head = batch.file == nil ? Self.sidecarHead : 0
       guard disk.holdsFile(ofSize: object.version.size), reserve(bytes + head, for: object) else {
-        object.couldNotWrite(batch.pieces)
+        object.copyOnDisk.couldNotWrite(batch)
         continue
       }
       do throws(Errno) {
         let file = try put(batch, of: object)
         object.services.metrics.cache.bytesWritten.add(bytes)
-        if object.wrote(batch.pieces, to: file, takenFor: batch.file) {
+        if object.copyOnDisk.wrote(batch, to: file) {
           disk.account(object.id, bytes: file.allocatedBytes)
         } else {
           if batch.file == nil { CacheFile.remove(object.id, in: disk.folder) }
@@ -77,13 +77,13 @@ final class DiskWriter: Sendable {
         if error == .fileTooLarge {
           disk.refused(fileOfSize: object.version.size)
         } else {
-          object.services.diskTrouble("cannot write to the cache", error)
+          object.services.notices.diskTrouble("cannot write to the cache", error)
         }
         // What was made for this batch is of no use, and nothing else would find it.
         if batch.file == nil { CacheFile.remove(object.id, in: disk.folder) }
         // What was reserved was not taken, or not all of it.
         disk.account(object.id, bytes: batch.file?.allocatedBytes ?? 0)
-        object.couldNotWrite(batch.pieces)
+        object.copyOnDisk.couldNotWrite(batch)
       }
     }
     disk.wrote(object.id)
@@ -101,7 +101,7 @@ final class DiskWriter: Sendable {
   }
 
   private func put(
-    _ batch: CachedObject.Batch, of object: CachedObject
+    _ batch: WriteBatch, of object: CachedObject
   ) throws(Errno) -> CacheFile {
     let folder = disk.folder
     let isSmall = object.version.size <= Geometry.smallObjectLimit
@@ -114,7 +114,7 @@ final class DiskWriter: Sendable {
     } else {
       file = try CacheFile.create(object.version, object.id, in: folder)
     }
-    for range in batch.coming {
+    for range in batch.plan.coming {
       let bytes = Geometry.bytes(ofPieces: range, size: object.version.size)
       // Space for the batch is reserved already.
       let counted = zip(batch.pieces, batch.bytes).reduce(0) { sum, piece in
@@ -132,4 +132,13 @@ final class DiskWriter: Sendable {
     }
     return file
   }
+}
+
+/// Pieces that are written in one go, and where.
+struct WriteBatch {
+  var plan: BatchPlan
+  var bytes: [UnsafeRawBufferPointer]
+  /// Nil: a new one.
+  var file: CacheFile?
+  var pieces: [Int] { plan.pieces }
 }

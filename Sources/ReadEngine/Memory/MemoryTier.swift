@@ -54,16 +54,16 @@ final class MemoryTier: Sendable {
     let piece: Int
   }
 
-  /// Frees up to `count` blocks for a fetch of `object`, or nothing if fewer than `least` may be evicted. For a fetch
+  /// Frees up to `count` blocks for a fetch of `owner`, or nothing if fewer than `least` may be evicted. For a fetch
   /// that no reader waits for, no piece is evicted that is still to be read. Returns how many were freed.
-  func evict(_ count: Int, atLeast least: Int, for object: CachedObject, isDemand: Bool) -> Int {
+  func evict(_ count: Int, atLeast least: Int, for owner: any FetchOwner, isDemand: Bool) -> Int {
     let handler = policy == .epoch ? nextUse.withLock { $0 } : nil
     let (now, deadAfter) = reuse.withLock { ($0.opens, $0.deadAfter) }
     let glance = MemoryGlance(
       policy: policy, usedBefore: deadAfter > 0 ? now - deadAfter : .min,
       nextUseOf: { id in handler?(id.low) })
     let cause: HeldCause =
-      isDemand ? .reader : .ahead(nextUse: object.hasReaders ? 0 : glance.nextUseOf(object.id))
+      isDemand ? .reader : .ahead(nextUse: owner.hasReaders ? 0 : glance.nextUseOf(owner.id))
     var evicted: [CachedObject] = []
     let freed = state.withLock { state in
       state.pieces.evict(

@@ -34,7 +34,7 @@ public final class OpenObject: Sendable {
     let size = object.version.size
     let end = min(size, offset.addingSaturated(UInt64(count)))
     guard offset < end else { return reply(.data(UnsafeBufferPointer(start: nil, count: 0))) }
-    object.read(offset..<end, scratch: scratch, reply: reply, park: park)
+    ImmediateRead(object: object).read(offset..<end, scratch: scratch, reply: reply, park: park)
   }
 
   /// The cache file, if all of the object is there and trusted: for the kernel to read by itself. It
@@ -48,7 +48,7 @@ public final class OpenObject: Sendable {
   public func openAgain() -> OpenObject { OpenObject(object.services.open(object.version)) }
 
   /// Where the bytes are now, for `user.millrace.state`.
-  public var residence: Residence { object.residence }
+  public var residence: Residence { object.copyOnDisk.residence }
 
   /// Ends this open. Reads of it that are parked are still completed.
   public func close() {

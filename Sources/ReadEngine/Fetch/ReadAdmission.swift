@@ -27,15 +27,17 @@ final class ReadAdmission: Sendable {
     state = Lock(State(admission: MemoryAdmission(budget: Self.budget(ofPool: poolBlocks))))
   }
 
-  func newTicket() -> Ticket { state.withLock { $0.admission.newTicket() } }
-
-  /// False: the read waits in line; `object` is called when it is admitted. May be called with the lock of the
-  /// object held.
-  func admits(_ ticket: Ticket, blocks: Int, of object: CachedObject) -> Bool {
-    state.withLock {
-      $0.admission.enter(ticket, blocks: blocks, Read(object: object, ticket: ticket))
+  /// A read needs so many blocks. Not admitted: it waits in line; `object` is called when it is admitted.
+  func enter(blocks: Int, _ object: CachedObject) -> (ticket: Ticket, isAdmitted: Bool) {
+    state.withLock { state in
+      let ticket = state.admission.newTicket()
+      let read = Read(object: object, ticket: ticket)
+      return (ticket, state.admission.enter(ticket, blocks: blocks, read))
     }
   }
+
+  /// Whether a read that has entered is admitted by now. False also of one that is over: it gets no second place.
+  func isAdmitted(_ ticket: Ticket) -> Bool { state.withLock { $0.admission.isAdmitted(ticket) } }
 
   /// The read is over: takes those that are admitted by it one step on. Call it without a lock held.
   func end(_ ticket: Ticket) {

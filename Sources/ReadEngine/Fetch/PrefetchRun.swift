@@ -81,26 +81,45 @@ final class PrefetchRun: Sendable {
   }
 
   private func plan(from start: Int, limit: Int) {
-    var plan = ObjectState.Plan()
-    let next: Int? = object.state.withLock { object in
-      if object.isStale { return nil }
-      return object.planPrefetch(
-        start..<max(start, end), limit: limit, chunk: Self.range / Geometry.pieceSize, for: self,
-        of: self.object, &plan)
-    }
+    let planned = object.planPrefetch(
+      start..<max(start, end), limit: limit, chunk: Self.range / Geometry.pieceSize, for: self)
+    let fetches = planned?.fetches ?? []
     state.withLock { state in
-      state.underWay += plan.fetches.count
-      state.bytes += plan.fetches.reduce(0) { $0 + UInt64($1.planned.count) }
-      if let next {
+      state.underWay += fetches.count
+      state.bytes += fetches.reduce(0) { $0 + UInt64($1.planned.count) }
+      if let next = planned?.plan.next {
         state.next = min(next, state.replanFrom ?? next)
         state.replanFrom = nil
       } else {
         state.failure = StoreError(
           .changed, store: "", key: object.version.key, detail: "it changed in the store")
       }
-      state.isPlanning = false
+      // Until the records are read that it needs to go on.
+      state.isPlanning = planned?.plan.unknown != nil
     }
-    object.services.dispatcher.submit(plan.fetches)
+    object.services.dispatcher.submit(fetches)
+    if let unknown = planned?.plan.unknown { planOnceKnown(unknown) }
+  }
+
+  /// Goes on once the records of `piece` are read, on a disk worker.
+  private func planOnceKnown(_ piece: Int) {
+    let isTaken = object.services.diskReads.workers.submit { [self] in
+      object.copyOnDisk.loadRecords(of: piece..<piece + 1)
+      endPlanning(nil)
+    }
+    if !isTaken {
+      endPlanning(StoreError(.cancelled, store: "", detail: "no thread reads the cache's records"))
+    }
+  }
+
+  private func endPlanning(_ failure: StoreError?) {
+    state.withLock { state in
+      state.isPlanning = false
+      if let from = state.replanFrom { state.next = min(state.next, from) }
+      state.replanFrom = nil
+      if let failure { state.failure = failure }
+    }
+    plan()
   }
 
   private func finishIfOver() {
@@ -113,10 +132,10 @@ final class PrefetchRun: Sendable {
     }
     guard let done else { return }
     if isAdmitted {
-      let isWriting = object.state.withLock { $0.isQueuedForWriting }
+      let isWriting = object.isQueuedForWriting
       object.services.disk?.endAdmission(of: object.id, isWriting: isWriting)
       // It may have been written meanwhile.
-      if isWriting, !object.state.withLock({ $0.isQueuedForWriting }) {
+      if isWriting, !object.isQueuedForWriting {
         object.services.disk?.wrote(object.id)
       }
     }

@@ -47,6 +47,8 @@ struct MemoryAdmission<Read> {
     return false
   }
 
+  func isAdmitted(_ ticket: Ticket) -> Bool { admitted[ticket] != nil }
+
   /// The read is over, admitted or not. Returns those that are admitted by it, in order.
   mutating func leave(_ ticket: Ticket) -> [Read] {
     if let blocks = admitted.removeValue(forKey: ticket) {
