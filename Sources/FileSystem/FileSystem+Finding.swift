@@ -7,12 +7,12 @@ import Synchronization
 import SystemPackage
 
 extension FileSystem {
-  typealias FindReply = @Sendable (Result<Finding, StoreError>) -> Void
+  typealias FindReply = @Sendable (Result<LookupResult, StoreError>) -> Void
 
   private enum Step {
-    case done(Result<Finding, StoreError>)
+    case done(Result<LookupResult, StoreError>)
     /// The folder's listing is on its way: its first page may have the answer.
-    case join(Generation)
+    case join(DirectoryListing)
     case startListing
     case ask(number: UInt64, needsFolder: Bool)
     /// Another caller requests it already.
@@ -40,7 +40,8 @@ extension FileSystem {
   }
 
   private func join(
-    _ generation: Generation, _ name: [UInt8], _ folder: ObjectKey, _ reply: @escaping FindReply
+    _ generation: DirectoryListing, _ name: [UInt8], _ folder: ObjectKey,
+    _ reply: @escaping FindReply
   ) {
     generation.waitForFirstPage { [self] in
       switch generation.finding(name) {
@@ -51,7 +52,7 @@ extension FileSystem {
   }
 
   private func nextStep(
-    _ state: inout NameState, _ name: [UInt8], _ folder: ObjectKey, _ path: ObjectKey,
+    _ state: inout MetadataState, _ name: [UInt8], _ folder: ObjectKey, _ path: ObjectKey,
     mayWait: Bool, now: Instant, _ reply: @escaping FindReply
   ) -> Step {
     if state.isShutDown { return .done(.failure(ending())) }
@@ -80,7 +81,7 @@ extension FileSystem {
     }
     var waiters = [reply]
     if var probe = state.probes[path] {
-      if probe.started >= known?.distrustedBefore ?? probe.started {
+      if probe.started >= known?.invalidBefore ?? probe.started {
         probe.waiters.append(reply)
         state.probes[path] = probe
         return .wait
@@ -90,11 +91,11 @@ extension FileSystem {
       mayWait = false
     }
     if needsFolder && mayWait && ttl > .zero {
-      if let fetching = known?.fetching, fetching.started >= known!.distrustedBefore {
+      if let fetching = known?.fetching, fetching.started >= known!.invalidBefore {
         if case .decided(let finding) = fetching.finding(name) { return .done(.success(finding)) }
         if !fetching.hasPages { return .join(fetching) }
       } else if known?.fetching == nil {
-        var known = known ?? FolderState()
+        var known = known ?? DirectoryState()
         known.lastUsed = now
         let repeats = known.countProbe(ttl: ttl, now: now)
         state.folders[folder] = known
@@ -102,7 +103,7 @@ extension FileSystem {
       }
     }
     state.probeCount += 1
-    var probe = Probe(number: state.probeCount, started: now, waiters: waiters)
+    var probe = PendingLookup(number: state.probeCount, started: now, waiters: waiters)
     if !needsFolder { probe.folder = .success(nil) }
     state.probes[path] = probe
     return .ask(number: probe.number, needsFolder: needsFolder)
@@ -123,7 +124,7 @@ extension FileSystem {
     guard needsFolder else { return }
     let request = ListRequest(folder: path + [UInt8(ascii: "/")], limit: 1, deadline: deadline)
     store.list(request) { [self] result in
-      let folder: Result<Seen?, StoreError> =
+      let folder: Result<Observation?, StoreError> =
         switch result {
         case .success(let page):
           .success(page.showsFolder ? .folder(etag: page.folderETag) : nil)
@@ -149,10 +150,10 @@ extension FileSystem {
   }
 
   private func advance(
-    _ path: ObjectKey, _ number: UInt64, _ change: (inout Probe) -> Void
+    _ path: ObjectKey, _ number: UInt64, _ change: (inout PendingLookup) -> Void
   ) {
     let (answer, waiters) = state.withLock {
-      state -> (Result<Finding, StoreError>?, [FindReply]) in
+      state -> (Result<LookupResult, StoreError>?, [FindReply]) in
       // An answer that came too late for its own question is no answer to the next.
       guard var probe = state.probes[path], probe.number == number else { return (nil, []) }
       change(&probe)
@@ -165,10 +166,10 @@ extension FileSystem {
   }
 
   /// Turns a finding into the answer of a lookup, with a reference on the node.
-  func answer(_ finding: Finding, _ folder: ObjectKey, _ name: [UInt8]) -> LookupAnswer {
+  func answer(_ finding: LookupResult, _ folder: ObjectKey, _ name: [UInt8]) -> LookupAnswer {
     let (answer, replaced) = state.withLock { state -> (LookupAnswer, NodeID?) in
       // What was asked before a refresh is an answer to those who asked then, and nothing to remember.
-      let isVoid = finding.at < state.folders[folder]?.distrustedBefore ?? finding.at
+      let isVoid = finding.at < state.folders[folder]?.invalidBefore ?? finding.at
       guard let (slot, replaced) = state.take(folder, name, finding) else {
         let replaced = state.observeAbsence(folder, name, at: finding.at)
         let time = isVoid ? .zero : remaining(since: finding.at)
@@ -185,7 +186,7 @@ extension FileSystem {
 
   /// Whether the kernel may remember an absence; it is written down before. Fixed names never appear.
   private func mayRemember(
-    _ name: [UInt8], of folder: ObjectKey, absentFor time: Duration, _ state: inout NameState
+    _ name: [UInt8], of folder: ObjectKey, absentFor time: Duration, _ state: inout MetadataState
   ) -> Bool {
     guard time > .zero, options.frozenBy == nil else { return true }
     let now = clock()
@@ -244,7 +245,7 @@ extension FileSystem {
   }
 
   /// The attributes of a node that the kernel gets; under the lock.
-  func attributes(_ slot: NodeTable.Slot, _ state: inout NameState) -> NodeAttributes {
+  func attributes(_ slot: InodeTable.Slot, _ state: inout MetadataState) -> NodeAttributes {
     let id = state.nodes.id(of: slot)
     switch state.nodes.home(of: slot) {
     case .loose(let loose):
@@ -294,9 +295,9 @@ extension FileSystem {
   }
 }
 
-extension Generation {
+extension DirectoryListing {
   enum Outcome {
-    case decided(Finding)
+    case decided(LookupResult)
     /// A file, of which the listing does not know enough.
     case needsHead
     case undecided
@@ -304,9 +305,9 @@ extension Generation {
 
   func finding(_ name: [UInt8]) -> Outcome {
     switch find(name) {
-    case .absent: .decided(Finding(what: .absent, at: started))
+    case .absent: .decided(LookupResult(what: .absent, at: started))
     case .entry(let index) where self[index].entry.flags.contains(.needsHead): .needsHead
-    case .entry(let index): .decided(Finding(what: .listed(self, index), at: started))
+    case .entry(let index): .decided(LookupResult(what: .listed(self, index), at: started))
     case .undecided: .undecided
     }
   }

@@ -24,7 +24,7 @@ extension FileSystem {
       var dropped = 0
       for folder in touched {
         if state.folders[folder]?.listing != nil { dropped += 1 }
-        state.folders[folder]?.distrustedBefore = now
+        state.folders[folder]?.invalidBefore = now
       }
       var nodes = touched.map { ($0, state.namesWithNodes(in: $0)) }
       let distrusted = Set(touched)
@@ -49,7 +49,7 @@ extension FileSystem {
     let now = clock()
     let nodes = state.withLock { state -> [(ObjectKey, [[UInt8]])] in
       let unlisted = state.folders.filter { $0.key.hasPrefix(below) && $0.value.listing == nil }
-      for folder in unlisted.keys { state.folders[folder]?.distrustedBefore = now }
+      for folder in unlisted.keys { state.folders[folder]?.invalidBefore = now }
       // Of a listed folder, the listing that comes says which are still absent.
       let absent = state.absent.take {
         $0.hasPrefix(below) && state.folders[$0]?.listing == nil
@@ -102,11 +102,11 @@ extension FileSystem {
       report.failures = ["this mount shows \(frozenBy), which does not change"]
       return reply(report)
     }
-    TreeUpdate(self, below: place(ofPath: path).below, reply: reply).start()
+    TreeDiff(self, below: place(ofPath: path).below, reply: reply).start()
   }
 }
 
-extension NameState {
+extension MetadataState {
   /// The folder's listing does not have the name.
   fileprivate func isAbsent(_ name: [UInt8], in folder: ObjectKey) -> Bool {
     guard let listing = folders[folder]?.listing else { return false }

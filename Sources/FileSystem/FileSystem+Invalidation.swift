@@ -78,7 +78,7 @@ extension FileSystem {
   }
 }
 
-extension NameState {
+extension MetadataState {
   /// Every name of a folder that is known, whether the kernel has it or not.
   fileprivate func allNames(in folder: ObjectKey) -> [[UInt8]] {
     guard let known = folders[folder] else { return [] }

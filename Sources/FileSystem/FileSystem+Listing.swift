@@ -7,22 +7,22 @@ import Posix
 extension FileSystem {
   /// The folder's listing: the newest one if it is fresh, else the one under way, else a new one.
   /// Nil when shutting down. `pinned` listings are given back by `unpin`.
-  func listing(of folder: ObjectKey, pinned: Bool = false) -> Generation? {
+  func listing(of folder: ObjectKey, pinned: Bool = false) -> DirectoryListing? {
     let now = clock()
     let (generation, wanted, isNew) = state.withLock {
-      state -> (Generation?, ListingRun?, Bool) in
+      state -> (DirectoryListing?, ListingFetcher?, Bool) in
       if state.isShutDown { return (nil, nil, false) }
       loadSaved(&state, folder, now: now)
       // One that began before an object was seen to change may show it as it was. One that is complete and not taken
       // over yet is joined only while it is fresh: a reader may have seen its end.
       if let known = state.folders[folder], let fetching = known.fetching,
-        fetching.started < known.distrustedBefore
+        fetching.started < known.invalidBefore
           || fetching.isComplete
             && !known.isFresh(fetching, ttl: options.metadataTTL, now: now)
       {
         state.abandon(fetching)
       }
-      var known = state.folders[folder] ?? FolderState()
+      var known = state.folders[folder] ?? DirectoryState()
       known.lastUsed = now
       if pinned || known.isAhead { state.walk.opened(wasAhead: known.isAhead) }
       known.isAhead = false
@@ -46,13 +46,13 @@ extension FileSystem {
   }
 
   /// Lists a folder anew, whatever is known of it. Nil when shutting down.
-  func relist(_ folder: ObjectKey) -> (old: Generation?, run: ListingRun)? {
+  func relist(_ folder: ObjectKey) -> (old: DirectoryListing?, run: ListingFetcher)? {
     let now = clock()
-    let started = state.withLock { state -> (Generation?, ListingRun)? in
+    let started = state.withLock { state -> (DirectoryListing?, ListingFetcher)? in
       if state.isShutDown { return nil }
       if let fetching = state.folders[folder]?.fetching { state.abandon(fetching) }
-      var known = state.folders[folder] ?? FolderState()
-      known.distrustedBefore = now
+      var known = state.folders[folder] ?? DirectoryState()
+      known.invalidBefore = now
       known.lastUsed = now
       let run = newRun(of: folder, at: now, isAhead: false, state.begins)
       known.fetching = run.generation
@@ -66,16 +66,16 @@ extension FileSystem {
 
   private func newRun(
     of folder: ObjectKey, at now: Instant, isAhead: Bool, _ beginsAnywhere: Bool?
-  ) -> ListingRun {
-    let generation = Generation(
+  ) -> ListingFetcher {
+    let generation = DirectoryListing(
       folder: folder, started: now, listingHasAttributes: store.traits.listingHasAttributes,
       account: account)
-    return ListingRun(
+    return ListingFetcher(
       generation, store: store, timeout: options.ioTimeout,
       maySplit: store.traits.listsFromAnyName && beginsAnywhere != false,
       isTrusted: beginsAnywhere == true, isAhead: isAhead,
       budget: ListingBudget(bytesMax: options.listingLimit),
-      events: ListingRun.Events(
+      events: ListingFetcher.Events(
         mayGoOn: { [weak self] in self?.state.withLock { $0.walk.takePage() } ?? false },
         learned: { [weak self] works in self?.state.withLock { $0.begins = works } },
         grew: { [weak self] in self?.trim() },
@@ -90,7 +90,7 @@ extension FileSystem {
     let ttl = options.metadataTTL
     guard folder != prefix, ttl > .zero else { return }
     giveUpAhead(at: now)
-    let runs = state.withLock { state -> [ListingRun] in
+    let runs = state.withLock { state -> [ListingFetcher] in
       // What is listed ahead pushes out what was used longest ago, but not each other.
       let usual = max(1, account.bytes / max(1, state.folders.count))
       let allowance = min(state.walk.allowance, options.metadataLimit / 4 / usual)
@@ -101,7 +101,7 @@ extension FileSystem {
       }
       return next.map { key in
         let run = newRun(of: key, at: now, isAhead: true, state.begins)
-        state.folders[key, default: FolderState()].fetching = run.generation
+        state.folders[key, default: DirectoryState()].fetching = run.generation
         state.folders[key]?.run = run
         state.folders[key]?.isAhead = true
         state.folders[key]?.lastUsed = now
@@ -116,7 +116,7 @@ extension FileSystem {
   /// Listings made ahead that were not requested in time no longer count as ahead; paused ones are ended.
   private func giveUpAhead(at now: Instant) {
     let runs = state.withLock { state in
-      state.walk.takeOld(at: now).compactMap { folder -> ListingRun? in
+      state.walk.takeOld(at: now).compactMap { folder -> ListingFetcher? in
         guard state.folders[folder]?.isAhead == true else { return nil }
         state.folders[folder]?.isAhead = false
         state.walk.wasted()
@@ -130,7 +130,7 @@ extension FileSystem {
   }
 
   private func ended(
-    _ generation: Generation, _ result: Result<Int, StoreError>, _ wasAhead: Bool
+    _ generation: DirectoryListing, _ result: Result<Int, StoreError>, _ wasAhead: Bool
   ) {
     switch result {
     case .success(let hidden):
@@ -145,7 +145,7 @@ extension FileSystem {
     trimNow()
   }
 
-  private func complete(_ generation: Generation, hidden: Int) {
+  private func complete(_ generation: DirectoryListing, hidden: Int) {
     metrics.metadata.hiddenNames.add(hidden)
     if hidden > 0 {
       log.info(
@@ -154,7 +154,7 @@ extension FileSystem {
         reaches them, a directory has the same name, or their size is invalid (docs/semantics.md)
         """)
     }
-    let (replaced, appeared) = state.withLock { state -> ([NameState.Replaced], [[UInt8]]) in
+    let (replaced, appeared) = state.withLock { state -> ([MetadataState.Replaced], [[UInt8]]) in
       let isFirst = state.folders[generation.folder]?.listing == nil
       guard let replaced = state.adopt(generation) else { return ([], []) }
       if isFirst { metrics.metadata.listedDirectories.add(1) }
@@ -164,7 +164,7 @@ extension FileSystem {
     for name in appeared { invalidate(nil, generation.folder, name) }
   }
 
-  func unpin(_ generation: Generation) {
+  func unpin(_ generation: DirectoryListing) {
     generation.unpin()
     trimNow()
   }
@@ -181,7 +181,7 @@ extension FileSystem {
     let limit = options.metadataLimit
     let now = clock()
     let held = account.bytes
-    let (dropped, releasing) = state.withLock { state -> ([Generation], [Generation]) in
+    let (dropped, releasing) = state.withLock { state -> ([DirectoryListing], [DirectoryListing]) in
       let excess = held + state.bytes - limit
       guard excess > 0, Instant.now >= state.trimsFrom else { return ([], []) }
       // A tenth more than needed, so that the next page does not search again.
@@ -196,7 +196,7 @@ extension FileSystem {
   }
 
   /// Has the kernel let go of the names of a listing that is to be dropped.
-  private func release(_ generation: Generation) {
+  private func release(_ generation: DirectoryListing) {
     _ = notifier.submit { [self] in
       guard let handler = invalidationHandler.withLock({ $0 }) else { return }
       let parent = state.withLock { $0.nodeID(ofFolder: generation.folder, root: prefix) }
@@ -212,16 +212,16 @@ extension FileSystem {
   /// References on the nodes of entries for readdirplus, from `index` on. Nil where the kernel must
   /// look up itself: the listing is too old to vouch, or does not know the size.
   func takeNodes(
-    of generation: Generation, from index: Int, _ slice: Generation.Slice,
-    where isWanted: (NameChunk.Entry) -> Bool
+    of generation: DirectoryListing, from index: Int, _ slice: DirectoryListing.Slice,
+    where isWanted: (DirentBlock.Entry) -> Bool
   ) -> [NodeAttributes?] {
     let now = clock()
-    var replaced: [NameState.Replaced] = []
+    var replaced: [MetadataState.Replaced] = []
     let taken = state.withLock { state -> [NodeAttributes?] in
       guard let known = state.folders[generation.folder],
         known.isFresh(generation, ttl: options.metadataTTL, now: now)
       else { return slice.entries.map { _ in nil } }
-      let home: Generation
+      let home: DirectoryListing
       if known.listing === generation || known.fetching === generation {
         home = generation
       } else if let listing = known.listing, listing.hasSameEntries(as: generation) {
@@ -233,7 +233,7 @@ extension FileSystem {
         guard !entry.flags.contains(.needsHead), isWanted(entry) else { return nil }
         let (slot, old) = state.takeListed(home, index + offset)
         if let old {
-          replaced.append(NameState.Replaced(node: old, name: Array(slice.chunk.name(entry))))
+          replaced.append(MetadataState.Replaced(node: old, name: Array(slice.chunk.name(entry))))
         }
         return attributes(slot, &state)
       }
@@ -248,9 +248,9 @@ extension FileSystem {
     let now = clock()
     let (folder, name) = split(version.key)
     let stale = state.withLock { state -> NodeID? in
-      state.folders[folder, default: FolderState()].distrustedBefore = now
+      state.folders[folder, default: DirectoryState()].invalidBefore = now
       guard let slot = state.current(folder, name) else { return nil }
-      let read = Seen(
+      let read = Observation(
         kind: .file, size: version.size, modified: version.modified, etag: version.etag)
       // The path may have moved on to the newer version before.
       return state.seen(slot).isSameVersion(as: read) ? state.expire(slot, folder, name) : nil

@@ -20,14 +20,14 @@ extension FileSystem {
   func openSavedListings() {
     guard let file = options.listingsFile, options.metadataTTL > .zero else { return }
     let now = wallTime()
-    let saved = SavedListings(
+    let saved = ListingCacheFile(
       file, oldest: now - options.metadataTTL.nanoseconds, now: now)
     guard let saved, !saved.isEmpty else { return }
     state.withLock { $0.saved = saved }
   }
 
   /// Takes a folder's listing out of the file, if it has one and none is known.
-  func loadSaved(_ state: inout NameState, _ folder: ObjectKey, now: Instant) {
+  func loadSaved(_ state: inout MetadataState, _ folder: ObjectKey, now: Instant) {
     guard let saved = state.saved, saved.has(folder), let listing = saved.take(folder) else {
       return
     }
@@ -38,13 +38,13 @@ extension FileSystem {
       UInt64(age) <= now.nanoseconds
     else { return }
     let started = Instant(nanoseconds: now.nanoseconds - UInt64(age))
-    guard now < started + options.metadataTTL, started >= known?.distrustedBefore ?? started else {
+    guard now < started + options.metadataTTL, started >= known?.invalidBefore ?? started else {
       return
     }
-    let generation = Generation(
+    let generation = DirectoryListing(
       folder: folder, started: started, entries: listing.entries, hidden: listing.hidden,
       account: account)
-    state.folders[folder, default: FolderState()].listing = generation
+    state.folders[folder, default: DirectoryState()].listing = generation
     metrics.metadata.listedDirectories.add(1)
     metrics.metadata.restoredListings.add()
   }
@@ -56,18 +56,18 @@ extension FileSystem {
     let wall = wallTime()
     let oldest = wall - options.metadataTTL.nanoseconds
     let (fresh, kept) = state.withLock { state in
-      let fresh = state.folders.values.compactMap { known -> (Generation, Int64)? in
+      let fresh = state.folders.values.compactMap { known -> (DirectoryListing, Int64)? in
         guard let listing = known.listing, listing.isOrdered,
           known.isFresh(listing, ttl: options.metadataTTL, now: now)
         else { return nil }
         return (listing, wall - (now - listing.started).nanoseconds)
       }
       let kept = state.saved.map {
-        SavedListings.Kept(file: $0, records: $0.records(since: oldest))
+        ListingCacheFile.Kept(file: $0, records: $0.records(since: oldest))
       }
       return (fresh, kept)
     }
-    if !SavedListings.write(fresh, and: kept, to: file) {
+    if !ListingCacheFile.write(fresh, and: kept, to: file) {
       log.warning(
         "cannot write \(file): \(String(cString: strerror(errno))); the next mount lists the directories again"
       )

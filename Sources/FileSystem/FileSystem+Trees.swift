@@ -68,7 +68,7 @@ extension FileSystem {
   }
 
   private func slice(
-    _ generation: Generation, from index: Int, limit: Int, _ stop: StopFlag?,
+    _ generation: DirectoryListing, from index: Int, limit: Int, _ stop: StopFlag?,
     reply: @escaping Reply<FolderSlice>
   ) {
     switch generation.step(from: index, limit: limit) {
@@ -87,12 +87,12 @@ extension FileSystem {
   }
 
   private func slice(
-    _ folder: ObjectKey, _ found: Generation.Slice, _ index: Int, _ stop: StopFlag?,
+    _ folder: ObjectKey, _ found: DirectoryListing.Slice, _ index: Int, _ stop: StopFlag?,
     _ reply: @escaping Reply<FolderSlice>
   ) {
     var slice = FolderSlice()
     slice.next = index + found.entries.count
-    var files: [(name: [UInt8], seen: Seen)] = []
+    var files: [(name: [UInt8], seen: Observation)] = []
     var unsized: [Int] = []
     for entry in found.entries {
       let name = Array(found.chunk.name(entry))
@@ -159,7 +159,8 @@ extension FileSystem {
 
 extension FolderSlice {
   /// Those whose size is known.
-  fileprivate mutating func add(_ found: [(name: [UInt8], seen: Seen)], of folder: ObjectKey) {
+  fileprivate mutating func add(_ found: [(name: [UInt8], seen: Observation)], of folder: ObjectKey)
+  {
     for (name, seen) in found where seen.kind == .file {
       guard let size = seen.size else { continue }
       files.append(

@@ -27,14 +27,14 @@ public final class FileSystem: Sendable {
   let options: FileSystemOptions
   let metrics: Metrics
   let log: Logger
-  let failures: FailureLog
+  let failures: StoreErrorLog
   let clock: @Sendable () -> Instant
   /// Nanoseconds since 1970: what is kept from one mount to the next goes by it.
   let wallTime: @Sendable () -> Int64
   /// Folders have no time of their own in a store: theirs is the mount's.
   let mountTime = Int64(time(nil))
   let account = ByteAccount()
-  let state = Lock(NameState())
+  let state = Lock(MetadataState())
   /// An object of a size that cannot be read was logged.
   let saidOversized = Atomic(false)
   let notifier = WorkerPool(named: "invalidate", threads: 1)
@@ -66,7 +66,7 @@ public final class FileSystem: Sendable {
     self.log = log
     self.clock = clock
     self.wallTime = wallTime
-    failures = FailureLog(log: log)
+    failures = StoreErrorLog(log: log)
     openSavedListings()
     engine.onChanged { [weak self] version in self?.objectChanged(version) }
   }

@@ -53,13 +53,13 @@ import Testing
 
   private func list(_ store: CountingStore, bytesMax: Int) -> Result<Int, StoreError>? {
     let outcome = Monitor<Result<Int, StoreError>?>(nil)
-    let generation = Generation(
+    let generation = DirectoryListing(
       folder: ObjectKey("folder/"), started: .now, listingHasAttributes: true,
       account: ByteAccount())
-    let run = ListingRun(
+    let run = ListingFetcher(
       generation, store: store, timeout: .seconds(5), maySplit: false, isTrusted: false,
       isAhead: false, budget: ListingBudget(bytesMax: bytesMax),
-      events: ListingRun.Events(
+      events: ListingFetcher.Events(
         mayGoOn: { true }, learned: { _ in }, grew: {},
         ended: { _, result, _ in outcome.signal { $0 = result } }))
     run.start()

@@ -67,7 +67,7 @@ extension Parsers {
     let bytes = withChecksums(bytes)
     withFile(bytes, named: "names") { folder, _ in
       guard let place = try? PrivateFolder.open(folder),
-        let saved = SavedListings(
+        let saved = ListingCacheFile(
           ListingsFile(folder: place, name: "names"), oldest: .min, now: .max)
       else { return }
       for record in saved.records(since: .min) { precondition(record.length <= bytes.count) }
@@ -83,7 +83,7 @@ extension Parsers {
   }
 
   private static func withChecksums(_ bytes: [UInt8]) -> [UInt8] {
-    typealias Head = SavedListings.Head
+    typealias Head = ListingCacheFile.Head
     var bytes = bytes
     let size = MemoryLayout<Head>.size
     var position = 0
@@ -121,8 +121,8 @@ extension Parsers {
       let head = SidecarHeader(version: version)
       if head.matches(raw) { precondition(bytes.starts(with: head.encoded)) }
     }
-    if let state = FolderState(bytes: bytes) {
-      precondition(FolderState(text: state.text) == state)
+    if let state = DirectoryState(bytes: bytes) {
+      precondition(DirectoryState(text: state.text) == state)
     }
   }
 

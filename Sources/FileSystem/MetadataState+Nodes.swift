@@ -2,7 +2,7 @@
 import ObjectStore
 import Posix
 
-extension NameState {
+extension MetadataState {
   /// A node that the kernel knows under a name that is no longer its own.
   struct Replaced {
     var node: NodeID
@@ -12,8 +12,8 @@ extension NameState {
   /// The node of what was found under a name, with one reference more. What is older than a node's own
   /// knowledge changes nothing.
   mutating func take(
-    _ folder: ObjectKey, _ name: [UInt8], _ finding: Finding
-  ) -> (slot: NodeTable.Slot, replaced: NodeID?)? {
+    _ folder: ObjectKey, _ name: [UInt8], _ finding: LookupResult
+  ) -> (slot: InodeTable.Slot, replaced: NodeID?)? {
     switch finding.what {
     case .absent: nil
     case .listed(let generation, let index): takeListed(generation, index)
@@ -22,8 +22,8 @@ extension NameState {
   }
 
   mutating func takeListed(
-    _ generation: Generation, _ index: Int
-  ) -> (slot: NodeTable.Slot, replaced: NodeID?) {
+    _ generation: DirectoryListing, _ index: Int
+  ) -> (slot: InodeTable.Slot, replaced: NodeID?) {
     let place = generation[index]
     let taken = place.chunk.node(at: place.offset)
     if taken != 0 {
@@ -55,17 +55,17 @@ extension NameState {
     )
   }
 
-  private func mayHaveOther(_ known: FolderState?, than generation: Generation) -> Bool {
+  private func mayHaveOther(_ known: DirectoryState?, than generation: DirectoryListing) -> Bool {
     guard let known else { return false }
     if !known.loose.isEmpty { return true }
-    return [known.listing, known.fetching].contains { (other: Generation?) in
+    return [known.listing, known.fetching].contains { (other: DirectoryListing?) in
       other !== generation && other?.nodes.count ?? 0 > 0
     }
   }
 
   private mutating func takeAsked(
-    _ folder: ObjectKey, _ name: [UInt8], _ seen: Seen, at time: Instant
-  ) -> (slot: NodeTable.Slot, replaced: NodeID?) {
+    _ folder: ObjectKey, _ name: [UInt8], _ seen: Observation, at time: Instant
+  ) -> (slot: InodeTable.Slot, replaced: NodeID?) {
     var replaced: NodeID?
     if let slot = current(folder, name) {
       let isSame = self.seen(slot).isSameVersion(as: seen)
@@ -87,37 +87,37 @@ extension NameState {
   }
 
   private mutating func addLoose(
-    _ folder: ObjectKey, _ name: [UInt8], _ seen: Seen, at time: Instant
-  ) -> NodeTable.Slot {
+    _ folder: ObjectKey, _ name: [UInt8], _ seen: Observation, at time: Instant
+  ) -> InodeTable.Slot {
     let slot = nodes.add(
-      NodeTable.Loose(folder: folder, name: name, seen: seen, checked: time))
-    folders[folder, default: FolderState()].loose[name] = slot
+      InodeTable.Loose(folder: folder, name: name, seen: seen, checked: time))
+    folders[folder, default: DirectoryState()].loose[name] = slot
     return slot
   }
 
   /// What is known by the path's own node, if that is fresh and no listing is newer.
   func currentFinding(
-    _ folder: ObjectKey, _ name: [UInt8], _ listing: Generation?, ttl: Duration, now: Instant
-  ) -> Finding? {
+    _ folder: ObjectKey, _ name: [UInt8], _ listing: DirectoryListing?, ttl: Duration, now: Instant
+  ) -> LookupResult? {
     guard let known = folders[folder] else { return nil }
     // What a fresh listing has is found there as quickly.
     if known.loose.isEmpty, listing != nil { return nil }
     guard let slot = current(folder, name) else { return nil }
     let checked = nodes.checked(slot)
-    guard now < checked + ttl, checked >= known.distrustedBefore,
+    guard now < checked + ttl, checked >= known.invalidBefore,
       checked >= listing?.started ?? checked
     else { return nil }
     switch nodes.home(of: slot) {
-    case .loose(let loose): return Finding(what: .asked(loose.seen), at: checked)
+    case .loose(let loose): return LookupResult(what: .asked(loose.seen), at: checked)
     case .listed(let generation, let index):
-      return Finding(what: .listed(generation, index), at: checked)
+      return LookupResult(what: .listed(generation, index), at: checked)
     }
   }
 
   /// Takes in what was found, for a node that is referred to already. Returns the node that became
   /// stale by it.
   mutating func observe(
-    _ folder: ObjectKey, _ name: [UInt8], _ finding: Finding
+    _ folder: ObjectKey, _ name: [UInt8], _ finding: LookupResult
   ) -> NodeID? {
     guard let seen = finding.seen else { return observeAbsence(folder, name, at: finding.at) }
     guard let slot = current(folder, name), finding.at >= nodes.checked(slot) else { return nil }
@@ -136,14 +136,14 @@ extension NameState {
     return expire(slot, folder, name)
   }
 
-  mutating func expire(_ slot: NodeTable.Slot, _ folder: ObjectKey, _ name: [UInt8]) -> NodeID {
+  mutating func expire(_ slot: InodeTable.Slot, _ folder: ObjectKey, _ name: [UInt8]) -> NodeID {
     folders[folder]?.loose[name] = nil
     nodes.expire(slot)
     return nodes.id(of: slot)
   }
 
   /// Gives references back. Returns a listing that waited for that to be dropped.
-  mutating func forget(_ id: NodeID, count: UInt64) -> Generation? {
+  mutating func forget(_ id: NodeID, count: UInt64) -> DirectoryListing? {
     switch nodes.forget(id, count: count) {
     case .loose(let loose)?:
       if !loose.isStale {
@@ -163,7 +163,7 @@ extension NameState {
 
   /// The generation is complete: it becomes its folder's listing, and nodes go over to it. Returns
   /// those that it shows to be stale; nil if it is no longer wanted.
-  mutating func adopt(_ generation: Generation) -> [Replaced]? {
+  mutating func adopt(_ generation: DirectoryListing) -> [Replaced]? {
     let key = generation.folder
     guard folders[key]?.fetching === generation else { return nil }
     folders[key]?.fetching = nil
@@ -193,7 +193,7 @@ extension NameState {
   }
 
   /// The generation failed: nodes that were taken from it stay as they were seen.
-  mutating func abandon(_ generation: Generation) {
+  mutating func abandon(_ generation: DirectoryListing) {
     if folders[generation.folder]?.fetching === generation {
       folders[generation.folder]?.fetching = nil
       folders[generation.folder]?.run = nil
@@ -212,12 +212,12 @@ extension NameState {
         return state.nodes.move(slot, to: listing, index, listing[index])
       }
       state.nodes.loosen(slot)
-      state.folders[generation.folder, default: FolderState()].loose[name] = slot
+      state.folders[generation.folder, default: DirectoryState()].loose[name] = slot
     }
   }
 
   private mutating func moveNodes(
-    from old: Generation, to new: Generation, _ replaced: inout [Replaced]
+    from old: DirectoryListing, to new: DirectoryListing, _ replaced: inout [Replaced]
   ) {
     guard old.nodes.count > 0 else { return }
     // Mostly the same names in the same order: the one behind the last is tried first.
@@ -241,7 +241,7 @@ extension NameState {
       }
       let name = Array(place.name)
       if state.nodes.checked(slot) > new.started {
-        // Seen again since the listing began: what is older does not contradict it.
+        // Observation again since the listing began: what is older does not contradict it.
         state.nodes.loosen(slot)
         state.folders[new.folder]?.loose[name] = slot
         return
@@ -271,19 +271,19 @@ extension NameState {
   }
 
   private mutating func forEachNode(
-    of generation: Generation,
-    _ body: (inout NameState, NodeTable.Slot, ListingEntries.Place) -> Void
+    of generation: DirectoryListing,
+    _ body: (inout MetadataState, InodeTable.Slot, DirentTable.Place) -> Void
   ) {
     generation.forEachChunk { _, chunk in
       for offset in 0..<chunk.count {
         let slot = chunk.node(at: offset)
-        if slot != 0 { body(&self, slot, ListingEntries.Place(chunk, offset)) }
+        if slot != 0 { body(&self, slot, DirentTable.Place(chunk, offset)) }
       }
     }
   }
 }
 
-extension Generation {
+extension DirectoryListing {
   /// Under the file system's lock.
   func hasNode(at index: Int) -> Bool {
     let place = self[index]
@@ -291,10 +291,10 @@ extension Generation {
   }
 }
 
-extension FolderState {
+extension DirectoryState {
   /// Whether it may as well not be there.
   var isNothing: Bool {
-    listing == nil && fetching == nil && loose.isEmpty && distrustedBefore.nanoseconds == 0
+    listing == nil && fetching == nil && loose.isEmpty && invalidBefore.nanoseconds == 0
       && probes == 0
   }
 }

@@ -3,17 +3,19 @@ import Glibc
 import ObjectStore
 import Posix
 
-extension SavedListings {
+extension ListingCacheFile {
   /// Records of an older file that go into the next one as they are.
   struct Kept {
-    var file: SavedListings
+    var file: ListingCacheFile
     var records: [Record]
   }
 
   /// Writes a file of listings, of each the moment it was begun in nanoseconds since 1970, and of
   /// records of an older file, in place of the one that is there. Without any there is none. False: it
   /// could not be written, and the old one stays.
-  static func write(_ listings: [(Generation, Int64)], and kept: Kept?, to place: ListingsFile)
+  static func write(
+    _ listings: [(DirectoryListing, Int64)], and kept: Kept?, to place: ListingsFile
+  )
     -> Bool
   {
     if listings.isEmpty && kept?.records.isEmpty ?? true {
@@ -39,7 +41,7 @@ extension SavedListings {
   }
 
   private static func write(
-    _ generation: Generation, _ started: Int64, to stream: UnsafeMutablePointer<FILE>
+    _ generation: DirectoryListing, _ started: Int64, to stream: UnsafeMutablePointer<FILE>
   ) -> Bool {
     // Longer than any path: it is listed anew.
     guard generation.folder.bytes.count <= keyLimit else { return true }
@@ -65,7 +67,7 @@ extension SavedListings {
   }
 
   private static func write(
-    _ head: inout Head, _ folder: ObjectKey, _ chunk: NameChunk?,
+    _ head: inout Head, _ folder: ObjectKey, _ chunk: DirentBlock?,
     to stream: UnsafeMutablePointer<FILE>
   ) -> Bool {
     head.entryCount = UInt32(chunk?.count ?? 0)

@@ -6,24 +6,24 @@ import Testing
 
 /// Pages of one folder in parts side by side: whatever the names, the order of answers and the store's
 /// habits, the folder has the names that the store has, each once.
-@Suite struct ListingRunTests {
+@Suite struct ListingFetcherTests {
   private final class Watch: Sendable {
     let outcome = Lock<Result<Int, StoreError>?>(nil)
     let begins = Lock<Bool?>(nil)
 
-    func run(_ store: KeyStore, folder: ObjectKey, isTrusted: Bool = false) -> ListingRun {
-      let generation = Generation(
+    func run(_ store: KeyStore, folder: ObjectKey, isTrusted: Bool = false) -> ListingFetcher {
+      let generation = DirectoryListing(
         folder: folder, started: .now, listingHasAttributes: true, account: ByteAccount())
-      return ListingRun(
+      return ListingFetcher(
         generation, store: store, timeout: .seconds(5), maySplit: true, isTrusted: isTrusted,
         isAhead: false, budget: ListingBudget(bytesMax: 1 << 30),
-        events: ListingRun.Events(
+        events: ListingFetcher.Events(
           mayGoOn: { true }, learned: { works in self.begins.withLock { $0 = works } },
           grew: {}, ended: { _, result, _ in self.outcome.withLock { $0 = result } }))
     }
   }
 
-  private func names(of generation: Generation) -> [[UInt8]] {
+  private func names(of generation: DirectoryListing) -> [[UInt8]] {
     (0..<generation.count).map { Array(generation[$0].name) }
   }
 
@@ -147,7 +147,7 @@ import Testing
       var random = SeededGenerator(seed: seed)
       let names = Set(randomNames(&random)).map { Array($0.utf8) }
         .sorted { $0.lexicographicallyPrecedes($1) }
-      guard names.count > 1, let spacing = NameSpacing(names) else { continue }
+      guard names.count > 1, let spacing = KeyspacePartitioner(names) else { continue }
       let values = names.map { spacing.value($0) }
       #expect(zip(values, values.dropFirst()).allSatisfy { $0 <= $1 }, "seed \(seed)")
       for value in values {

@@ -10,13 +10,13 @@ import Posix
 ///
 /// A node lives while it is referenced; the kernel keeps a reference on what it has open, so opens
 /// need no count of their own.
-struct NodeTable {
+struct InodeTable {
   typealias Slot = UInt32
 
   struct Loose {
     let folder: ObjectKey
     let name: [UInt8]
-    var seen: Seen
+    var seen: Observation
     /// When the store last showed this version.
     var checked: Instant
     /// The path has another version by now, or none.
@@ -24,7 +24,7 @@ struct NodeTable {
   }
 
   enum Home {
-    case listed(Generation, Int)
+    case listed(DirectoryListing, Int)
     case loose(Loose)
   }
 
@@ -53,7 +53,7 @@ struct NodeTable {
   private var firstFree: Slot = 0
   /// Slots that were ever used; 0 means none, 1 is the root's.
   private var used: Slot = 2
-  private var listings: [Generation?] = [nil]
+  private var listings: [DirectoryListing?] = [nil]
   private var freeListings: [UInt32] = []
   private var loose: [Slot: Loose] = [:]
   /// Listed nodes whose version was seen again after the listing.
@@ -97,7 +97,9 @@ struct NodeTable {
   }
 
   /// A new node, with one reference, of an entry that has none.
-  mutating func add(_ generation: Generation, _ index: Int, _ place: ListingEntries.Place) -> Slot {
+  mutating func add(_ generation: DirectoryListing, _ index: Int, _ place: DirentTable.Place)
+    -> Slot
+  {
     let slot = newSlot()
     settle(slot, in: generation, index, place)
     return slot
@@ -121,7 +123,7 @@ struct NodeTable {
 
   /// Makes an entry that has no node the home of a node.
   mutating func move(
-    _ slot: Slot, to generation: Generation, _ index: Int, _ place: ListingEntries.Place
+    _ slot: Slot, to generation: DirectoryListing, _ index: Int, _ place: DirentTable.Place
   ) {
     let checked = checked(slot)
     leave(slot)
@@ -182,7 +184,7 @@ struct NodeTable {
   }
 
   private mutating func settle(
-    _ slot: Slot, in generation: Generation, _ index: Int, _ place: ListingEntries.Place
+    _ slot: Slot, in generation: DirectoryListing, _ index: Int, _ place: DirentTable.Place
   ) {
     if generation.nodes.number == 0 {
       if let free = freeListings.popLast() {

@@ -4,29 +4,29 @@ import ObjectStore
 ///
 /// Sorted by name as if "/" followed each. A store whose pages are out of order gives a second
 /// sorted run behind the first, so that what readdir has already shown keeps its place.
-struct ListingEntries {
+struct DirentTable {
   /// An entry's place.
   struct Place {
-    var chunk: NameChunk
+    var chunk: DirentBlock
     var offset: Int
     /// A copy.
-    let entry: NameChunk.Entry
+    let entry: DirentBlock.Entry
 
-    init(_ chunk: NameChunk, _ offset: Int) {
+    init(_ chunk: DirentBlock, _ offset: Int) {
       self.chunk = chunk
       self.offset = offset
       entry = chunk[offset]
     }
 
     var name: UnsafeRawBufferPointer { chunk.name(entry) }
-    var seen: Seen { chunk.seen(entry) }
+    var seen: Observation { chunk.seen(entry) }
     var isFolder: Bool { entry.flags.contains(.folder) }
   }
 
-  private var chunks: [NameChunk] = []
+  private var chunks: [DirentBlock] = []
   /// Of each chunk, the index of its first entry.
   private var starts: [Int] = []
-  private var filling = NameChunk.Filling()
+  private var filling = DirentBlock.Filling()
   private var sealed = 0
   /// The chunk with which the second run starts.
   private var secondRun: Int?
@@ -40,7 +40,7 @@ struct ListingEntries {
   init() {}
 
   /// Of chunks that were kept.
-  init(_ kept: [NameChunk], digest: UInt64) {
+  init(_ kept: [DirentBlock], digest: UInt64) {
     for chunk in kept {
       starts.append(sealed)
       for offset in 0..<chunk.count where chunk[offset].flags.contains(.folder) {
@@ -70,7 +70,7 @@ struct ListingEntries {
   /// Makes what was appended visible.
   mutating func seal() {
     guard filling.count > 0 else { return }
-    let chunk = NameChunk(filling)
+    let chunk = DirentBlock(filling)
     filling.removeAll()
     starts.append(sealed)
     chunks.append(chunk)
@@ -118,7 +118,7 @@ struct ListingEntries {
   /// Nothing follows: gives back what filling reserved.
   mutating func finish() {
     seal()
-    filling = NameChunk.Filling()
+    filling = DirentBlock.Filling()
   }
 
   subscript(index: Int) -> Place {
@@ -132,7 +132,7 @@ struct ListingEntries {
   }
 
   /// The entries from `index` to the end of their chunk.
-  func run(from index: Int) -> (chunk: NameChunk, range: Range<Int>)? {
+  func run(from index: Int) -> (chunk: DirentBlock, range: Range<Int>)? {
     guard index < sealed else { return nil }
     let place = self[index]
     return (place.chunk, place.offset..<place.chunk.count)

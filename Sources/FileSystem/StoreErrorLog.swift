@@ -19,7 +19,7 @@ extension StoreError {
 
 /// One line for each failed operation, with key, store and cause; at most one a second of each
 /// kind, so that a store that is down does not fill the log.
-final class FailureLog: Sendable {
+final class StoreErrorLog: Sendable {
   private struct Recent {
     var last: Instant
     var suppressed = 0

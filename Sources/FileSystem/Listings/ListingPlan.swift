@@ -51,7 +51,7 @@ struct ListingPlan {
 
   private var parts: [Part] = [Part()]
   private var width = 1
-  private var spacing: NameSpacing?
+  private var spacing: KeyspacePartitioner?
   /// Of a page, in numbers of `spacing`.
   private var stride: UInt128 = 0
   /// Whether the store is known to begin at the requested position.
@@ -94,7 +94,7 @@ struct ListingPlan {
         ? min(Self.widthLimit, width * 2) : max(1, width / 2)
     }
     if number == 0, parts[0].pages == 1, page.next != nil, maySplit {
-      spacing = NameSpacing(sample())
+      spacing = KeyspacePartitioner(sample())
       width = 2
     }
     if page.count > 0 { parts[number].last = page.last }

@@ -8,14 +8,14 @@ import Posix
 /// listed ahead has to be earned: each listing that was there when its directory was opened pays for two
 /// more, so that a traversal doubles what is ahead of it. A process that opens a few directories here and
 /// there pays for a few unneeded requests.
-struct WalkAhead {
+struct TraversalCredit {
   /// Listings, or pages of one, that were not requested yet.
   static let limit = 64
   /// What is free to begin with: a traversal of the classes of a data set saves a round trip, and a process that
   /// looks into one directory pays for eight requests.
   static let first = 8
 
-  private var credit = WalkAhead.first
+  private var credit = TraversalCredit.first
   /// Folders opened without profit since the last free one.
   private var misses = 0
   private(set) var unused = 0
@@ -64,14 +64,14 @@ struct WalkAhead {
   mutating func wasted() { unused = max(0, unused - 1) }
 }
 
-extension NameState {
+extension MetadataState {
   /// Folders that a walk comes to after `folder`, in the order in which it does (a folder before what
   /// is in it), that are not listed; at most `wanted`, and of what is known.
   func following(
-    _ folder: ObjectKey, root: ObjectKey, wanted: Int, isKnown: (FolderState) -> Bool
+    _ folder: ObjectKey, root: ObjectKey, wanted: Int, isKnown: (DirectoryState) -> Bool
   ) -> [ObjectKey] {
     var found: [ObjectKey] = []
-    var budget = 4 * WalkAhead.limit
+    var budget = 4 * TraversalCredit.limit
     collect(in: folder, from: 0, wanted, &budget, isKnown, &found)
     var below = folder
     while found.count < wanted, budget > 0, below != root, !below.bytes.isEmpty {
@@ -88,7 +88,7 @@ extension NameState {
 
   private func collect(
     in folder: ObjectKey, from index: Int, _ wanted: Int, _ budget: inout Int,
-    _ isKnown: (FolderState) -> Bool, _ found: inout [ObjectKey]
+    _ isKnown: (DirectoryState) -> Bool, _ found: inout [ObjectKey]
   ) {
     guard let listing = folders[folder]?.listing else { return }
     for place in listing.folderIndices(from: index, limit: budget) {

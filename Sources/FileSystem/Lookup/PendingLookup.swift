@@ -2,21 +2,21 @@ import ObjectStore
 import Posix
 
 /// The two questions of a lookup, under way, and those who wait for the answer.
-struct Probe {
-  typealias Waiter = @Sendable (Result<Finding, StoreError>) -> Void
+struct PendingLookup {
+  typealias Waiter = @Sendable (Result<LookupResult, StoreError>) -> Void
   let number: UInt64
   let started: Instant
   var waiters: [Waiter] = []
   var file: Result<ObjectAttributes?, StoreError>?
   /// nil inside: there is no folder.
-  var folder: Result<Seen?, StoreError>?
+  var folder: Result<Observation?, StoreError>?
 
   /// A folder is the answer as soon as it is there, since it hides a file; a file only once there is
   /// no folder. A store that forbids one of the questions is believed in the other if that finds
   /// something.
-  var answer: Result<Finding, StoreError>? {
+  var answer: Result<LookupResult, StoreError>? {
     if case .success(let seen?) = folder {
-      return .success(Finding(what: .asked(seen), at: started))
+      return .success(LookupResult(what: .asked(seen), at: started))
     }
     guard let file, let folder else { return nil }
     switch (file, folder) {
@@ -24,11 +24,11 @@ struct Probe {
     case (.success(let object?), .failure(let error)) where error.kind == .accessDenied:
       return found(object)
     case (_, .failure(let error)), (.failure(let error), _): return .failure(error)
-    case (.success(nil), .success): return .success(Finding(what: .absent, at: started))
+    case (.success(nil), .success): return .success(LookupResult(what: .absent, at: started))
     }
   }
 
-  private func found(_ object: ObjectAttributes) -> Result<Finding, StoreError> {
+  private func found(_ object: ObjectAttributes) -> Result<LookupResult, StoreError> {
     guard object.size != nil else {
       return .failure(
         StoreError(
@@ -36,10 +36,10 @@ struct Probe {
           detail: "the store does not report the object's size"
         ))
     }
-    let seen = Seen(
+    let seen = Observation(
       kind: .file, size: object.size, modified: object.modified ?? 0, etag: object.etag,
       isArchived: object.isArchived)
-    return .success(Finding(what: .asked(seen), at: started))
+    return .success(LookupResult(what: .asked(seen), at: started))
   }
 }
 

@@ -7,7 +7,7 @@ import Testing
 @testable import FileSystem
 
 /// The file of listings in the hands of a failing disk, or of somebody who knows its checksum.
-@Suite struct SavedListingsTests {
+@Suite struct ListingCacheFileTests {
   private func store() -> KeyStore {
     let store = KeyStore()
     let etags = ["\"e\"", "\"\(String(repeating: "ab", count: 16))\"", ""]
@@ -94,11 +94,11 @@ import Testing
 
   /// As long as heads are heads: of each record the checksum of its body.
   private static func fixChecksums(_ bytes: inout [UInt8]) {
-    let size = SavedListings.Head.size
+    let size = ListingCacheFile.Head.size
     var position = 0
     while position + size <= bytes.count {
       var head = bytes.withUnsafeBytes {
-        $0.loadUnaligned(fromByteOffset: position, as: SavedListings.Head.self)
+        $0.loadUnaligned(fromByteOffset: position, as: ListingCacheFile.Head.self)
       }
       let end = position + size + head.bodyLength
       guard head.isPossible, end <= bytes.count else { return }

@@ -3,7 +3,7 @@ import Posix
 
 /// The fetching of one generation: asks the store for pages as the plan says, and hands them to the
 /// generation in the order of their names.
-final class ListingRun: Sendable {
+final class ListingFetcher: Sendable {
   fileprivate struct State {
     var plan: ListingPlan
     var budget: ListingBudget
@@ -25,7 +25,7 @@ final class ListingRun: Sendable {
     var followers: [@Sendable (Result<Int, StoreError>) -> Void] = []
   }
 
-  let generation: Generation
+  let generation: DirectoryListing
   private let store: any ObjectStore
   private let timeout: Duration
   private let events: Events
@@ -37,11 +37,11 @@ final class ListingRun: Sendable {
     var learned: @Sendable (_ beginsAnywhere: Bool) -> Void
     var grew: @Sendable () -> Void
     /// The names that are hidden, or why it failed.
-    var ended: @Sendable (Generation, Result<Int, StoreError>, _ wasAhead: Bool) -> Void
+    var ended: @Sendable (DirectoryListing, Result<Int, StoreError>, _ wasAhead: Bool) -> Void
   }
 
   init(
-    _ generation: Generation, store: any ObjectStore, timeout: Duration, maySplit: Bool,
+    _ generation: DirectoryListing, store: any ObjectStore, timeout: Duration, maySplit: Bool,
     isTrusted: Bool, isAhead: Bool, budget: ListingBudget, events: Events
   ) {
     self.generation = generation
@@ -247,7 +247,7 @@ final class ListingRun: Sendable {
   }
 }
 
-extension ListingRun.State {
+extension ListingFetcher.State {
   /// Makes ready what comes next in the order of names.
   fileprivate mutating func releaseHeld() {
     // Parts that the plan has given up.

@@ -10,7 +10,7 @@ import Posix
 /// a mapping, so that a file that is cut off, or a disk that fails, costs a listing and not the process. A
 /// checksum shows damage and no ill will, so everything that a record states is checked as well. What is
 /// damaged, too old or of another layout is as if it were not there.
-final class SavedListings {
+final class ListingCacheFile {
   /// Before each chunk: where it belongs and how long it is.
   struct Head {
     static let magic: UInt32 = 0x4d4c_4e31  // "1NLM": a new layout is a new number
@@ -30,14 +30,14 @@ final class SavedListings {
     var isLast: UInt32 = 0
 
     var bodyLength: Int {
-      Int(keyLength) + Int(entryCount) * MemoryLayout<NameChunk.Entry>.stride + Int(blobLength)
+      Int(keyLength) + Int(entryCount) * MemoryLayout<DirentBlock.Entry>.stride + Int(blobLength)
     }
 
     /// Within what `write` makes: no record takes more memory than one of ours.
     var isPossible: Bool {
-      magic == Head.magic && keyLength <= SavedListings.keyLimit
-        && entryCount <= NameChunk.Filling.countLimit
-        && blobLength <= NameChunk.Filling.blobLimit + NameChunk.Filling.entryLimit
+      magic == Head.magic && keyLength <= ListingCacheFile.keyLimit
+        && entryCount <= DirentBlock.Filling.countLimit
+        && blobLength <= DirentBlock.Filling.blobLimit + DirentBlock.Filling.entryLimit
         && started >= 0 && isLast <= 1
     }
   }
@@ -110,7 +110,7 @@ final class SavedListings {
   }
 
   struct Listing {
-    var entries: ListingEntries
+    var entries: DirentTable
     var hidden: Int
     /// Nanoseconds since 1970.
     var started: Int64
@@ -135,7 +135,7 @@ final class SavedListings {
     guard let parts = records.removeValue(forKey: folder), let first = parts.first,
       parts.last?.head.isLast == 1
     else { return nil }
-    var chunks: [NameChunk] = []
+    var chunks: [DirentBlock] = []
     for (index, part) in parts.enumerated() {
       guard part.head.chunk == UInt32(index), part.head.started == first.head.started,
         part.head.isLast == (index == parts.count - 1 ? 1 : 0), let chunk = chunk(part, of: folder)
@@ -145,22 +145,22 @@ final class SavedListings {
       chunks.append(chunk)
     }
     return Listing(
-      entries: ListingEntries(chunks, digest: first.head.digest), hidden: Int(first.head.hidden),
+      entries: DirentTable(chunks, digest: first.head.digest), hidden: Int(first.head.hidden),
       started: first.head.started)
   }
 
-  private static func follows(_ chunk: NameChunk, _ before: NameChunk) -> Bool {
+  private static func follows(_ chunk: DirentBlock, _ before: DirentBlock) -> Bool {
     NameRules.order(before.name(before[before.count - 1]), chunk.name(chunk[0])) < 0
   }
 
-  private func chunk(_ record: Record, of folder: ObjectKey) -> NameChunk? {
+  private func chunk(_ record: Record, of folder: ObjectKey) -> DirentBlock? {
     let head = record.head
     let body = read(at: record.bodyStart, count: head.bodyLength)
     guard body.count == head.bodyLength, body.starts(with: folder.bytes) else { return nil }
     return body.withUnsafeBytes { body in
       guard millrace_crc32c(0, body.baseAddress, body.count) == head.checksum else { return nil }
       let blobStart = body.count - Int(head.blobLength)
-      return NameChunk(
+      return DirentBlock(
         entries: UnsafeRawBufferPointer(rebasing: body[Int(head.keyLength)..<blobStart]),
         count: Int(head.entryCount), blob: UnsafeRawBufferPointer(rebasing: body[blobStart...]))
     }

@@ -7,7 +7,7 @@ import ObjectStore
 /// Names and etags never move or change, so a reader may keep the chunk and read them without a lock.
 /// Entries change where a late page turns a file into a folder, under the generation's lock; the
 /// nodes that the kernel has of them, under the file system's.
-final class NameChunk: @unchecked Sendable {
+final class DirentBlock: @unchecked Sendable {
   struct Flags: OptionSet {
     var rawValue: UInt8
     static let folder = Flags(rawValue: 1)
@@ -160,18 +160,18 @@ final class NameChunk: @unchecked Sendable {
     return blob.loadUnaligned(fromByteOffset: place, as: Int64.self)
   }
 
-  func seen(_ entry: Entry) -> Seen {
+  func seen(_ entry: Entry) -> Observation {
     if entry.flags.contains(.folder) {
       return .folder(etag: PackedETag.unpack(etag(entry), entry.etagKind))
     }
-    return Seen(
+    return Observation(
       kind: .file, size: entry.flags.contains(.needsHead) ? nil : entry.size,
       modified: modified(entry), etag: PackedETag.unpack(etag(entry), entry.etagKind),
       isArchived: entry.flags.contains(.archived))
   }
 
-  /// As `Seen.isSameVersion`, without making one.
-  func isSameVersion(_ entry: Entry, as other: NameChunk, _ otherEntry: Entry) -> Bool {
+  /// As `Observation.isSameVersion`, without making one.
+  func isSameVersion(_ entry: Entry, as other: DirentBlock, _ otherEntry: Entry) -> Bool {
     let isFolder = entry.flags.contains(.folder)
     if isFolder != otherEntry.flags.contains(.folder) { return false }
     if isFolder {

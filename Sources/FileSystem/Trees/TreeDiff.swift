@@ -3,7 +3,7 @@ import Posix
 
 /// One `update`: lists the known folders of a part of the tree, several at once, and compares each
 /// with what was known.
-final class TreeUpdate: Sendable {
+final class TreeDiff: Sendable {
   private struct State {
     var report = UpdateReport()
     var queue: [ObjectKey] = []
@@ -71,7 +71,7 @@ final class TreeUpdate: Sendable {
     }
   }
 
-  private func compare(_ old: Generation?, _ new: Generation, _ folder: ObjectKey) {
+  private func compare(_ old: DirectoryListing?, _ new: DirectoryListing, _ folder: ObjectKey) {
     var found = UpdateReport()
     var newFolders: [ObjectKey] = []
     let path = { [fileSystem] (name: UnsafeRawBufferPointer) in

@@ -5,7 +5,7 @@
 /// they still have the same beginning, what is before the first difference counts up in the same
 /// alphabet as far as it is of it: "img_000" goes on to "img_001", and "0" to "f" if the rest is hex. A
 /// guess that is wrong costs a request, never an entry.
-struct NameSpacing {
+struct KeyspacePartitioner {
   /// Positions from the first difference on; with those before it, 95 to the 14th fits 128 bits.
   private static let tail = 5
   /// Positions before the first difference that may count up as well: "img_000" before "000999".

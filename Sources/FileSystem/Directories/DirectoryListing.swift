@@ -4,7 +4,7 @@ import Synchronization
 
 /// One listing of a directory, from its first page to its last. A reader that opened the directory while it
 /// was the newest keeps it, and cookies index its entries, which never move.
-final class Generation: Sendable {
+final class DirectoryListing: Sendable {
   private struct State {
     var builder: ListingBuilder
     var pages = 0
@@ -17,9 +17,9 @@ final class Generation: Sendable {
 
   /// Consecutive entries, for a reader to go through without a lock.
   struct Slice {
-    var chunk: NameChunk
+    var chunk: DirentBlock
     /// Copies: flags and nodes of the chunk's own change.
-    var entries: [NameChunk.Entry]
+    var entries: [DirentBlock.Entry]
   }
 
   enum Step {
@@ -72,7 +72,7 @@ final class Generation: Sendable {
 
   /// One that was kept from an earlier mount.
   init(
-    folder: ObjectKey, started: Instant, entries: ListingEntries, hidden: Int, account: ByteAccount
+    folder: ObjectKey, started: Instant, entries: DirentTable, hidden: Int, account: ByteAccount
   ) {
     self.folder = folder
     self.account = account
@@ -114,11 +114,11 @@ final class Generation: Sendable {
   }
 
   /// A newer listing has the same entries: this one is as good as that.
-  func renew(from newer: Generation) {
+  func renew(from newer: DirectoryListing) {
     startedAt.store(newer.startedAt.load(ordering: .relaxed), ordering: .relaxed)
   }
 
-  func hasSameEntries(as other: Generation) -> Bool {
+  func hasSameEntries(as other: DirectoryListing) -> Bool {
     let (count, digest) = state.withLock { ($0.builder.entries.count, $0.builder.entries.digest) }
     return other.state.withLock {
       $0.builder.entries.count == count && $0.builder.entries.digest == digest
@@ -177,7 +177,7 @@ final class Generation: Sendable {
     state.withLock { $0.builder.entries.index(of: name) }
   }
 
-  subscript(index: Int) -> ListingEntries.Place { state.withLock { $0.builder.entries[index] } }
+  subscript(index: Int) -> DirentTable.Place { state.withLock { $0.builder.entries[index] } }
 
   /// At most `limit` entries from `index` on.
   func step(from index: Int, limit: Int) -> Step {
@@ -205,7 +205,7 @@ final class Generation: Sendable {
   }
 
   /// Goes through all entries in order, a chunk at a time: `body` is given the index of the first.
-  func forEachChunk(_ body: (Int, NameChunk) -> Void) {
+  func forEachChunk(_ body: (Int, DirentBlock) -> Void) {
     var index = 0
     while let (chunk, range) = state.withLock({ $0.builder.entries.run(from: index) }) {
       body(index, chunk)

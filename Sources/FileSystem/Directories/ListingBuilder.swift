@@ -49,7 +49,7 @@ struct ListingBuilder {
     }
   }
 
-  private(set) var entries = ListingEntries()
+  private(set) var entries = DirentTable()
   /// Names that no path reaches, files that a folder of the same name hides, and objects of a size that cannot
   /// be read.
   private(set) var hidden = 0
@@ -70,7 +70,7 @@ struct ListingBuilder {
   }
 
   /// One that is complete already.
-  init(folder: ObjectKey, entries: ListingEntries, hidden: Int) {
+  init(folder: ObjectKey, entries: DirentTable, hidden: Int) {
     self.folder = folder
     listingHasAttributes = true
     self.entries = entries

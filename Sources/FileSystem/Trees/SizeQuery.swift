@@ -4,7 +4,7 @@ import Synchronization
 
 /// Asks for the sizes that a listing does not have (an HTML index that rounds them): one HEAD a file, a few in flight.
 final class SizeQuery: Sendable {
-  typealias Answer = Result<Seen, StoreError>
+  typealias Answer = Result<Observation, StoreError>
 
   private struct State {
     var next = 0
@@ -97,7 +97,7 @@ final class SizeQuery: Sendable {
     }
   }
 
-  private func answer(_ name: [UInt8], _ seen: Seen?) -> Answer {
+  private func answer(_ name: [UInt8], _ seen: Observation?) -> Answer {
     if let seen, seen.kind == .folder || seen.size != nil { return .success(seen) }
     return .failure(
       StoreError(

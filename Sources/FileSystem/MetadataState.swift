@@ -3,20 +3,20 @@ import Posix
 import SystemPackage
 
 /// All that the lock of the file system protects.
-struct NameState {
-  var nodes = NodeTable()
+struct MetadataState {
+  var nodes = InodeTable()
   /// By folder key, which ends in "/" (the root's may be empty).
-  var folders: [ObjectKey: FolderState] = [:]
+  var folders: [ObjectKey: DirectoryState] = [:]
   /// By the path that is looked for.
-  var probes: [ObjectKey: Probe] = [:]
+  var probes: [ObjectKey: PendingLookup] = [:]
   var probeCount: UInt64 = 0
-  var walk = WalkAhead()
+  var walk = TraversalCredit()
   /// Absences that the kernel remembers.
   var absent = AbsentNames()
   /// Whether the store begins a listing at the requested position, once that was seen.
   var begins: Bool?
   /// What earlier mounts listed, until it is asked for.
-  var saved: SavedListings?
+  var saved: ListingCacheFile?
   var savedAt = Instant(nanoseconds: 0)
   /// On the real clock: until then there is nothing more to drop.
   var trimsFrom = Instant(nanoseconds: 0)
@@ -27,16 +27,16 @@ struct NameState {
   var listedDirectories: Int { folders.values.count { $0.listing != nil } }
 
   /// What names occupy, entries of listings aside.
-  var bytes: Int { nodes.bytes + absent.bytes + folders.count * FolderState.cost }
+  var bytes: Int { nodes.bytes + absent.bytes + folders.count * DirectoryState.cost }
 
   /// The newest listing of a folder, if it is still as fresh as promised.
-  func freshListing(of folder: ObjectKey, ttl: Duration, now: Instant) -> Generation? {
+  func freshListing(of folder: ObjectKey, ttl: Duration, now: Instant) -> DirectoryListing? {
     guard let known = folders[folder], let listing = known.listing else { return nil }
     return known.isFresh(listing, ttl: ttl, now: now) ? listing : nil
   }
 
   /// The node of the version that a path was last seen to have.
-  func current(_ folder: ObjectKey, _ name: [UInt8]) -> NodeTable.Slot? {
+  func current(_ folder: ObjectKey, _ name: [UInt8]) -> InodeTable.Slot? {
     guard let known = folders[folder] else { return nil }
     if !known.loose.isEmpty, let slot = known.loose[name] { return slot }
     for generation in [known.listing, known.fetching] {
@@ -76,7 +76,7 @@ struct NameState {
   }
 
   /// The version that a node is of.
-  func seen(_ slot: NodeTable.Slot) -> Seen {
+  func seen(_ slot: InodeTable.Slot) -> Observation {
     switch nodes.home(of: slot) {
     case .loose(let loose): loose.seen
     case .listed(let generation, let index): generation[index].seen
@@ -86,11 +86,12 @@ struct NameState {
   /// Drops listings, the longest unused first, until `excess` bytes are gone. What is being fetched
   /// stays, and what an open folder pins would not be freed by it. Of a listing that the kernel
   /// still refers to, the names are returned for it to let go; it is dropped when it has.
-  mutating func drop(excess: Int, now: Instant) -> (dropped: [Generation], releasing: [Generation])
-  {
+  mutating func drop(excess: Int, now: Instant) -> (
+    dropped: [DirectoryListing], releasing: [DirectoryListing]
+  ) {
     var left = excess
-    var dropped: [Generation] = []
-    var releasing: [Generation] = []
+    var dropped: [DirectoryListing] = []
+    var releasing: [DirectoryListing] = []
     for (key, folder) in folders.sorted(by: { $0.value.lastUsed < $1.value.lastUsed }) {
       if left <= 0 { break }
       guard folder.fetching == nil else { continue }
@@ -105,7 +106,7 @@ struct NameState {
         }
         dropped.append(listing)
       }
-      left -= FolderState.cost
+      left -= DirectoryState.cost
       if folder.isAhead { walk.wasted() }
       dropListing(of: key)
     }
@@ -132,7 +133,7 @@ struct NameState {
 struct Node {
   let folder: ObjectKey
   let name: [UInt8]
-  let seen: Seen
+  let seen: Observation
   /// When the store last showed this version.
   let checked: Instant
   /// The path has another version by now, or none.
@@ -141,16 +142,16 @@ struct Node {
 }
 
 /// What is known of one folder.
-struct FolderState {
+struct DirectoryState {
   /// The newest complete listing.
-  var listing: Generation?
-  var fetching: Generation?
+  var listing: DirectoryListing?
+  var fetching: DirectoryListing?
   /// What fetches it.
-  var run: ListingRun?
+  var run: ListingFetcher?
   /// Nodes of its names that are not in the listing as they are.
-  var loose: [[UInt8]: NodeTable.Slot] = [:]
+  var loose: [[UInt8]: InodeTable.Slot] = [:]
   /// Listings that started before are no longer believed: an object was seen to differ.
-  var distrustedBefore = Instant(nanoseconds: 0)
+  var invalidBefore = Instant(nanoseconds: 0)
   var lastUsed = Instant(nanoseconds: 0)
   /// Lookups that had to ask the store one by one since `probesSince`.
   var probes = 0
@@ -161,10 +162,10 @@ struct FolderState {
   var isAhead = false
 
   /// A dictionary's slot, the key and the listing's own objects.
-  static let cost = MemoryLayout<(ObjectKey, FolderState)>.stride * 4 / 3 + 96 + 400
+  static let cost = MemoryLayout<(ObjectKey, DirectoryState)>.stride * 4 / 3 + 96 + 400
 
-  func isFresh(_ listing: Generation, ttl: Duration, now: Instant) -> Bool {
-    now < listing.started + ttl && listing.started >= distrustedBefore
+  func isFresh(_ listing: DirectoryListing, ttl: Duration, now: Instant) -> Bool {
+    now < listing.started + ttl && listing.started >= invalidBefore
   }
 
   /// Counts a lookup that has no listing to answer it; true when they repeat so that a listing is
@@ -183,17 +184,17 @@ struct FolderState {
 }
 
 /// What a lookup found, and when the question was put.
-struct Finding {
+struct LookupResult {
   enum What {
     case absent
-    case listed(Generation, Int)
-    case asked(Seen)
+    case listed(DirectoryListing, Int)
+    case asked(Observation)
   }
 
   var what: What
   var at: Instant
 
-  var seen: Seen? {
+  var seen: Observation? {
     switch what {
     case .absent: nil
     case .listed(let generation, let index): generation[index].seen

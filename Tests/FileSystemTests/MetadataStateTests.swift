@@ -6,7 +6,7 @@ import Testing
 
 /// Nodes against a plain model: lookups, absences, listings complete, failed and read while they come,
 /// and references given back, in random order.
-@Suite struct NameStateTests {
+@Suite struct MetadataStateTests {
   private struct Known {
     var path: Int
     var version: Int
@@ -40,12 +40,12 @@ import Testing
   private static let account = ByteAccount()
 
   private func name(_ path: Int) -> [UInt8] { Array("p\(path)".utf8) }
-  private func seen(_ version: Int) -> Seen {
-    Seen(kind: .file, size: 1, modified: 0, etag: "v\(version)")
+  private func seen(_ version: Int) -> Observation {
+    Observation(kind: .file, size: 1, modified: 0, etag: "v\(version)")
   }
 
-  private func listing(_ versions: [Int: Int], at now: Instant) -> Generation {
-    let generation = Generation(
+  private func listing(_ versions: [Int: Int], at now: Instant) -> DirectoryListing {
+    let generation = DirectoryListing(
       folder: .root, started: now, listingHasAttributes: true, account: Self.account)
     let objects = versions.sorted { $0.key < $1.key }.map { path, version in
       ObjectAttributes(
@@ -56,24 +56,24 @@ import Testing
   }
 
   @Test func aSlotsNumbersAreNotUsedTwiceAndEndBeforeThoseOfTheControlFolder() {
-    var nodes = NodeTable(serialLimit: 3)
+    var nodes = InodeTable(serialLimit: 3)
     var used: Set<NodeID> = []
     for _ in 0..<100 {
-      let node = NodeTable.Loose(folder: .root, name: name(1), seen: seen(1), checked: .now)
+      let node = InodeTable.Loose(folder: .root, name: name(1), seen: seen(1), checked: .now)
       let slot = nodes.add(node)
       let id = nodes.id(of: slot)
       #expect(used.insert(id).inserted)
       _ = nodes.forget(id, count: 1)
     }
     #expect(used.allSatisfy { $0 >> 32 <= 3 })
-    #expect(UInt64(NodeTable.serialLimit) << 32 | UInt64(UInt32.max) < 1 << 62)
+    #expect(UInt64(InodeTable.serialLimit) << 32 | UInt64(UInt32.max) < 1 << 62)
   }
 
   @Test func nodesAgreeWithAPlainModel() {
     for seed in 0..<3000 as Range<UInt64> {
       let note: Comment = "seed \(seed)"
       var random = SeededGenerator(seed: seed)
-      var state = NameState()
+      var state = MetadataState()
       var model = Model()
       for step in 1...80 as ClosedRange<UInt64> {
         let path = Int.random(in: 0..<5, using: &random)
@@ -81,7 +81,7 @@ import Testing
         let now = Instant(nanoseconds: step)
         switch Int.random(in: 0..<8, using: &random) {
         case 0, 1:
-          let finding = Finding(what: .asked(seen(version)), at: now)
+          let finding = LookupResult(what: .asked(seen(version)), at: now)
           let (slot, replaced) = state.take(.root, name(path), finding)!
           #expect(
             replaced == model.take(path, version, state.nodes.id(of: slot), note), note)
@@ -123,13 +123,13 @@ import Testing
     }
   }
 
-  private func shownVersion(_ place: ListingEntries.Place) -> Int {
+  private func shownVersion(_ place: DirentTable.Place) -> Int {
     Int(place.seen.etag.dropFirst())!
   }
 
   /// One listing, of which nodes may be taken before it is complete, and which may fail.
   private func list(
-    _ state: inout NameState, _ model: inout Model, _ now: Instant,
+    _ state: inout MetadataState, _ model: inout Model, _ now: Instant,
     _ random: inout some RandomNumberGenerator, _ note: Comment
   ) {
     var versions: [Int: Int] = [:]
@@ -139,7 +139,7 @@ import Testing
         Bool.random(using: &random) ? known ?? 0 : Int.random(in: 0..<3, using: &random)
     }
     let generation = listing(versions, at: now)
-    state.folders[.root, default: FolderState()].fetching = generation
+    state.folders[.root, default: DirectoryState()].fetching = generation
     for index in 0..<generation.count where Int.random(in: 0..<4, using: &random) == 0 {
       let place = generation[index]
       let path = Int(String(decoding: place.name.dropFirst(), as: UTF8.self))!
@@ -160,7 +160,7 @@ import Testing
     #expect(replaced == expected, note)
   }
 
-  private func check(_ state: NameState, _ model: Model, _ note: Comment) {
+  private func check(_ state: MetadataState, _ model: Model, _ note: Comment) {
     #expect(state.nodes.count == model.nodes.count, note)
     for (id, known) in model.nodes {
       let node = state.node(id)
@@ -175,11 +175,11 @@ import Testing
   }
 
   @Test func whatIsOlderThanTheNodeChangesNothing() {
-    var state = NameState()
+    var state = MetadataState()
     let first = state.take(
-      .root, name(1), Finding(what: .asked(seen(2)), at: Instant(nanoseconds: 5)))
+      .root, name(1), LookupResult(what: .asked(seen(2)), at: Instant(nanoseconds: 5)))
     let again = state.take(
-      .root, name(1), Finding(what: .asked(seen(1)), at: Instant(nanoseconds: 4)))
+      .root, name(1), LookupResult(what: .asked(seen(1)), at: Instant(nanoseconds: 4)))
     #expect(first?.slot == again?.slot && again?.replaced == nil)
     #expect(again.map { state.seen($0.slot) } == seen(2))
   }

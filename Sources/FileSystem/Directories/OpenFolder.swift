@@ -16,7 +16,7 @@ public final class OpenFolder: Sendable {
   }
 
   private let fileSystem: FileSystem
-  private let generation: Generation
+  private let generation: DirectoryListing
   private let isClosed = Atomic(false)
 
   /// When a listing first had these names: the kernel's copy of them is good as long as it stays.
@@ -25,7 +25,7 @@ public final class OpenFolder: Sendable {
   /// Its entries, once all are known.
   public var count: Int? { generation.isComplete ? generation.count : nil }
 
-  init(fileSystem: FileSystem, generation: Generation) {
+  init(fileSystem: FileSystem, generation: DirectoryListing) {
     self.fileSystem = fileSystem
     self.generation = generation
   }
@@ -86,10 +86,10 @@ public final class OpenFolder: Sendable {
 
   /// Hands entries over until the reply is full. Returns how many it took.
   private func give(
-    _ slice: Generation.Slice, from index: Int, _ attributes: Attributes,
+    _ slice: DirectoryListing.Slice, from index: Int, _ attributes: Attributes,
     _ add: (FolderEntry) -> Bool
   ) -> Int {
-    let isWanted: (NameChunk.Entry) -> Bool =
+    let isWanted: (DirentBlock.Entry) -> Bool =
       attributes == .all ? { _ in true } : { $0.flags.contains(.folder) }
     let nodes: [NodeAttributes?] =
       attributes == .none || !slice.entries.contains(where: isWanted)
