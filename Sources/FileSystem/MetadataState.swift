@@ -1,204 +1,198 @@
 import ObjectStore
 import Posix
-import SystemPackage
 
-/// All that the lock of the file system protects.
+/// All that is known of names, and the lookups in flight: what one lock protects, since a lookup decides by all of it.
+///
+/// Pure: an event a method, the time is a parameter, and what is to be done is returned.
 struct MetadataState {
-  var nodes = InodeTable()
-  /// By folder key, which ends in "/" (the root's may be empty).
-  var folders: [ObjectKey: DirectoryState] = [:]
-  /// By the path that is looked for.
-  var probes: [ObjectKey: PendingLookup] = [:]
-  var probeCount: UInt64 = 0
-  var walk = TraversalCredit()
+  var names: NameTree
+  var lookups = PendingLookups()
   /// Absences that the kernel remembers.
   var absent = AbsentNames()
   /// Whether the store begins a listing at the requested position, once that was seen.
-  var begins: Bool?
-  /// What earlier mounts listed, until it is asked for.
-  var saved: ListingCacheFile?
-  var savedAt = Instant(nanoseconds: 0)
-  /// On the real clock: until then there is nothing more to drop.
-  var trimsFrom = Instant(nanoseconds: 0)
-  /// Objects of a fixed tree that the store no longer has as they were.
-  var changed: Set<ObjectKey> = []
+  var beginsAnywhere: Bool?
   var isShutDown = false
 
-  var listedDirectories: Int { folders.values.count { $0.listing != nil } }
+  init(ttl: Duration) { names = NameTree(ttl: ttl) }
 
-  /// What names occupy, entries of listings aside.
-  var bytes: Int { nodes.bytes + absent.bytes + folders.count * DirectoryState.cost }
+  /// What they occupy, entries of listings aside.
+  var bytes: Int { names.inodes.bytes + absent.bytes + names.directories.bytes }
 
-  /// The newest listing of a folder, if it is still as fresh as promised.
-  func freshListing(of folder: ObjectKey, ttl: Duration, now: Instant) -> DirectoryListing? {
-    guard let known = folders[folder], let listing = known.listing else { return nil }
-    return known.isFresh(listing, ttl: ttl, now: now) ? listing : nil
+  // MARK: Lookup
+
+  /// How a name is found.
+  enum LookupStep {
+    case done(LookupResult)
+    /// The directory's listing is in flight: its first page may have the answer.
+    case join(DirectoryListing)
+    /// The directory is to be listed, and the listing joined.
+    case list
+    /// The store is to be asked.
+    case ask(number: UInt64, needsDirectory: Bool)
+    /// Another caller asks it already: the waiter is called.
+    case wait
+    case shutDown
   }
 
-  /// The node of the version that a path was last seen to have.
-  func current(_ folder: ObjectKey, _ name: [UInt8]) -> InodeTable.Slot? {
-    guard let known = folders[folder] else { return nil }
-    if !known.loose.isEmpty, let slot = known.loose[name] { return slot }
-    for generation in [known.listing, known.fetching] {
-      guard let generation, generation.nodes.count > 0,
-        let index = name.withUnsafeBytes({ generation.shown($0) })
-      else { continue }
-      let place = generation[index]
-      let node = place.chunk.node(at: place.offset)
-      if node != 0 { return node }
-    }
-    return nil
-  }
-
-  /// The kernel's number of a folder; nil if it has none.
-  func nodeID(ofFolder folder: ObjectKey, root: ObjectKey) -> NodeID? {
-    if folder == root { return FileSystem.root }
-    let end = folder.bytes.dropLast().lastIndex(of: NameRules.slash).map { $0 + 1 } ?? 0
-    let slot = current(
-      ObjectKey(bytes: Array(folder.bytes[..<end])), Array(folder.bytes[end...].dropLast()))
-    return slot.map { nodes.id(of: $0) }
-  }
-
-  /// What was seen of a node, and where it is.
-  func node(_ id: NodeID) -> Node? {
-    guard let slot = nodes.slot(of: id) else { return nil }
-    switch nodes.home(of: slot) {
-    case .loose(let loose):
-      return Node(
-        folder: loose.folder, name: loose.name, seen: loose.seen, checked: loose.checked,
-        isStale: loose.isStale)
-    case .listed(let generation, let index):
-      let place = generation[index]
-      return Node(
-        folder: generation.folder, name: Array(place.name), seen: place.seen,
-        checked: nodes.checked(slot), isStale: false)
-    }
-  }
-
-  /// The version that a node is of.
-  func seen(_ slot: InodeTable.Slot) -> Observation {
-    switch nodes.home(of: slot) {
-    case .loose(let loose): loose.seen
-    case .listed(let generation, let index): generation[index].seen
-    }
-  }
-
-  /// Drops listings, the longest unused first, until `excess` bytes are gone. What is being fetched
-  /// stays, and what an open folder pins would not be freed by it. Of a listing that the kernel
-  /// still refers to, the names are returned for it to let go; it is dropped when it has.
-  mutating func drop(excess: Int, now: Instant) -> (
-    dropped: [DirectoryListing], releasing: [DirectoryListing]
-  ) {
-    var left = excess
-    var dropped: [DirectoryListing] = []
-    var releasing: [DirectoryListing] = []
-    for (key, folder) in folders.sorted(by: { $0.value.lastUsed < $1.value.lastUsed }) {
-      if left <= 0 { break }
-      guard folder.fetching == nil else { continue }
-      if let listing = folder.listing {
-        if listing.isPinned { continue }
-        left -= listing.bytes
-        if listing.nodes.count > 0 {
-          if let asked = folder.releasing, now < asked + Self.releaseInterval { continue }
-          folders[key]?.releasing = now
-          releasing.append(listing)
-          continue
-        }
-        dropped.append(listing)
+  /// `mayWait`: a listing in flight may be waited for. `waiter` is called with the answer of the store where that is
+  /// waited for.
+  mutating func lookUp(
+    _ name: [UInt8], in directory: ObjectKey, mayWait: Bool, now: Instant,
+    _ waiter: @escaping PendingLookup.Waiter
+  ) -> LookupStep {
+    if isShutDown { return .shutDown }
+    let isCaching = names.directories.ttl > .zero
+    let invalidBefore = names.directories[directory]?.invalidBefore
+    var needsDirectory = true
+    if isCaching {
+      let listing = names.directories.freshListing(of: directory, now: now)
+      if let result = names.currentResult(directory, name, listing, now: now) {
+        return .done(result)
       }
-      left -= DirectoryState.cost
-      if folder.isAhead { walk.wasted() }
-      dropListing(of: key)
+      if let listing {
+        names.directories.use(directory, now: now)
+        switch listing.outcome(of: name) {
+        case .decided(let result): return .done(result)
+        case .needsHead: needsDirectory = false
+        case .undecided: break
+        }
+      }
     }
-    return (dropped, releasing)
+    let path = directory + name
+    var mayWait = mayWait
+    var waiters = [waiter]
+    switch lookups.join(path, validSince: invalidBefore, waiter) {
+    case .joined: return .wait
+    case .none: break
+    case .outdated(let earlier):
+      waiters = earlier + waiters
+      mayWait = false
+    }
+    if needsDirectory && mayWait && isCaching,
+      let step = waitForListing(name, of: directory, now: now)
+    {
+      return step
+    }
+    let number = lookups.begin(path, needsDirectory: needsDirectory, waiters, now: now)
+    return .ask(number: number, needsDirectory: needsDirectory)
   }
 
-  /// Before the kernel is asked again: it may be busy with other names, or have them open.
-  private static let releaseInterval = Duration.seconds(10)
+  /// A listing in flight, or one that is worth it since lookups repeat; nil if the store is to be asked.
+  private mutating func waitForListing(
+    _ name: [UInt8], of directory: ObjectKey, now: Instant
+  ) -> LookupStep? {
+    let known = names.directories[directory]
+    guard let known, let fetching = known.fetching else {
+      return names.directories.countLookup(in: directory, now: now) ? .list : nil
+    }
+    guard fetching.started >= known.invalidBefore else { return nil }
+    if case .decided(let result) = fetching.outcome(of: name) { return .done(result) }
+    return fetching.hasPages ? nil : .join(fetching)
+  }
 
-  /// Forgets what is known of a folder, except its loose nodes.
-  mutating func dropListing(of key: ObjectKey) {
-    guard let folder = folders[key] else { return }
-    if folder.loose.isEmpty && folder.fetching == nil {
-      folders[key] = nil
-    } else {
-      folders[key]?.listing = nil
-      folders[key]?.releasing = nil
-      folders[key]?.isAhead = false
+  // MARK: Listings
+
+  /// The listing of a directory, pinned if it is opened. Returns as well one that was in flight and may not be joined.
+  mutating func requestListing(
+    of directory: ObjectKey, isOpened: Bool, now: Instant, make: DirectoryCache.Maker
+  ) -> (access: DirectoryCache.Access, abandoned: DirectoryListing?) {
+    let unusable = names.directories.unusableFetch(of: directory, now: now)
+    if let unusable { names.abandon(unusable) }
+    let access = names.directories.request(directory, isOpened: isOpened, now: now, make: make)
+    if isOpened { access.listing.pin() }
+    return (access, unusable)
+  }
+
+  /// Begins a listing of a directory, whatever is known of it. Returns as well one that was in flight, and the newest.
+  mutating func relist(
+    _ directory: ObjectKey, now: Instant, make: DirectoryCache.Maker
+  ) -> (listing: DirectoryListing, abandoned: DirectoryListing?, old: DirectoryListing?) {
+    let fetching = names.directories[directory]?.fetching
+    if let fetching { names.abandon(fetching) }
+    names.directories.invalidate(directory, before: now)
+    let listing = names.directories.begin(directory, isAhead: false, now: now, make: make)
+    return (listing, fetching, names.directories[directory]?.listing)
+  }
+
+  /// Names of a directory that its listing has and the kernel remembers as absent: taken out, to be dropped there.
+  mutating func removeAppeared(in directory: ObjectKey) -> [[UInt8]] {
+    guard let listing = names.directories[directory]?.listing else { return [] }
+    return absent.remove(in: directory) { name in
+      name.withUnsafeBytes { listing.shown($0) } != nil
     }
   }
-}
 
-/// A node as it is known.
-struct Node {
-  let folder: ObjectKey
-  let name: [UInt8]
-  let seen: Observation
-  /// When the store last showed this version.
-  let checked: Instant
-  /// The path has another version by now, or none.
-  let isStale: Bool
-  var path: ObjectKey { folder + name }
-}
-
-/// What is known of one folder.
-struct DirectoryState {
-  /// The newest complete listing.
-  var listing: DirectoryListing?
-  var fetching: DirectoryListing?
-  /// What fetches it.
-  var run: ListingFetcher?
-  /// Nodes of its names that are not in the listing as they are.
-  var loose: [[UInt8]: InodeTable.Slot] = [:]
-  /// Listings that started before are no longer believed: an object was seen to differ.
-  var invalidBefore = Instant(nanoseconds: 0)
-  var lastUsed = Instant(nanoseconds: 0)
-  /// Lookups that had to ask the store one by one since `probesSince`.
-  var probes = 0
-  var probesSince = Instant(nanoseconds: 0)
-  /// When the kernel was asked to let go of its names, so that the listing can be dropped.
-  var releasing: Instant?
-  /// It was listed before any caller requested it, and none has yet.
-  var isAhead = false
-
-  /// A dictionary's slot, the key and the listing's own objects.
-  static let cost = MemoryLayout<(ObjectKey, DirectoryState)>.stride * 4 / 3 + 96 + 400
-
-  func isFresh(_ listing: DirectoryListing, ttl: Duration, now: Instant) -> Bool {
-    now < listing.started + ttl && listing.started >= invalidBefore
+  /// Begins listings of what a traversal that has come to a directory will come to next, as far as that was earned.
+  /// `held`: bytes of all listings; `limit`: bytes that those ahead of need may have.
+  mutating func listAhead(
+    of directory: ObjectKey, root: ObjectKey, held: Int, limit: Int, now: Instant,
+    isKept: (ObjectKey) -> Bool, make: DirectoryCache.Maker
+  ) -> [DirectoryListing] {
+    // What is listed ahead pushes out what was used longest ago, but not each other.
+    let usual = max(1, held / max(1, names.directories.count))
+    let allowance = min(names.directories.credit.allowance, limit / usual)
+    guard allowance > 0, !isShutDown else { return [] }
+    let next = names.directories.following(
+      directory, root: root, wanted: allowance, now: now, isKept: isKept)
+    return next.map { names.directories.begin($0, isAhead: true, now: now, make: make) }
   }
 
-  /// Counts a lookup that has no listing to answer it; true when they repeat so that a listing is
-  /// the cheaper way.
-  mutating func countProbe(ttl: Duration, now: Instant) -> Bool {
-    if now >= probesSince + ttl {
-      probes = 0
-      probesSince = now
+  // MARK: Invalidation
+
+  typealias Names = (directory: ObjectKey, names: [[UInt8]])
+
+  /// What is known below a prefix is no longer valid, nor of the name itself. Returns the number of listings that this
+  /// affects, and the names that the kernel is to drop.
+  mutating func invalidate(
+    below prefix: ObjectKey, parent: (directory: ObjectKey, name: [UInt8])?, now: Instant
+  ) -> (listings: Int, names: [Names]) {
+    var touched = names.directories.keys { key, _ in key.hasPrefix(prefix) }
+    // Nothing below (a file, or a directory that was not looked into), or nothing known under the name: the
+    // directory that has it is requested again.
+    if let (directory, name) = parent, names.directories[directory] != nil,
+      touched.isEmpty || isAbsent(name, in: directory)
+    {
+      touched.append(directory)
     }
-    probes += 1
-    return probes >= Self.probesBeforeListing
-  }
-
-  /// Two lookups are often all that happens (a path is walked); a third means work in the folder.
-  static let probesBeforeListing = 3
-}
-
-/// What a lookup found, and when the question was put.
-struct LookupResult {
-  enum What {
-    case absent
-    case listed(DirectoryListing, Int)
-    case asked(Observation)
-  }
-
-  var what: What
-  var at: Instant
-
-  var seen: Observation? {
-    switch what {
-    case .absent: nil
-    case .listed(let generation, let index): generation[index].seen
-    case .asked(let seen): seen
+    var listings = 0
+    for directory in touched {
+      if names.directories[directory]?.listing != nil { listings += 1 }
+      names.directories.invalidate(directory, before: now)
     }
+    var dropped = touched.map { Names($0, names.namesWithInodes(in: $0)) }
+    let invalid = Set(touched)
+    dropped += absent.remove { $0.hasPrefix(prefix) || invalid.contains($0) }
+    if let (directory, name) = parent, absent.remove(name, in: directory) {
+      dropped.append((directory, [name]))
+    }
+    return (listings, dropped)
+  }
+
+  /// Single names that were looked up below a prefix in directories that are not listed are no longer valid. Returns
+  /// the names that the kernel is to drop.
+  mutating func invalidateUnlisted(below prefix: ObjectKey, now: Instant) -> [Names] {
+    let unlisted = names.directories.keys { $0.hasPrefix(prefix) && $1.listing == nil }
+    for directory in unlisted { names.directories.invalidate(directory, before: now) }
+    // Of a listed directory, the listing that comes says which are still absent.
+    let gone = absent.remove {
+      $0.hasPrefix(prefix) && names.directories[$0]?.listing == nil
+    }
+    return unlisted.map { Names($0, Array(names.inodes.unlisted(in: $0).keys)) } + gone
+  }
+
+  /// An object is no longer of a version that was read. Returns the inode that is stale by it.
+  mutating func objectChanged(
+    _ name: [UInt8], in directory: ObjectKey, from read: Observation, now: Instant
+  ) -> NodeID? {
+    names.directories.invalidate(directory, before: now)
+    guard let inode = names.current(directory, name) else { return nil }
+    // The path may have moved on to the newer version before.
+    return names.seen(inode).isSameVersion(as: read) ? names.expire(inode) : nil
+  }
+
+  /// The directory's listing does not have the name.
+  private func isAbsent(_ name: [UInt8], in directory: ObjectKey) -> Bool {
+    guard let listing = names.directories[directory]?.listing else { return false }
+    return name.withUnsafeBytes { listing.shown($0) } == nil
   }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import Metrics
 import ObjectStore
 import Posix
 import SystemPackage
@@ -68,6 +69,31 @@ import Testing
       let rig = try NamesRig(store, listingsFile: path)
       try look(at: rig, FileSystem.root, depth: 0, "seed \(seed)")
     }
+  }
+
+  /// Callers that need a listing while another thread reads it get that, and do not list the directory.
+  @Test func concurrentCallersShareTheReadOfAListing() throws {
+    let folder = try TestFolder()
+    let path = folder.path + "/listings"
+    let store = KeyStore()
+    store.put((0..<20_000).map { "f\($0 + 100_000)" })
+    do { _ = try NamesRig(store, listingsFile: path).list() }
+    let lists = store.lists
+    for round in 0..<10 {
+      let rig = try NamesRig(store, listingsFile: path)
+      let threads = (0..<8).map { number in
+        Thread(named: "reader") {
+          if number % 2 == 0 {
+            #expect(rig.list()?.count == 20_000, "round \(round)")
+          } else {
+            #expect(rig.find("f\(100_000 + number)") != nil, "round \(round)")
+          }
+        }
+      }
+      for thread in threads { thread.join() }
+      #expect(rig.metrics.metadata.restoredListings.count == 1)
+    }
+    #expect(store.lists == lists && store.heads == 0)
   }
 
   private func look(

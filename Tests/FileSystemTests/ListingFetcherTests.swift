@@ -12,19 +12,22 @@ import Testing
     let begins = Lock<Bool?>(nil)
 
     func run(_ store: KeyStore, folder: ObjectKey, isTrusted: Bool = false) -> ListingFetcher {
-      let generation = DirectoryListing(
-        folder: folder, started: .now, listingHasAttributes: true, account: ByteAccount())
+      let listing = DirectoryListing(
+        id: ListingID(slot: 1, serial: 0), directory: folder, started: .now,
+        account: ByteAccount())
       return ListingFetcher(
-        generation, store: store, timeout: .seconds(5), maySplit: true, isTrusted: isTrusted,
-        isAhead: false, budget: ListingBudget(bytesMax: 1 << 30),
+        listing, store: store,
+        terms: ListingFetcher.Terms(
+          timeout: .seconds(5), maySplit: true, isTrusted: isTrusted,
+          budget: ListingBudget(bytesMax: 1 << 30)),
         events: ListingFetcher.Events(
           mayGoOn: { true }, learned: { works in self.begins.withLock { $0 = works } },
-          grew: {}, ended: { _, result, _ in self.outcome.withLock { $0 = result } }))
+          grew: {}, ended: { _, result in self.outcome.withLock { $0 = result } }))
     }
   }
 
-  private func names(of generation: DirectoryListing) -> [[UInt8]] {
-    (0..<generation.count).map { Array(generation[$0].name) }
+  private func names(of listing: DirectoryListing) -> [[UInt8]] {
+    (0..<listing.count).map { Array(listing[$0].name) }
   }
 
   private func randomNames(_ random: inout some RandomNumberGenerator) -> [String] {
@@ -74,7 +77,7 @@ import Testing
       run.start()
       var shown: [[UInt8]] = []
       while store.answerOne({ Int.random(in: 0..<$0, using: &random) }) {
-        let now = names(of: run.generation)
+        let now = names(of: run.listing)
         #expect(now.starts(with: shown), "an entry moved, seed \(seed)")
         shown = now
       }
@@ -87,8 +90,8 @@ import Testing
       var builder = ListingBuilder(folder: ObjectKey("folder/"))
       builder.add(whole.firstPage(of: ObjectKey("folder/")), isLast: true)
       let expected = (0..<builder.entries.count).map { Array(builder.entries[$0].name) }
-      #expect(names(of: run.generation) == expected, note)
-      #expect(run.generation.totals.digest == builder.entries.digest, note)
+      #expect(names(of: run.listing) == expected, note)
+      #expect(run.listing.totals.digest == builder.entries.digest, note)
       #expect(store.mostWaiting <= ListingPlan.widthLimit + 1, note)
     }
   }
@@ -109,7 +112,7 @@ import Testing
       run.start()
       var rounds = 0
       while store.answer() > 0 { rounds += 1 }
-      #expect(run.generation.count == Set(names).count)
+      #expect(run.listing.count == Set(names).count)
       #expect(watch.begins.withLock { $0 } == true)
       #expect(rounds <= 16)
       #expect(store.lists <= 125)
@@ -135,9 +138,9 @@ import Testing
     let followed = Lock<Result<Int, StoreError>?>(nil)
     run.whenEnded { result in followed.withLock { $0 = result } }
     run.cancel(StoreError(.timedOut, store: "keys", detail: "test"))
-    let count = run.generation.count
+    let count = run.listing.count
     while store.answer() > 0 {}
-    #expect(run.generation.count == count)
+    #expect(run.listing.count == count)
     #expect(throws: StoreError.self) { try watch.outcome.withLock { try $0?.get() } }
     #expect(throws: StoreError.self) { try followed.withLock { try $0?.get() } }
   }

@@ -93,16 +93,15 @@ import Testing
     let names = rig.list()!
     // Each use earns two more; then the walk stops.
     for name in names.prefix(60) { _ = rig.list(rig.find(name)!.node) }
-    let ahead = rig.files.state.withLock { $0.walk.unused }
+    let ahead = rig.files.cache.copy().names.directories.credit.unused
     #expect(ahead > 32)
-    rig.pass(TraversalCredit.patience)
+    rig.pass(TraversalCredit.expiry)
     _ = rig.list(rig.find(names[200])!.node)
-    #expect(rig.files.state.withLock { $0.walk.unused } <= TraversalCredit.limit)
-    #expect(rig.files.state.withLock { state in state.folders.values.count { $0.isAhead } } < ahead)
+    #expect(rig.files.cache.copy().names.directories.credit.unused <= TraversalCredit.limit)
+    #expect(rig.files.cache.copy().names.directories.keys { $1.isAhead }.count < ahead)
     let lists = store.lists
     for name in names.suffix(90) { _ = rig.list(rig.find(name)!.node) }
-    #expect(
-      rig.files.state.withLock { state in state.folders.values.allSatisfy { $0.fetching == nil } })
+    #expect(rig.files.cache.copy().names.directories.keys { $1.fetching != nil }.isEmpty)
     #expect(store.lists <= lists + 100)
   }
 

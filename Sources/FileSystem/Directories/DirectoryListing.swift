@@ -4,6 +4,10 @@ import Synchronization
 
 /// One listing of a directory, from its first page to its last. A reader that opened the directory while it
 /// was the newest keeps it, and cookies index its entries, which never move.
+///
+/// It is where those who read a listing and the fetcher that fills it meet: readers wait here for pages, and a fetcher
+/// that was started ahead of need waits here for a reader. Which listing is a directory's, and which inodes its entries
+/// have, is not known here.
 final class DirectoryListing: Sendable {
   private struct State {
     var builder: ListingBuilder
@@ -11,14 +15,18 @@ final class DirectoryListing: Sendable {
     var failure: StoreError?
     var waiters: [@Sendable () -> Void] = []
     var accounted = 0
-    /// Open folders that read it.
+    /// Open directories that read it.
     var pins = 0
+    /// No reader has requested it yet.
+    var isAhead: Bool
+    /// Goes on with a fetch that waits for a reader.
+    var resume: (@Sendable () -> Void)?
   }
 
   /// Consecutive entries, for a reader to go through without a lock.
   struct Slice {
-    var chunk: DirentBlock
-    /// Copies: flags and nodes of the chunk's own change.
+    var block: DirentBlock
+    /// Copies: flags and nodes of the block's own change.
     var entries: [DirentBlock.Entry]
   }
 
@@ -36,23 +44,15 @@ final class DirectoryListing: Sendable {
     case absent, undecided
   }
 
-  /// What of its nodes the file system keeps track of, under its own lock.
-  struct Nodes {
-    /// In the table of listings that nodes refer to; 0: none does.
-    var number: UInt32 = 0
-    /// Entries that have a node.
-    var count = 0
-  }
-
-  let folder: ObjectKey
-  /// The running hash of the paths of the folder's names.
+  let id: ListingID
+  /// The key of its directory.
+  let directory: ObjectKey
+  /// The running hash of the paths of the directory's names.
   let pathHash: PathHash
   private let state: Lock<State>
   private let account: ByteAccount
   private let startedAt: Atomic<UInt64>
   private let listedAt: Atomic<UInt64>
-  /// Under the file system's lock.
-  nonisolated(unsafe) var nodes = Nodes()
 
   /// Freshness counts from here: what came later may be newer, never older.
   var started: Instant { Instant(nanoseconds: startedAt.load(ordering: .relaxed)) }
@@ -60,27 +60,37 @@ final class DirectoryListing: Sendable {
   /// When a listing first had these entries: tells what a kernel's copy of the names was made of.
   var unchangedSince: Instant { Instant(nanoseconds: listedAt.load(ordering: .relaxed)) }
 
-  init(folder: ObjectKey, started: Instant, listingHasAttributes: Bool, account: ByteAccount) {
-    self.folder = folder
+  /// One that is to be fetched. `listingHasAttributes`: the store's listings have the true versions of objects.
+  init(
+    id: ListingID, directory: ObjectKey, started: Instant, listingHasAttributes: Bool = true,
+    isAhead: Bool = false, account: ByteAccount
+  ) {
+    self.id = id
+    self.directory = directory
     self.account = account
     startedAt = Atomic(started.nanoseconds)
     listedAt = Atomic(started.nanoseconds)
-    pathHash = PathHash(folder.bytes)
+    pathHash = PathHash(directory.bytes)
     state = Lock(
-      State(builder: ListingBuilder(folder: folder, listingHasAttributes: listingHasAttributes)))
+      State(
+        builder: ListingBuilder(folder: directory, listingHasAttributes: listingHasAttributes),
+        isAhead: isAhead))
   }
 
   /// One that was kept from an earlier mount.
   init(
-    folder: ObjectKey, started: Instant, entries: DirentTable, hidden: Int, account: ByteAccount
+    id: ListingID, directory: ObjectKey, started: Instant, entries: DirentTable, hidden: Int,
+    account: ByteAccount
   ) {
-    self.folder = folder
+    self.id = id
+    self.directory = directory
     self.account = account
     startedAt = Atomic(started.nanoseconds)
     listedAt = Atomic(started.nanoseconds)
-    pathHash = PathHash(folder.bytes)
+    pathHash = PathHash(directory.bytes)
     var state = State(
-      builder: ListingBuilder(folder: folder, entries: entries, hidden: hidden), pages: 1)
+      builder: ListingBuilder(folder: directory, entries: entries, hidden: hidden), pages: 1,
+      isAhead: false)
     state.accounted = entries.heldBytes
     account.add(state.accounted)
     self.state = Lock(state)
@@ -88,7 +98,7 @@ final class DirectoryListing: Sendable {
 
   deinit { account.add(-state.withLock { $0.accounted }) }
 
-  /// Adds a page; the last one completes the generation. Returns the names it hides by then.
+  /// Adds a page; the last one completes the listing. Returns the names it hides by then.
   func add(_ page: ListPage, isLast: Bool) -> Int? {
     let (waiters, hidden) = state.withLock { state -> ([@Sendable () -> Void], Int?) in
       guard !state.builder.isComplete, state.failure == nil else { return ([], nil) }
@@ -107,6 +117,7 @@ final class DirectoryListing: Sendable {
   func fail(_ error: StoreError) {
     let waiters = state.withLock { state in
       if !state.builder.isComplete { state.failure = error }
+      state.resume = nil
       defer { state.waiters = [] }
       return state.waiters
     }
@@ -124,6 +135,40 @@ final class DirectoryListing: Sendable {
       $0.builder.entries.count == count && $0.builder.entries.digest == digest
     }
   }
+
+  // MARK: Demand
+
+  /// A reader requests it: a fetch that waits for one goes on.
+  func request() {
+    let resume = state.withLock { state in
+      state.isAhead = false
+      defer { state.resume = nil }
+      return state.resume
+    }
+    resume?()
+  }
+
+  /// No reader has requested it yet.
+  var isAhead: Bool { state.withLock { $0.isAhead } }
+
+  /// No reader has requested it yet, and its fetch waits for one.
+  var isPaused: Bool { state.withLock { $0.resume != nil } }
+
+  /// Calls `resume` once a reader requests it, or at once if one has. Calls that wait are all made.
+  func whenRequested(_ resume: @escaping @Sendable () -> Void) {
+    let isRequested = state.withLock { state in
+      guard state.isAhead else { return true }
+      let before = state.resume
+      state.resume = {
+        before?()
+        resume()
+      }
+      return false
+    }
+    if isRequested { resume() }
+  }
+
+  // MARK: Entries
 
   var hasPages: Bool { state.withLock { $0.pages > 0 || $0.failure != nil } }
   var isComplete: Bool { state.withLock { $0.builder.isComplete } }
@@ -177,21 +222,21 @@ final class DirectoryListing: Sendable {
     state.withLock { $0.builder.entries.index(of: name) }
   }
 
-  subscript(index: Int) -> DirentTable.Place { state.withLock { $0.builder.entries[index] } }
+  subscript(index: Int) -> DirentTable.Dirent { state.withLock { $0.builder.entries[index] } }
 
   /// At most `limit` entries from `index` on.
   func step(from index: Int, limit: Int) -> Step {
     state.withLock { state in
-      if let (chunk, range) = state.builder.entries.run(from: index) {
-        return .entries(Slice(chunk: chunk, entries: range.prefix(limit).map { chunk[$0] }))
+      if let (block, range) = state.builder.entries.run(from: index) {
+        return .entries(Slice(block: block, entries: range.prefix(limit).map { block[$0] }))
       }
       if let failure = state.failure { return .failed(failure) }
       return state.builder.isComplete ? .complete : .wait
     }
   }
 
-  /// The indices of at most `limit` folders, from entry `index` on.
-  func folderIndices(from index: Int, limit: Int) -> [Int] {
+  /// The indices of at most `limit` directories, from entry `index` on.
+  func directoryIndices(from index: Int, limit: Int) -> [Int] {
     state.withLock { state in
       let folders = state.builder.entries.folders
       var low = 0
@@ -204,17 +249,17 @@ final class DirectoryListing: Sendable {
     }
   }
 
-  /// Goes through all entries in order, a chunk at a time: `body` is given the index of the first.
-  func forEachChunk(_ body: (Int, DirentBlock) -> Void) {
+  /// Goes through all entries in order, a block at a time: `body` is given the index of the first.
+  func forEachBlock(_ body: (Int, DirentBlock) -> Void) {
     var index = 0
-    while let (chunk, range) = state.withLock({ $0.builder.entries.run(from: index) }) {
-      body(index, chunk)
+    while let (block, range) = state.withLock({ $0.builder.entries.run(from: index) }) {
+      body(index, block)
       index += range.count
     }
   }
 }
 
-/// Bytes that generations hold, those that only an open folder still keeps included.
+/// Bytes that listings hold, those that only an open directory still keeps included.
 final class ByteAccount: Sendable {
   private let held = Atomic<Int>(0)
   func add(_ bytes: Int) { held.add(bytes, ordering: .relaxed) }

@@ -1,12 +1,11 @@
 import Glibc
 import ObjectStore
 
-/// Names and attributes of consecutive entries of a listing, packed into one block of memory: 24
+/// Names and attributes of consecutive entries of a listing, packed into one block of memory: 20
 /// bytes an entry, its name, and its etag (16 bytes where it is an MD5).
 ///
-/// Names and etags never move or change, so a reader may keep the chunk and read them without a lock.
-/// Entries change where a late page turns a file into a folder, under the generation's lock; the
-/// nodes that the kernel has of them, under the file system's.
+/// Names and etags never move or change, so a reader may keep the block and read them without a lock.
+/// Entries change where a late page turns a file into a directory, under the listing's lock.
 final class DirentBlock: @unchecked Sendable {
   struct Flags: OptionSet {
     var rawValue: UInt8
@@ -65,20 +64,15 @@ final class DirentBlock: @unchecked Sendable {
   let bytes: Int
   private let memory: UnsafeMutableRawPointer
   private let entries: UnsafeMutablePointer<Entry>
-  /// Of each entry, the slot of the node that the kernel has of it; 0 for none.
-  private let nodes: UnsafeMutablePointer<UInt32>
   private let blob: UnsafeMutableRawPointer
   private let blobLength: Int
 
   init(_ filled: Filling) {
     count = filled.entries.count
-    let nodesAt = count * MemoryLayout<Entry>.stride
-    let size = nodesAt + count * 4
+    let size = count * MemoryLayout<Entry>.stride
     memory = .allocate(byteCount: max(size + filled.blob.count, 1), alignment: 8)
     bytes = size + filled.blob.count + 96
     entries = memory.bindMemory(to: Entry.self, capacity: count)
-    nodes = (memory + nodesAt).bindMemory(to: UInt32.self, capacity: count)
-    nodes.update(repeating: 0, count: count)
     blob = memory + size
     blobLength = filled.blob.count
     filled.entries.withUnsafeBufferPointer { source in
@@ -89,18 +83,15 @@ final class DirentBlock: @unchecked Sendable {
     }
   }
 
-  /// From bytes that were kept; nil if they are not what a chunk of our own can be.
+  /// From bytes that were kept; nil if they are not what a block of our own can be.
   init?(entries bytes: UnsafeRawBufferPointer, count: Int, blob source: UnsafeRawBufferPointer) {
     guard count >= 0, bytes.count == count * MemoryLayout<Entry>.stride else { return nil }
     self.count = count
-    let nodesAt = count * MemoryLayout<Entry>.stride
-    let size = nodesAt + count * 4
+    let size = count * MemoryLayout<Entry>.stride
     memory = .allocate(byteCount: max(size + source.count, 1), alignment: 8)
     self.bytes = size + source.count + 96
     if let base = bytes.baseAddress { memory.copyMemory(from: base, byteCount: bytes.count) }
     entries = memory.bindMemory(to: Entry.self, capacity: count)
-    nodes = (memory + nodesAt).bindMemory(to: UInt32.self, capacity: count)
-    nodes.update(repeating: 0, count: count)
     blob = memory + size
     blobLength = source.count
     if let base = source.baseAddress { blob.copyMemory(from: base, byteCount: source.count) }
@@ -141,9 +132,6 @@ final class DirentBlock: @unchecked Sendable {
     get { entries[index] }
     set { entries[index] = newValue }
   }
-
-  func node(at index: Int) -> UInt32 { nodes[index] }
-  func setNode(_ node: UInt32, at index: Int) { nodes[index] = node }
 
   func name(_ entry: Entry) -> UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(start: blob + Int(entry.start), count: Int(entry.nameLength))
@@ -186,13 +174,13 @@ final class DirentBlock: @unchecked Sendable {
     return memcmp(etag(entry).baseAddress!, other.etag(otherEntry).baseAddress!, length) == 0
   }
 
-  /// A chunk being filled.
+  /// A block being filled.
   struct Filling {
     fileprivate(set) var entries: [Entry] = []
     fileprivate(set) var blob: [UInt8] = []
 
     var count: Int { entries.count }
-    /// Entries, and bytes of their names and etags: a chunk is full with the first of them.
+    /// Entries, and bytes of their names and etags: a block is full with the first of them.
     static let countLimit = 16_384
     static let blobLimit = 64 << 20
     /// Bytes of one entry's name, etag and time at most.
@@ -233,113 +221,6 @@ final class DirentBlock: @unchecked Sendable {
     mutating func removeAll() {
       entries.removeAll(keepingCapacity: true)
       blob.removeAll(keepingCapacity: true)
-    }
-  }
-}
-
-/// Etags as they are kept. Nearly all are the MD5 of an object in quotes, or that of its parts with
-/// their number: 16 and 18 bytes in place of 34 and more. The same etag is always packed alike.
-enum PackedETag {
-  enum Kind: UInt8 {
-    case verbatim
-    /// `"` 32 lower-case hex digits `"`.
-    case md5
-    /// The same with `-` and a number from 1 to 65,535 before the last quote.
-    case parts
-  }
-
-  /// The longest that is kept: one byte holds the length.
-  static let limit = 255
-
-  static func pack(_ etag: UnsafeRawBufferPointer, into blob: inout [UInt8]) -> Kind {
-    guard etag.count >= 34, etag[0] == quote, etag[etag.count - 1] == quote else {
-      blob.append(contentsOf: etag)
-      return .verbatim
-    }
-    let parts = etag.count == 34 ? 0 : Self.parts(etag)
-    guard let parts else {
-      blob.append(contentsOf: etag)
-      return .verbatim
-    }
-    var packed: (UInt64, UInt64, UInt16) = (0, 0, UInt16(parts).littleEndian)
-    let isPacked = withUnsafeMutableBytes(of: &packed) { packed in
-      for index in 0..<16 {
-        let high = Self.values[Int(etag[1 + 2 * index])]
-        let low = Self.values[Int(etag[2 + 2 * index])]
-        if (high | low) > 15 { return false }
-        packed[index] = high << 4 | low
-      }
-      blob.append(contentsOf: UnsafeRawBufferPointer(packed)[..<(parts == 0 ? 16 : 18)])
-      return true
-    }
-    if !isPacked {
-      blob.append(contentsOf: etag)
-      return .verbatim
-    }
-    return parts == 0 ? .md5 : .parts
-  }
-
-  /// Whether the bytes are as long as `pack` makes them, with a number of parts that it takes.
-  static func isWhole(_ bytes: UnsafeRawBufferPointer, _ kind: Kind) -> Bool {
-    switch kind {
-    case .verbatim: true
-    case .md5: bytes.count == 16
-    case .parts: bytes.count == 18 && (bytes[16] | bytes[17]) != 0
-    }
-  }
-
-  /// `bytes`: whole ones.
-  static func unpack(_ bytes: UnsafeRawBufferPointer, _ kind: Kind) -> String {
-    if kind == .verbatim { return String(decoding: bytes, as: UTF8.self) }
-    var number = kind == .parts ? Int(bytes[16]) | Int(bytes[17]) << 8 : 0
-    return String(unsafeUninitializedCapacity: 40) { text in
-      text[0] = quote
-      for index in 0..<16 {
-        text[1 + 2 * index] = digits.utf8Start[Int(bytes[index] >> 4)]
-        text[2 + 2 * index] = digits.utf8Start[Int(bytes[index] & 15)]
-      }
-      var end = 33
-      if number > 0 {
-        text[end] = UInt8(ascii: "-")
-        var length = 1
-        var power = 10
-        while number >= power {
-          length += 1
-          power *= 10
-        }
-        for place in (0..<length).reversed() {
-          text[end + 1 + place] = UInt8(48 + number % 10)
-          number /= 10
-        }
-        end += 1 + length
-      }
-      text[end] = quote
-      return end + 1
-    }
-  }
-
-  private static let quote = UInt8(ascii: "\"")
-  private static let digits: StaticString = "0123456789abcdef"
-
-  /// The number of parts, written as we would; nil if this is something else.
-  private static func parts(_ etag: UnsafeRawBufferPointer) -> Int? {
-    guard (36...40).contains(etag.count), etag[33] == UInt8(ascii: "-"), etag[34] != 48 else {
-      return nil
-    }
-    var number = 0
-    for index in 34..<etag.count - 1 {
-      guard etag[index] &- 48 < 10 else { return nil }
-      number = number * 10 + Int(etag[index] &- 48)
-    }
-    return number <= 65_535 ? number : nil
-  }
-
-  /// Of lower-case hex digits; 255 for what is none.
-  private static let values = InlineArray<256, UInt8> { index in
-    switch index {
-    case 48...57: UInt8(index - 48)
-    case 97...102: UInt8(index - 87)
-    default: 255
     }
   }
 }

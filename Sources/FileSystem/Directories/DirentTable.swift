@@ -1,34 +1,34 @@
 import ObjectStore
 
-/// The entries of one listing of a folder, in chunks that are never moved.
+/// The entries of one listing of a folder, in blocks that are never moved.
 ///
 /// Sorted by name as if "/" followed each. A store whose pages are out of order gives a second
 /// sorted run behind the first, so that what readdir has already shown keeps its place.
 struct DirentTable {
   /// An entry's place.
-  struct Place {
-    var chunk: DirentBlock
+  struct Dirent {
+    var block: DirentBlock
     var offset: Int
     /// A copy.
     let entry: DirentBlock.Entry
 
-    init(_ chunk: DirentBlock, _ offset: Int) {
-      self.chunk = chunk
+    init(_ block: DirentBlock, _ offset: Int) {
+      self.block = block
       self.offset = offset
-      entry = chunk[offset]
+      entry = block[offset]
     }
 
-    var name: UnsafeRawBufferPointer { chunk.name(entry) }
-    var seen: Observation { chunk.seen(entry) }
+    var name: UnsafeRawBufferPointer { block.name(entry) }
+    var seen: Observation { block.seen(entry) }
     var isFolder: Bool { entry.flags.contains(.folder) }
   }
 
-  private var chunks: [DirentBlock] = []
-  /// Of each chunk, the index of its first entry.
+  private var blocks: [DirentBlock] = []
+  /// Of each block, the index of its first entry.
   private var starts: [Int] = []
   private var filling = DirentBlock.Filling()
   private var sealed = 0
-  /// The chunk with which the second run starts.
+  /// The block with which the second run starts.
   private var secondRun: Int?
   private var secondRunStart: Int?
   private var bytes = 0
@@ -39,16 +39,16 @@ struct DirentTable {
 
   init() {}
 
-  /// Of chunks that were kept.
+  /// Of blocks that were kept.
   init(_ kept: [DirentBlock], digest: UInt64) {
-    for chunk in kept {
+    for block in kept {
       starts.append(sealed)
-      for offset in 0..<chunk.count where chunk[offset].flags.contains(.folder) {
+      for offset in 0..<block.count where block[offset].flags.contains(.folder) {
         folders.append(UInt32(sealed + offset))
       }
-      chunks.append(chunk)
-      sealed += chunk.count
-      bytes += chunk.bytes
+      blocks.append(block)
+      sealed += block.count
+      bytes += block.bytes
     }
     self.digest = digest
   }
@@ -70,20 +70,20 @@ struct DirentTable {
   /// Makes what was appended visible.
   mutating func seal() {
     guard filling.count > 0 else { return }
-    let chunk = DirentBlock(filling)
+    let block = DirentBlock(filling)
     filling.removeAll()
     starts.append(sealed)
-    chunks.append(chunk)
-    sealed += chunk.count
-    bytes += chunk.bytes
+    blocks.append(block)
+    sealed += block.count
+    bytes += block.bytes
   }
 
   /// What it all occupies.
-  var heldBytes: Int { bytes + 4 * folders.capacity + 16 * chunks.capacity }
+  var heldBytes: Int { bytes + 4 * folders.capacity + 16 * blocks.capacity }
 
   mutating func startSecondRun() {
     seal()
-    secondRun = chunks.count
+    secondRun = blocks.count
     secondRunStart = sealed
   }
 
@@ -98,7 +98,7 @@ struct DirentTable {
       entry.etagKind = .verbatim
       entry.etagLength = 0
       entry.size = 0
-      place.chunk[place.offset] = entry
+      place.block[place.offset] = entry
       digest = (digest ^ UInt64(index)) &* 0x9fb2_1c65_1e98_df25
     }
     var merged: [UInt32] = []
@@ -121,46 +121,46 @@ struct DirentTable {
     filling = DirentBlock.Filling()
   }
 
-  subscript(index: Int) -> Place {
+  subscript(index: Int) -> Dirent {
     var low = 0
     var high = starts.count
     while high - low > 1 {
       let middle = (low + high) / 2
       if starts[middle] <= index { low = middle } else { high = middle }
     }
-    return Place(chunks[low], index - starts[low])
+    return Dirent(blocks[low], index - starts[low])
   }
 
-  /// The entries from `index` to the end of their chunk.
-  func run(from index: Int) -> (chunk: DirentBlock, range: Range<Int>)? {
+  /// The entries from `index` to the end of their block.
+  func run(from index: Int) -> (block: DirentBlock, range: Range<Int>)? {
     guard index < sealed else { return nil }
     let place = self[index]
-    return (place.chunk, place.offset..<place.chunk.count)
+    return (place.block, place.offset..<place.block.count)
   }
 
   func index(of name: UnsafeRawBufferPointer) -> Int? {
-    let middle = secondRun ?? chunks.count
-    return search(name, in: 0..<middle) ?? search(name, in: middle..<chunks.count)
+    let middle = secondRun ?? blocks.count
+    return search(name, in: 0..<middle) ?? search(name, in: middle..<blocks.count)
   }
 
   func index(of name: [UInt8]) -> Int? { name.withUnsafeBytes { index(of: $0) } }
 
   private func search(_ name: UnsafeRawBufferPointer, in run: Range<Int>) -> Int? {
     guard !run.isEmpty else { return nil }
-    // The last chunk whose first name is not behind it.
+    // The last block whose first name is not behind it.
     var low = run.lowerBound
     var high = run.upperBound
     while high - low > 1 {
       let middle = (low + high) / 2
-      let chunk = chunks[middle]
-      if NameRules.order(chunk.name(chunk[0]), name) <= 0 { low = middle } else { high = middle }
+      let block = blocks[middle]
+      if NameRules.order(block.name(block[0]), name) <= 0 { low = middle } else { high = middle }
     }
-    let chunk = chunks[low]
+    let block = blocks[low]
     var first = 0
-    var last = chunk.count
+    var last = block.count
     while first < last {
       let middle = (first + last) / 2
-      let order = NameRules.order(chunk.name(chunk[middle]), name)
+      let order = NameRules.order(block.name(block[middle]), name)
       if order == 0 { return starts[low] + middle }
       if order < 0 { first = middle + 1 } else { last = middle }
     }

@@ -1,4 +1,4 @@
-/// How the pages of one folder are asked for: one after the other, and in several parts side by side
+/// how the pages of one directory are requested for: one after the other, and in several parts side by side
 /// where the folder turns out to be large and the store can begin a listing at any name.
 ///
 /// Pure. Parts follow each other in the order of names, each from a guessed name to that of the next;

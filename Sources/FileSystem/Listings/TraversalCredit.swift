@@ -16,35 +16,35 @@ struct TraversalCredit {
   static let first = 8
 
   private var credit = TraversalCredit.first
-  /// Folders opened without profit since the last free one.
+  /// Directories opened without profit since the last free one.
   private var misses = 0
   private(set) var unused = 0
   /// What was begun, oldest first, be it used by now or not.
-  private var begun: Deque<(folder: ObjectKey, at: Instant)> = []
+  private var begun: Deque<(directory: ObjectKey, at: Instant)> = []
 
   /// Listings that may be begun now.
   var allowance: Int { min(credit, Self.limit - unused) }
 
-  mutating func begin(_ folder: ObjectKey, at now: Instant) {
+  mutating func begin(_ directory: ObjectKey, at now: Instant) {
     credit -= 1
     unused += 1
-    begun.append((folder, now))
+    begun.append((directory, now))
   }
 
   /// Those that were begun longer ago than a traversal takes to reach them.
-  mutating func takeOld(at now: Instant) -> [ObjectKey] {
+  mutating func removeOld(at now: Instant) -> [ObjectKey] {
     var old: [ObjectKey] = []
-    while let first = begun.first, now >= first.at + Self.patience {
-      old.append(first.folder)
+    while let first = begun.first, now >= first.at + Self.expiry {
+      old.append(first.directory)
       begun.removeFirst()
     }
     return old
   }
 
-  static let patience = Duration.seconds(30)
+  static let expiry = Duration.seconds(30)
 
-  /// One more page of a folder that is being listed ahead; false: not now.
-  mutating func takePage() -> Bool {
+  /// One more page of a directory that is being listed ahead; false: not now.
+  mutating func spendPage() -> Bool {
     guard credit > 0 else { return false }
     credit -= 1
     return true
@@ -64,42 +64,50 @@ struct TraversalCredit {
   mutating func wasted() { unused = max(0, unused - 1) }
 }
 
-extension MetadataState {
-  /// Folders that a walk comes to after `folder`, in the order in which it does (a folder before what
-  /// is in it), that are not listed; at most `wanted`, and of what is known.
+extension DirectoryCache {
+  /// Directories that a traversal comes to after `directory`, in the order in which it does (a directory before what is
+  /// in it), that are not listed; at most `wanted`, and of what is known. `isKept`: an earlier mount kept its listing.
   func following(
-    _ folder: ObjectKey, root: ObjectKey, wanted: Int, isKnown: (DirectoryState) -> Bool
+    _ directory: ObjectKey, root: ObjectKey, wanted: Int, now: Instant,
+    isKept: (ObjectKey) -> Bool
   ) -> [ObjectKey] {
-    var found: [ObjectKey] = []
-    var budget = 4 * TraversalCredit.limit
-    collect(in: folder, from: 0, wanted, &budget, isKnown, &found)
-    var below = folder
-    while found.count < wanted, budget > 0, below != root, !below.bytes.isEmpty {
-      let end = below.bytes.dropLast().lastIndex(of: NameRules.slash).map { $0 + 1 } ?? 0
-      let parent = ObjectKey(bytes: Array(below.bytes[..<end]))
-      guard let listing = folders[parent]?.listing else { return found }
-      let name = Array(below.bytes[end...].dropLast())
+    var search = Following(wanted: wanted, now: now)
+    collect(in: directory, from: 0, isKept, &search)
+    var below = directory
+    while search.found.count < wanted, search.budget > 0, below != root, !below.bytes.isEmpty {
+      let (parent, name) = MountPaths.split(ObjectKey(bytes: below.bytes.dropLast()))
+      guard let listing = self[parent]?.listing else { return search.found }
       let index = name.withUnsafeBytes { listing.shown($0) } ?? 0
-      collect(in: parent, from: index + 1, wanted, &budget, isKnown, &found)
+      collect(in: parent, from: index + 1, isKept, &search)
       below = parent
     }
-    return found
+    return search.found
+  }
+
+  private struct Following {
+    var wanted: Int
+    var now: Instant
+    var found: [ObjectKey] = []
+    /// Entries that may still be visited.
+    var budget = 4 * TraversalCredit.limit
   }
 
   private func collect(
-    in folder: ObjectKey, from index: Int, _ wanted: Int, _ budget: inout Int,
-    _ isKnown: (DirectoryState) -> Bool, _ found: inout [ObjectKey]
+    in directory: ObjectKey, from index: Int, _ isKept: (ObjectKey) -> Bool,
+    _ search: inout Following
   ) {
-    guard let listing = folders[folder]?.listing else { return }
-    for place in listing.folderIndices(from: index, limit: budget) {
-      guard found.count < wanted, budget > 0 else { return }
-      budget -= 1
-      let child = folder + Array(listing[place].name) + [NameRules.slash]
-      if saved?.has(child) == true { continue }
-      if let known = folders[child], isKnown(known) {
-        collect(in: child, from: 0, wanted, &budget, isKnown, &found)
+    guard let listing = self[directory]?.listing else { return }
+    for entry in listing.directoryIndices(from: index, limit: search.budget) {
+      guard search.found.count < search.wanted, search.budget > 0 else { return }
+      search.budget -= 1
+      let child = directory + Array(listing[entry].name) + [NameRules.slash]
+      if isKept(child) { continue }
+      if let known = self[child],
+        known.fetching != nil || freshListing(of: child, now: search.now) != nil
+      {
+        collect(in: child, from: 0, isKept, &search)
       } else {
-        found.append(child)
+        search.found.append(child)
       }
     }
   }

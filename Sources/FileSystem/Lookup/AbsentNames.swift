@@ -10,7 +10,7 @@ struct AbsentNames {
   /// Names and bytes at most. A Python with a long sys.path asks for some thousand.
   private let limit: Int
   private let byteLimit: Int
-  private var folders: [ObjectKey: [[UInt8]: Instant]] = [:]
+  private var directories: [ObjectKey: [[UInt8]: Instant]] = [:]
   private(set) var count = 0
   private(set) var bytes = 0
   /// Nothing is over before, or it was looked for a moment ago.
@@ -28,16 +28,16 @@ struct AbsentNames {
 
   /// False: there is no room; the kernel must not remember it.
   mutating func add(
-    _ name: [UInt8], in folder: ObjectKey, until end: Instant, now: Instant
+    _ name: [UInt8], in directory: ObjectKey, until end: Instant, now: Instant
   ) -> Bool {
-    if let known = folders[folder]?[name] {
-      folders[folder]![name] = max(known, end)
+    if let known = directories[directory]?[name] {
+      directories[directory]![name] = max(known, end)
       return true
     }
     let size = Self.cost + name.count
     if count >= limit || bytes + size > byteLimit, now >= sweepFrom { sweep(now) }
     guard count < limit, bytes + size <= byteLimit else { return false }
-    folders[folder, default: [:]][name] = end
+    directories[directory, default: [:]][name] = end
     count += 1
     bytes += size
     sweepFrom = min(sweepFrom, end)
@@ -45,32 +45,32 @@ struct AbsentNames {
   }
 
   /// Takes out a single name. False: the kernel does not know it as absent.
-  mutating func take(_ name: [UInt8], in folder: ObjectKey) -> Bool {
-    guard folders[folder]?.removeValue(forKey: name) != nil else { return false }
-    if folders[folder]!.isEmpty { folders[folder] = nil }
+  mutating func remove(_ name: [UInt8], in directory: ObjectKey) -> Bool {
+    guard directories[directory]?.removeValue(forKey: name) != nil else { return false }
+    if directories[directory]!.isEmpty { directories[directory] = nil }
     count -= 1
     bytes -= Self.cost + name.count
     return true
   }
 
-  /// Takes out those of a folder that `isMeant`.
-  mutating func take(in folder: ObjectKey, where isMeant: ([UInt8]) -> Bool) -> [[UInt8]] {
-    guard let names = folders[folder] else { return [] }
-    return names.keys.filter { isMeant($0) && take($0, in: folder) }
+  /// Takes out those of a directory that `isMeant`.
+  mutating func remove(in directory: ObjectKey, where isMeant: ([UInt8]) -> Bool) -> [[UInt8]] {
+    guard let names = directories[directory] else { return [] }
+    return names.keys.filter { isMeant($0) && remove($0, in: directory) }
   }
 
-  /// Takes out those of all folders that `isMeant`.
-  mutating func take(
+  /// Takes out those of all directories that `isMeant`.
+  mutating func remove(
     where isMeant: (ObjectKey) -> Bool
-  ) -> [(folder: ObjectKey, names: [[UInt8]])] {
-    folders.keys.filter(isMeant).map { ($0, take(in: $0) { _ in true }) }
+  ) -> [(directory: ObjectKey, names: [[UInt8]])] {
+    directories.keys.filter(isMeant).map { ($0, remove(in: $0) { _ in true }) }
   }
 
   private mutating func sweep(_ now: Instant) {
     var earliest = Instant.distantFuture
-    for (folder, names) in folders {
+    for (directory, names) in directories {
       for (name, end) in names {
-        if end <= now { _ = take(name, in: folder) } else { earliest = min(earliest, end) }
+        if end <= now { _ = remove(name, in: directory) } else { earliest = min(earliest, end) }
       }
     }
     sweepFrom = max(earliest, now + Self.sweepInterval)

@@ -26,8 +26,8 @@ extension ListingCacheFile {
       let stream = fdopen(dup(file.raw), "w")
     else { return false }
     var isWritten = true
-    for (generation, started) in listings where isWritten {
-      isWritten = write(generation, started, to: stream)
+    for (listing, started) in listings where isWritten {
+      isWritten = write(listing, started, to: stream)
     }
     for record in kept?.records ?? [] where isWritten {
       // What can no longer be read is left out.
@@ -41,40 +41,40 @@ extension ListingCacheFile {
   }
 
   private static func write(
-    _ generation: DirectoryListing, _ started: Int64, to stream: UnsafeMutablePointer<FILE>
+    _ listing: DirectoryListing, _ started: Int64, to stream: UnsafeMutablePointer<FILE>
   ) -> Bool {
     // Longer than any path: it is listed anew.
-    guard generation.folder.bytes.count <= keyLimit else { return true }
+    guard listing.directory.bytes.count <= keyLimit else { return true }
     var head = Head()
     head.started = started
-    head.keyLength = UInt32(generation.folder.bytes.count)
-    let (count, digest, hidden) = generation.totals
+    head.keyLength = UInt32(listing.directory.bytes.count)
+    let (count, digest, hidden) = listing.totals
     head.digest = digest
     head.hidden = UInt32(clamping: hidden)
     var isWritten = true
     var written = 0
-    generation.forEachChunk { index, chunk in
-      written = index + chunk.count
+    listing.forEachBlock { index, block in
+      written = index + block.count
       head.isLast = written == count ? 1 : 0
-      isWritten = isWritten && write(&head, generation.folder, chunk, to: stream)
-      head.chunk += 1
+      isWritten = isWritten && write(&head, listing.directory, block, to: stream)
+      head.block += 1
     }
     if count == 0 {
       head.isLast = 1
-      isWritten = write(&head, generation.folder, nil, to: stream)
+      isWritten = write(&head, listing.directory, nil, to: stream)
     }
     return isWritten
   }
 
   private static func write(
-    _ head: inout Head, _ folder: ObjectKey, _ chunk: DirentBlock?,
+    _ head: inout Head, _ directory: ObjectKey, _ block: DirentBlock?,
     to stream: UnsafeMutablePointer<FILE>
   ) -> Bool {
-    head.entryCount = UInt32(chunk?.count ?? 0)
-    head.blobLength = UInt32(chunk?.blobBytes.count ?? 0)
+    head.entryCount = UInt32(block?.count ?? 0)
+    head.blobLength = UInt32(block?.blobBytes.count ?? 0)
     head.checksum = 0
-    let parts = [chunk?.entryBytes, chunk?.blobBytes].compactMap { $0 }
-    return folder.bytes.withUnsafeBytes { key in
+    let parts = [block?.entryBytes, block?.blobBytes].compactMap { $0 }
+    return directory.bytes.withUnsafeBytes { key in
       var checksum = millrace_crc32c(0, key.baseAddress, key.count)
       for part in parts { checksum = millrace_crc32c(checksum, part.baseAddress, part.count) }
       head.checksum = checksum

@@ -3,15 +3,15 @@ import Glibc
 import ObjectStore
 import Posix
 
-/// Listings kept on disk from one mount to the next: a file of records, one a chunk, each with a
+/// Listings kept on disk from one mount to the next: a file of records, one a block, each with a
 /// checksum, in this machine's own byte order.
 ///
-/// Heads are read when the file is opened, the names of a folder when it is first wanted: into memory and not by
+/// Heads are read when the file is opened, the names of a directory when it is first wanted: into memory and not by
 /// a mapping, so that a file that is cut off, or a disk that fails, costs a listing and not the process. A
 /// checksum shows damage and no ill will, so everything that a record states is checked as well. What is
 /// damaged, too old or of another layout is as if it were not there.
-final class ListingCacheFile {
-  /// Before each chunk: where it belongs and how long it is.
+final class ListingCacheFile: Sendable {
+  /// Before each block: where it belongs and how long it is.
   struct Head {
     static let magic: UInt32 = 0x4d4c_4e31  // "1NLM": a new layout is a new number
     static let size = MemoryLayout<Head>.size
@@ -26,7 +26,7 @@ final class ListingCacheFile {
     var blobLength: UInt32 = 0
     var hidden: UInt32 = 0
     /// From 0; the last one of a listing says so.
-    var chunk: UInt32 = 0
+    var block: UInt32 = 0
     var isLast: UInt32 = 0
 
     var bodyLength: Int {
@@ -59,26 +59,31 @@ final class ListingCacheFile {
   private static let recordLimit = 4 << 20
 
   private let file: OwnedDescriptor
-  private var records: [ObjectKey: [Record]] = [:]
 
-  var isEmpty: Bool { records.isEmpty }
+  private init(_ file: consuming OwnedDescriptor) { self.file = file }
 
   /// Nil if there is no such file. `oldest`: nanoseconds since 1970; what was listed before is left out.
-  init?(_ place: ListingsFile, oldest: Int64, now: Int64) {
-    guard let file = try? place.folder.open(place.name, O_RDONLY) else { return nil }
+  static func open(
+    _ place: ListingsFile, oldest: Int64, now: Int64
+  ) -> (file: ListingCacheFile, index: Index)? {
+    guard let descriptor = try? place.folder.open(place.name, O_RDONLY) else { return nil }
     var status = stat()
-    guard fstat(file.raw, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+    guard fstat(descriptor.raw, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+      return nil
+    }
     let length = Int(status.st_size)
-    self.file = file
+    let file = ListingCacheFile(descriptor)
+    var index = Index()
     var position = 0
     var count = 0
-    while count < Self.recordLimit, let (record, key) = record(at: position, fileLength: length) {
+    while count < recordLimit, let (record, key) = file.record(at: position, fileLength: length) {
       position += record.length
       count += 1
       // A clock that was set back says nothing of ages.
       guard record.head.started >= oldest, record.head.started <= now else { continue }
-      records[key, default: []].append(record)
+      index.records[key, default: []].append(record)
     }
+    return (file, index)
   }
 
   /// The head at a place of the file, and the key after it: most keys come with the same read.
@@ -116,47 +121,57 @@ final class ListingCacheFile {
     var started: Int64
   }
 
-  /// The records that were not requested yet.
-  func records(since oldest: Int64) -> [Record] {
-    records.values.joined().filter { $0.head.started >= oldest }
+  /// Where the listings of a file's directories are in it.
+  struct Index {
+    fileprivate var records: [ObjectKey: [Record]] = [:]
+
+    var isEmpty: Bool { records.isEmpty }
+    var directories: [ObjectKey] { Array(records.keys) }
+    func has(_ directory: ObjectKey) -> Bool { records[directory] != nil }
+
+    /// The records of a directory, once: after that whoever called has its listing.
+    mutating func remove(_ directory: ObjectKey) -> [Record]? {
+      records.removeValue(forKey: directory)
+    }
+
+    mutating func remove(below prefix: ObjectKey) {
+      records = records.filter { !$0.key.hasPrefix(prefix) }
+    }
+
+    /// Records of listings begun at `oldest` or later, nanoseconds since 1970, of directories that are not `others`.
+    func records(since oldest: Int64, except others: Set<ObjectKey> = []) -> [Record] {
+      records.filter { !others.contains($0.key) }.values.joined().filter {
+        $0.head.started >= oldest
+      }
+    }
   }
 
-  /// The directories that were not requested yet.
-  var folders: [ObjectKey] { Array(records.keys) }
-
-  func drop(below prefix: ObjectKey) {
-    records = records.filter { !$0.key.hasPrefix(prefix) }
-  }
-
-  func has(_ folder: ObjectKey) -> Bool { records[folder] != nil }
-
-  /// The listing of a folder, once: after that the file system has it.
-  func take(_ folder: ObjectKey) -> Listing? {
-    guard let parts = records.removeValue(forKey: folder), let first = parts.first,
-      parts.last?.head.isLast == 1
-    else { return nil }
-    var chunks: [DirentBlock] = []
+  /// Reads the listing of a directory from its records; nil if they are damaged or not all there.
+  func listing(of directory: ObjectKey, from parts: [Record]) -> Listing? {
+    guard let first = parts.first, parts.last?.head.isLast == 1 else { return nil }
+    var blocks: [DirentBlock] = []
     for (index, part) in parts.enumerated() {
-      guard part.head.chunk == UInt32(index), part.head.started == first.head.started,
-        part.head.isLast == (index == parts.count - 1 ? 1 : 0), let chunk = chunk(part, of: folder)
+      guard part.head.block == UInt32(index), part.head.started == first.head.started,
+        part.head.isLast == (index == parts.count - 1 ? 1 : 0),
+        let block = block(part, of: directory)
       else { return nil }
-      if chunk.count == 0 { continue }
-      if let last = chunks.last, !Self.follows(chunk, last) { return nil }
-      chunks.append(chunk)
+      if block.count == 0 { continue }
+      if let last = blocks.last, !Self.follows(block, last) { return nil }
+      blocks.append(block)
     }
     return Listing(
-      entries: DirentTable(chunks, digest: first.head.digest), hidden: Int(first.head.hidden),
+      entries: DirentTable(blocks, digest: first.head.digest), hidden: Int(first.head.hidden),
       started: first.head.started)
   }
 
-  private static func follows(_ chunk: DirentBlock, _ before: DirentBlock) -> Bool {
-    NameRules.order(before.name(before[before.count - 1]), chunk.name(chunk[0])) < 0
+  private static func follows(_ block: DirentBlock, _ before: DirentBlock) -> Bool {
+    NameRules.order(before.name(before[before.count - 1]), block.name(block[0])) < 0
   }
 
-  private func chunk(_ record: Record, of folder: ObjectKey) -> DirentBlock? {
+  private func block(_ record: Record, of directory: ObjectKey) -> DirentBlock? {
     let head = record.head
     let body = read(at: record.bodyStart, count: head.bodyLength)
-    guard body.count == head.bodyLength, body.starts(with: folder.bytes) else { return nil }
+    guard body.count == head.bodyLength, body.starts(with: directory.bytes) else { return nil }
     return body.withUnsafeBytes { body in
       guard millrace_crc32c(0, body.baseAddress, body.count) == head.checksum else { return nil }
       let blobStart = body.count - Int(head.blobLength)

@@ -20,8 +20,9 @@ final class SizeQuery: Sendable {
   /// Requests in flight: simple servers (Python's http.server) let few connections wait, and readers need the others.
   static let width = 16
 
-  private let fileSystem: FileSystem
-  private let folder: ObjectKey
+  private let context: MountContext
+  private let lookup: LookupService
+  private let directory: ObjectKey
   private let names: [[UInt8]]
   private let done: @Sendable ([Answer]) -> Void
   private let stop: StopFlag
@@ -29,11 +30,12 @@ final class SizeQuery: Sendable {
 
   /// `done` is called once, with an answer a name, on the thread of the last answer.
   init(
-    _ fileSystem: FileSystem, _ folder: ObjectKey, _ names: [[UInt8]], _ stop: StopFlag,
-    done: @escaping @Sendable ([Answer]) -> Void
+    _ context: MountContext, lookup: LookupService, directory: ObjectKey, names: [[UInt8]],
+    stop: StopFlag, done: @escaping @Sendable ([Answer]) -> Void
   ) {
-    self.fileSystem = fileSystem
-    self.folder = folder
+    self.context = context
+    self.lookup = lookup
+    self.directory = directory
     self.names = names
     self.stop = stop
     self.done = done
@@ -84,7 +86,7 @@ final class SizeQuery: Sendable {
   private func endEarly(_ state: inout State) -> [Answer]? {
     guard state.next < names.count else { return nil }
     let reason =
-      stop.isSet ? fileSystem.ending() : state.outage
+      stop.isSet ? context.shuttingDown : state.outage
     guard let reason else { return nil }
     for index in state.next..<names.count { state.answers[index] = .failure(reason) }
     state.next = names.count
@@ -92,7 +94,7 @@ final class SizeQuery: Sendable {
   }
 
   private func ask(_ index: Int) {
-    fileSystem.find(names[index], in: folder, mayWait: false) { [self] result in
+    lookup.find(names[index], in: directory, mayWait: false) { [self] result in
       arrived(index, result.flatMap { answer(names[index], $0.seen) })
     }
   }
@@ -101,8 +103,8 @@ final class SizeQuery: Sendable {
     if let seen, seen.kind == .folder || seen.size != nil { return .success(seen) }
     return .failure(
       StoreError(
-        seen == nil ? .notFound : .badReply, store: fileSystem.store.displayName,
-        key: folder + name,
+        seen == nil ? .notFound : .badReply, store: context.store.displayName,
+        key: directory + name,
         detail: seen == nil
           ? "the listing has it, but there is no such file"
           : "the store reports no size",
@@ -124,8 +126,11 @@ final class SizeQuery: Sendable {
 /// Set by those who do not wait any longer.
 public final class StopFlag: Sendable {
   private let flag = Atomic(false)
+  /// Not set.
   public init() {}
+  /// Whether it was set.
   public var isSet: Bool { flag.load(ordering: .relaxed) }
+  /// For good.
   public func set() { flag.store(true, ordering: .relaxed) }
 }
 

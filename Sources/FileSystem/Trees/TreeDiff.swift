@@ -1,7 +1,7 @@
 import ObjectStore
 import Posix
 
-/// One `update`: lists the known folders of a part of the tree, several at once, and compares each
+/// One `update`: lists the known directories of a part of the tree, several at once, and compares each
 /// with what was known.
 final class TreeDiff: Sendable {
   private struct State {
@@ -13,90 +13,77 @@ final class TreeDiff: Sendable {
   /// Listings in flight at most: an update is not urgent.
   private static let width = 16
 
-  private let fileSystem: FileSystem
-  private let below: ObjectKey
+  private let lister: DirectoryLister
+  private let paths: MountPaths
   private let reply: @Sendable (UpdateReport) -> Void
   private let state: Lock<State>
 
+  /// `directories`: the keys of those that are listed anew, and those below them that are new.
   init(
-    _ fileSystem: FileSystem, below: ObjectKey, reply: @escaping @Sendable (UpdateReport) -> Void
+    lister: DirectoryLister, paths: MountPaths, directories: [ObjectKey],
+    reply: @escaping @Sendable (UpdateReport) -> Void
   ) {
-    self.fileSystem = fileSystem
-    self.below = below
+    self.lister = lister
+    self.paths = paths
     self.reply = reply
-    state = Lock(State())
+    // The first ones last: the queue is taken from its end.
+    state = Lock(State(queue: directories.sorted(by: >), inFlight: 1))
   }
 
-  func start() {
-    fileSystem.forgetUnlisted(below: below)
-    let now = fileSystem.clock()
-    let known = fileSystem.state.withLock { names -> [ObjectKey] in
-      for folder in names.saved?.folders ?? [] where folder.hasPrefix(below) {
-        fileSystem.loadSaved(&names, folder, now: now)
-      }
-      return names.folders.filter { $0.key.hasPrefix(below) && $0.value.listing != nil }
-        .map(\.key)
-    }
-    state.withLock { state in
-      // The first ones last: the queue is taken from its end.
-      state.queue = known.sorted(by: >)
-      state.inFlight = 1
-    }
-    ended()
-  }
+  func start() { ended() }
 
   private func ended() {
     let (next, report) = state.withLock { state -> ([ObjectKey], UpdateReport?) in
       state.inFlight -= 1
       var next: [ObjectKey] = []
-      while state.inFlight < Self.width, let folder = state.queue.popLast() {
+      while state.inFlight < Self.width, let directory = state.queue.popLast() {
         state.inFlight += 1
-        next.append(folder)
+        next.append(directory)
       }
       return (next, state.inFlight == 0 ? state.report : nil)
     }
-    for folder in next { list(folder) }
+    for directory in next { list(directory) }
     if let report { reply(report) }
   }
 
-  private func list(_ folder: ObjectKey) {
-    guard let (old, run) = fileSystem.relist(folder) else { return ended() }
-    // The entries as they were: the old generation is renewed if nothing changed.
-    run.whenEnded { [self] result in
+  private func list(_ directory: ObjectKey) {
+    guard let (old, fetcher) = lister.relist(directory) else { return ended() }
+    // The entries as they were: the old listing is renewed if nothing changed.
+    fetcher.whenEnded { [self] result in
       switch result {
       case .failure(let error): state.withLock { $0.report.failures.append("\(error)") }
-      case .success: compare(old, run.generation, folder)
+      case .success: compare(old, fetcher.listing, directory)
       }
       ended()
     }
   }
 
-  private func compare(_ old: DirectoryListing?, _ new: DirectoryListing, _ folder: ObjectKey) {
+  private func compare(_ old: DirectoryListing?, _ new: DirectoryListing, _ directory: ObjectKey) {
     var found = UpdateReport()
-    var newFolders: [ObjectKey] = []
-    let path = { [fileSystem] (name: UnsafeRawBufferPointer) in
-      fileSystem.relativePath(folder + Array(name))
+    var newDirectories: [ObjectKey] = []
+    let path = { [paths] (name: UnsafeRawBufferPointer) in
+      String(decoding: paths.relativePath(of: directory + Array(name)), as: UTF8.self)
     }
     let isSame = old.map { $0 === new || $0.hasSameEntries(as: new) } ?? false
     if !isSame {
-      new.forEachChunk { _, chunk in
-        for offset in 0..<chunk.count {
-          let entry = chunk[offset]
-          let name = chunk.name(entry)
+      new.forEachBlock { _, block in
+        for offset in 0..<block.count {
+          let entry = block[offset]
+          let name = block.name(entry)
           let before = old.flatMap { old in old.shown(name).map { old[$0] } }
           let isFolder = entry.flags.contains(.folder)
-          if let before, chunk.isSameVersion(entry, as: before.chunk, before.entry) { continue }
+          if let before, block.isSameVersion(entry, as: before.block, before.entry) { continue }
           if isFolder {
-            newFolders.append(folder + Array(name) + [NameRules.slash])
+            newDirectories.append(directory + Array(name) + [NameRules.slash])
           } else {
             let kind: UpdateReport.Kind = before == nil || before!.isFolder ? .added : .changed
             found.add(kind, path(name), entry.size)
           }
         }
       }
-      old?.forEachChunk { _, chunk in
-        for offset in 0..<chunk.count where !chunk[offset].flags.contains(.folder) {
-          let name = chunk.name(chunk[offset])
+      old?.forEachBlock { _, block in
+        for offset in 0..<block.count where !block[offset].flags.contains(.folder) {
+          let name = block.name(block[offset])
           let after = new.shown(name).map { new[$0] }
           if after == nil || after!.isFolder { found.add(.removed, path(name), nil) }
         }
@@ -109,7 +96,7 @@ final class TreeDiff: Sendable {
       state.report.removed += found.removed
       let room = UpdateReport.changeLimit - state.report.changes.count
       state.report.changes += found.changes.prefix(max(0, room))
-      state.queue += newFolders
+      state.queue += newDirectories
     }
   }
 }

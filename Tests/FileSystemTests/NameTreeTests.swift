@@ -4,9 +4,9 @@ import Testing
 
 @testable import FileSystem
 
-/// Nodes against a plain model: lookups, absences, listings complete, failed and read while they come,
-/// and references given back, in random order.
-@Suite struct MetadataStateTests {
+/// Inodes and what the store shows, against a plain model: lookups, absences, listings complete, failed and read while
+/// they come, and references given back, in random order.
+@Suite struct NameTreeTests {
   private struct Known {
     var path: Int
     var version: Int
@@ -19,7 +19,7 @@ import Testing
     var used: Set<NodeID> = []
 
     /// What one lookup must lead to; returns the node that it makes stale.
-    mutating func take(_ path: Int, _ version: Int, _ id: NodeID, _ note: Comment) -> NodeID? {
+    mutating func retain(_ path: Int, _ version: Int, _ id: NodeID, _ note: Comment) -> NodeID? {
       var replaced: NodeID?
       if let old = current[path], nodes[old]!.version != version {
         replaced = old
@@ -44,36 +44,28 @@ import Testing
     Observation(kind: .file, size: 1, modified: 0, etag: "v\(version)")
   }
 
-  private func listing(_ versions: [Int: Int], at now: Instant) -> DirectoryListing {
-    let generation = DirectoryListing(
-      folder: .root, started: now, listingHasAttributes: true, account: Self.account)
+  private func makeTree() -> NameTree { NameTree(ttl: .seconds(60)) }
+
+  /// Begins a listing of the root and gives it all its pages.
+  private func list(
+    _ versions: [Int: Int], at now: Instant, in tree: inout NameTree
+  ) -> DirectoryListing {
+    let listing = tree.directories.begin(.root, isAhead: false, now: now) { id, directory, _ in
+      DirectoryListing(id: id, directory: directory, started: now, account: Self.account)
+    }
     let objects = versions.sorted { $0.key < $1.key }.map { path, version in
       ObjectAttributes(
         key: ObjectKey(bytes: name(path)), size: 1, modified: 0, etag: "v\(version)")
     }
-    _ = generation.add(ListPage(objects: objects, folders: [], next: nil), isLast: true)
-    return generation
+    _ = listing.add(ListPage(objects: objects, folders: [], next: nil), isLast: true)
+    return listing
   }
 
-  @Test func aSlotsNumbersAreNotUsedTwiceAndEndBeforeThoseOfTheControlFolder() {
-    var nodes = InodeTable(serialLimit: 3)
-    var used: Set<NodeID> = []
-    for _ in 0..<100 {
-      let node = InodeTable.Loose(folder: .root, name: name(1), seen: seen(1), checked: .now)
-      let slot = nodes.add(node)
-      let id = nodes.id(of: slot)
-      #expect(used.insert(id).inserted)
-      _ = nodes.forget(id, count: 1)
-    }
-    #expect(used.allSatisfy { $0 >> 32 <= 3 })
-    #expect(UInt64(InodeTable.serialLimit) << 32 | UInt64(UInt32.max) < 1 << 62)
-  }
-
-  @Test func nodesAgreeWithAPlainModel() {
+  @Test func inodesFollowWhatTheStoreShows() {
     for seed in 0..<3000 as Range<UInt64> {
       let note: Comment = "seed \(seed)"
       var random = SeededGenerator(seed: seed)
-      var state = MetadataState()
+      var state = makeTree()
       var model = Model()
       for step in 1...80 as ClosedRange<UInt64> {
         let path = Int.random(in: 0..<5, using: &random)
@@ -81,31 +73,34 @@ import Testing
         let now = Instant(nanoseconds: step)
         switch Int.random(in: 0..<8, using: &random) {
         case 0, 1:
-          let finding = LookupResult(what: .asked(seen(version)), at: now)
-          let (slot, replaced) = state.take(.root, name(path), finding)!
+          let result = LookupResult(what: .asked(seen(version)), at: now)
+          let retained = state.retain(.root, name(path), result)!
           #expect(
-            replaced == model.take(path, version, state.nodes.id(of: slot), note), note)
+            retained.replaced
+              == model.retain(path, version, state.inodes.id(of: retained.inode), note), note)
         case 2:
-          let gone = state.observeAbsence(.root, name(path), at: now)
+          let gone = state.observe(.root, name(path), LookupResult(what: .absent, at: now))
           #expect(gone == model.current[path], note)
           model.current[path] = nil
         case 3, 4: list(&state, &model, now, &random, note)
         case 5:
-          guard let generation = state.folders[.root]?.listing, generation.count > 0 else { break }
-          let index = Int.random(in: 0..<generation.count, using: &random)
-          let place = generation[index]
+          guard let listing = state.directories[.root]?.listing, listing.count > 0 else { break }
+          let index = Int.random(in: 0..<listing.count, using: &random)
+          let place = listing[index]
           let path = Int(String(decoding: place.name.dropFirst(), as: UTF8.self))!
           // What was seen since the listing is not taken back.
           if let known = model.current[path], model.nodes[known]!.version != shownVersion(place) {
             break
           }
-          let (slot, replaced) = state.takeListed(generation, index)
+          let retained = state.retain(index, of: listing)
           #expect(
-            replaced == model.take(path, shownVersion(place), state.nodes.id(of: slot), note), note)
+            retained.replaced
+              == model.retain(
+                path, shownVersion(place), state.inodes.id(of: retained.inode), note), note)
         default:
           guard let id = model.nodes.keys.sorted().randomElement(using: &random) else { break }
           let count = UInt64.random(in: 1...model.nodes[id]!.references, using: &random)
-          _ = state.forget(id, count: count)
+          _ = state.release(id, count: count)
           model.nodes[id]!.references -= count
           if model.nodes[id]!.references == 0 {
             if model.current[model.nodes[id]!.path] == id {
@@ -116,20 +111,21 @@ import Testing
         }
         check(state, model, note)
       }
-      for (id, known) in model.nodes { _ = state.forget(id, count: known.references) }
-      #expect(state.nodes.count == 0, note)
-      #expect(state.folders[.root]?.loose.isEmpty ?? true, note)
-      #expect(state.folders[.root]?.listing?.nodes.count ?? 0 == 0, note)
+      for (id, known) in model.nodes { _ = state.release(id, count: known.references) }
+      #expect(state.inodes.count == 0, note)
+      #expect(!state.inodes.hasUnlisted(in: .root), note)
+      let listing = state.directories[.root]?.listing
+      #expect(listing.map { state.inodes.count(of: $0.id) } ?? 0 == 0, note)
     }
   }
 
-  private func shownVersion(_ place: DirentTable.Place) -> Int {
+  private func shownVersion(_ place: DirentTable.Dirent) -> Int {
     Int(place.seen.etag.dropFirst())!
   }
 
   /// One listing, of which nodes may be taken before it is complete, and which may fail.
   private func list(
-    _ state: inout MetadataState, _ model: inout Model, _ now: Instant,
+    _ state: inout NameTree, _ model: inout Model, _ now: Instant,
     _ random: inout some RandomNumberGenerator, _ note: Comment
   ) {
     var versions: [Int: Int] = [:]
@@ -138,20 +134,21 @@ import Testing
       versions[path] =
         Bool.random(using: &random) ? known ?? 0 : Int.random(in: 0..<3, using: &random)
     }
-    let generation = listing(versions, at: now)
-    state.folders[.root, default: DirectoryState()].fetching = generation
-    for index in 0..<generation.count where Int.random(in: 0..<4, using: &random) == 0 {
-      let place = generation[index]
+    let listing = list(versions, at: now, in: &state)
+    for index in 0..<listing.count where Int.random(in: 0..<4, using: &random) == 0 {
+      let place = listing[index]
       let path = Int(String(decoding: place.name.dropFirst(), as: UTF8.self))!
-      let (slot, replaced) = state.takeListed(generation, index)
+      let retained = state.retain(index, of: listing)
       #expect(
-        replaced == model.take(path, shownVersion(place), state.nodes.id(of: slot), note), note)
+        retained.replaced
+          == model.retain(path, shownVersion(place), state.inodes.id(of: retained.inode), note),
+        note)
     }
     if Int.random(in: 0..<4, using: &random) == 0 {
-      state.abandon(generation)
+      state.abandon(listing)
       return
     }
-    let replaced = Set((state.adopt(generation) ?? []).map(\.node))
+    let replaced = Set((state.complete(listing)?.replaced ?? []).map(\.node))
     var expected: Set<NodeID> = []
     for (path, id) in model.current where model.nodes[id]!.version != versions[path] {
       expected.insert(id)
@@ -160,27 +157,27 @@ import Testing
     #expect(replaced == expected, note)
   }
 
-  private func check(_ state: MetadataState, _ model: Model, _ note: Comment) {
-    #expect(state.nodes.count == model.nodes.count, note)
+  private func check(_ state: NameTree, _ model: Model, _ note: Comment) {
+    #expect(state.inodes.count == model.nodes.count, note)
     for (id, known) in model.nodes {
-      let node = state.node(id)
+      let node = state.resolve(id)
       #expect(node?.isStale == (model.current[known.path] != id), note)
       #expect(node?.name == name(known.path), note)
       #expect(node?.seen == seen(known.version), note)
     }
     for path in 0..<5 {
-      let current = state.current(.root, name(path)).map { state.nodes.id(of: $0) }
+      let current = state.current(.root, name(path)).map { state.inodes.id(of: $0) }
       #expect(current == model.current[path], note)
     }
   }
 
-  @Test func whatIsOlderThanTheNodeChangesNothing() {
-    var state = MetadataState()
-    let first = state.take(
+  @Test func resultsOlderThanTheInodeChangeNothing() {
+    var state = makeTree()
+    let first = state.retain(
       .root, name(1), LookupResult(what: .asked(seen(2)), at: Instant(nanoseconds: 5)))
-    let again = state.take(
+    let again = state.retain(
       .root, name(1), LookupResult(what: .asked(seen(1)), at: Instant(nanoseconds: 4)))
-    #expect(first?.slot == again?.slot && again?.replaced == nil)
-    #expect(again.map { state.seen($0.slot) } == seen(2))
+    #expect(first?.inode == again?.inode && again?.replaced == nil)
+    #expect(again.map { state.seen($0.inode) } == seen(2))
   }
 }
