@@ -39,7 +39,7 @@ import Testing
         current[path] = id
         nodes[id] = Known(path: path, version: version, references: 0, checked: time)
       }
-      nodes[id]!.references += 1
+      nodes[id]?.references += 1
       return replaced
     }
 

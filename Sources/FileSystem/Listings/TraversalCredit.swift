@@ -103,7 +103,8 @@ extension DirectoryCache {
       let child = directory + Array(listing[entry].name) + [NameRules.slash]
       if isKept(child) { continue }
       if let known = self[child],
-        known.fetching != nil || freshListing(of: child, now: search.now) != nil
+        known.fetching != nil
+          || known.listing.map({ known.isFresh($0, ttl: ttl, now: search.now) }) == true
       {
         collect(in: child, from: 0, isKept, &search)
       } else {
