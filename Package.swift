@@ -59,48 +59,58 @@ let package = Package(
     layer("Metrics", ["Posix"]),
     layer("ObjectStore", ["Posix"]),
 
+    layer("Formats", ["ObjectStore", "CEngineShim", crypto]),
+
     // Where bytes come from.
     layer(
-      "Transport", ["ObjectStore", "Posix", "Metrics", "CCurlShim", system, logging, deque]),
+      "Transport",
+      ["Formats", "ObjectStore", "Posix", "Metrics", "CCurlShim", system, logging, deque]),
     layer(
       "Credentials",
-      ["Transport", "ObjectStore", "Posix", "Metrics", system, crypto, logging]),
+      ["Transport", "Formats", "ObjectStore", "Posix", "Metrics", system, crypto, logging]),
     layer(
-      "Stores",
-      [
-        "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "CEngineShim", system,
-        crypto,
-        logging,
-      ]),
+      "S3Store",
+      ["Transport", "Credentials", "Formats", "ObjectStore", "Posix", "Metrics", crypto, logging]),
+    layer(
+      "HTTPStore",
+      ["Transport", "Credentials", "Formats", "ObjectStore", "Posix", "Metrics", system]),
+    layer("LocalStore", ["ObjectStore", "Posix", "Metrics", system]),
+    layer("CatalogStore", ["Formats", "ObjectStore", "Posix", "CEngineShim", system]),
 
     // The path of a read, from the bottom up.
     layer(
       "ReadEngine",
-      ["ObjectStore", "Posix", "Metrics", "CEngineShim", system, crypto, logging, deque]),
+      [
+        "Formats", "ObjectStore", "Posix", "Metrics", "CEngineShim", system, crypto, logging, deque,
+      ]),
     layer(
       "FileSystem",
-      ["ReadEngine", "ObjectStore", "Posix", "Metrics", "CEngineShim", system, logging, deque]),
+      [
+        "ReadEngine", "Formats", "ObjectStore", "Posix", "Metrics", "CEngineShim", system, logging,
+        deque,
+      ]),
     layer(
       "Prefetch", ["FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", system, logging]),
     layer(
       "FuseFrontEnd",
       [
-        "Stores", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", "CFuseShim",
-        system, logging, deque,
+        "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", "CFuseShim", system, logging,
+        deque,
       ]),
 
     // Command line and wiring.
     layer(
       "Control",
       [
-        "Prefetch", "ReadEngine", "FileSystem", "Metrics", "Posix", "CProcessShim", logging,
+        "Prefetch", "ReadEngine", "FileSystem", "Formats", "Metrics", "Posix", "CProcessShim",
+        logging,
       ] + nio),
     .executableTarget(
       name: "millrace",
       dependencies: [
-        "Control", "Prefetch", "FuseFrontEnd", "FileSystem", "ReadEngine", "Stores", "Credentials",
-        "Transport",
-        "ObjectStore", "Posix", "Metrics", "CProcessShim", arguments, logging, system,
+        "Control", "Prefetch", "FuseFrontEnd", "FileSystem", "ReadEngine", "S3Store", "HTTPStore",
+        "LocalStore", "CatalogStore", "Credentials", "Transport", "Formats", "ObjectStore", "Posix",
+        "Metrics", "CProcessShim", arguments, logging, system,
       ], swiftSettings: optimized),
 
     // What shows it at work.
@@ -124,26 +134,38 @@ let package = Package(
 
     tests("PosixTests", ["Posix", "Metrics", "TestSupport", system]),
     tests("TransportTests", ["Transport", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
-    tests("CredentialsTests", ["Credentials", "ObjectStore", "Posix", "TestSupport", logging]),
+    tests("FormatsTests", ["Formats", "ObjectStore", "Posix", "TestSupport"]),
     tests(
-      "StoresTests",
+      "CredentialsTests",
+      ["Credentials", "Transport", "Formats", "ObjectStore", "Posix", "TestSupport", logging]),
+    tests(
+      "S3StoreTests",
       [
-        "Stores", "Transport", "Credentials", "ObjectStore", "Posix", "Metrics", "TestSupport",
+        "S3Store", "Transport", "Credentials", "Formats", "ObjectStore", "Posix", "Metrics",
+        "TestSupport", logging,
+      ]),
+    tests(
+      "HTTPStoreTests",
+      [
+        "HTTPStore", "Transport", "Formats", "ObjectStore", "Posix", "Metrics", "TestSupport",
         logging,
       ]),
+    tests("LocalStoreTests", ["LocalStore", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
+    tests("CatalogStoreTests", ["CatalogStore", "ObjectStore", "Posix", "TestSupport"]),
     tests(
       "ReadEngineTests",
       [
-        "Stores", "Transport", "Credentials", "CEngineShim", system, logging, crypto, "ReadEngine",
-        "ObjectStore", "Posix", "Metrics", "TestSupport",
+        "S3Store", "HTTPStore", "LocalStore", "CatalogStore", "Transport", "Credentials",
+        "CEngineShim", system, logging, crypto, "ReadEngine", "ObjectStore", "Posix", "Metrics",
+        "TestSupport",
       ]),
     tests(
       "FileSystemTests",
-      ["Stores", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
+      ["LocalStore", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics", "TestSupport"]),
     tests(
       "FuseFrontEndTests",
       [
-        "Stores", "FuseFrontEnd", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics",
+        "LocalStore", "FuseFrontEnd", "FileSystem", "ReadEngine", "ObjectStore", "Posix", "Metrics",
         "TestSupport", "CMallocCount",
       ]),
     tests(
@@ -157,41 +179,32 @@ let package = Package(
     .testTarget(
       name: "FuzzTests",
       dependencies: [
-        "millrace", "Control", "Prefetch", "FileSystem", "ReadEngine", "Stores", "Transport",
-        "Credentials", "ObjectStore", "Posix", "Metrics", "CEngineShim", "TestSupport",
+        "millrace", "Control", "Prefetch", "FileSystem", "ReadEngine", "S3Store", "HTTPStore",
+        "CatalogStore", "Transport", "Credentials", "Formats", "ObjectStore", "Posix", "Metrics",
+        "CEngineShim", "TestSupport",
       ], swiftSettings: optimized),
     tests(
       "PrefetchTests",
       [
-        "Prefetch", "Stores", "Transport", "FileSystem", "ReadEngine", "ObjectStore", "Posix",
-        "Metrics", "TestSupport", system, logging,
+        "Prefetch", "S3Store", "HTTPStore", "Transport", "Formats", "FileSystem", "ReadEngine",
+        "ObjectStore",
+        "Posix", "Metrics", "TestSupport", system, logging,
       ]),
     tests(
       "MountTests", ["TestSupport", "LinkServer", "Posix", "CEngineShim"]),
   ]
 )
 
-// libFuzzer brings its own main, so its target is there only where `make fuzz` wants it; and where an optimized
-// build is wanted for one thing alone, nothing else is built.
-switch Context.environment["MILLRACE_ONLY"] {
-case "fuzz":
+// libFuzzer brings its own main, so its target is there only where `make fuzz` wants it.
+if Context.environment["MILLRACE_ONLY"] == "fuzz" {
   package.targets.append(
     .executableTarget(
       name: "MillraceFuzz",
       dependencies: [
-        "Control", "Prefetch", "FuseFrontEnd", "FileSystem", "ReadEngine", "Stores", "Transport",
-        "Credentials", "ObjectStore", "Posix", "Metrics", "CEngineShim",
+        "Control", "Prefetch", "FuseFrontEnd", "FileSystem", "ReadEngine", "S3Store", "HTTPStore",
+        "CatalogStore", "Transport", "Credentials", "Formats", "ObjectStore", "Posix", "Metrics",
+        "CEngineShim",
       ],
       path: "Tests/Fuzz", exclude: ["corpus"],
       swiftSettings: optimized + [.unsafeFlags(["-parse-as-library"])]))
-case "allocations":
-  let without = [
-    "Control", "Prefetch", "millrace", "LinkServer", "MillraceLink", "MillraceDemo",
-    "MillraceBench",
-  ]
-  package.products = []
-  package.targets.removeAll { target in
-    target.isTest ? target.name != "FuseFrontEndTests" : without.contains(target.name)
-  }
-default: break
 }

@@ -79,7 +79,7 @@ int millrace_reply_passed_through(fuse_req_t request, uint64_t handle, int id) {
   return fuse_reply_open(request, &info);
 }
 
-#else  // What later versions do, by hand. INIT's part is PassthroughHandshake.swift.
+#else  // What later versions do, by hand. INIT's part is PassthroughNegotiation.swift.
 
 void millrace_settle_capabilities(struct fuse_conn_info *connection, uint32_t wanted,
                                   uint32_t unwanted) {

@@ -1,3 +1,4 @@
+import Formats
 import FoundationEssentials
 import Prefetch
 
@@ -66,7 +67,8 @@ struct QueryText {
     for part in Array(text.utf8).split(separator: UInt8(ascii: "&")) {
       let sides = part.split(
         separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-      items.append((Self.decode(sides[0]), sides.count == 2 ? Self.decode(sides[1]) : []))
+      let value = sides.count == 2 ? PercentEncoding.decodeForm(sides[1]) : []
+      items.append((PercentEncoding.decodeForm(sides[0]), value))
     }
   }
 
@@ -84,37 +86,11 @@ struct QueryText {
 
   /// A part of a path, where a plus is a plus.
   static func decoded(pathPart text: String) -> String {
-    String(decoding: decode(Array(text.utf8)[...], plusIsBlank: false), as: UTF8.self)
-  }
-
-  private static func decode(_ text: ArraySlice<UInt8>, plusIsBlank: Bool = true) -> [UInt8] {
-    var bytes: [UInt8] = []
-    var rest = text
-    while let byte = rest.popFirst() {
-      if byte == UInt8(ascii: "%"), rest.count >= 2, let high = digit(rest[rest.startIndex]),
-        let low = digit(rest[rest.startIndex + 1])
-      {
-        bytes.append(high << 4 | low)
-        rest.removeFirst(2)
-      } else {
-        bytes.append(plusIsBlank && byte == UInt8(ascii: "+") ? UInt8(ascii: " ") : byte)
-      }
-    }
-    return bytes
-  }
-
-  private static func digit(_ byte: UInt8) -> UInt8? {
-    Character(UnicodeScalar(byte)).hexDigitValue.map { UInt8($0) }
+    String(decoding: PercentEncoding.decodeForm(text.utf8, plusIsSpace: false), as: UTF8.self)
   }
 
   /// Bytes as a value of a query.
   static func encode(_ bytes: [UInt8]) -> String {
-    bytes.map { byte in
-      let isPlain =
-        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
-        || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || "-._~/".utf8.contains(byte)
-      let digits = String(byte, radix: 16, uppercase: true)
-      return isPlain ? String(UnicodeScalar(byte)) : "%\(digits.count == 1 ? "0" : "")\(digits)"
-    }.joined()
+    PercentEncoding.encode(bytes, keepsSlash: true)
   }
 }

@@ -1,5 +1,7 @@
 import Glibc
 import ObjectStore
+import Posix
+import SystemPackage
 
 /// The two files of the AWS tools. A missing file is an empty one; a broken one is an error.
 struct AWSFiles {
@@ -40,25 +42,13 @@ struct AWSFiles {
   }
 
   private static func read(_ path: String, _ store: String) throws(StoreError) -> ProfileFile {
-    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    if file < 0 {
-      if errno == ENOENT || errno == ENOTDIR { return ProfileFile() }
+    let bytes: [UInt8]
+    do throws(Errno) { bytes = try readSmallBytes(path, atMost: sizeLimit + 1) } catch {
+      if [.noSuchFileOrDirectory, .notDirectory, .isDirectory].contains(error) {
+        return ProfileFile()
+      }
       // An unreadable file is reported: silently using credentials from elsewhere would be worse.
-      throw failure(path, String(cString: strerror(errno)), store)
-    }
-    defer { close(file) }
-    var status = stat()
-    guard fstat(file, &status) == 0, status.st_mode & S_IFMT != S_IFDIR else {
-      return ProfileFile()
-    }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 64 << 10)
-    while bytes.count <= sizeLimit {
-      let count = Glibc.read(file, &buffer, buffer.count)
-      if count < 0 && errno == EINTR { continue }
-      if count < 0 { throw failure(path, String(cString: strerror(errno)), store) }
-      if count == 0 { break }
-      bytes += buffer[..<count]
+      throw failure(path, "\(error)", store)
     }
     if bytes.count > sizeLimit { throw failure(path, "larger than 4 MiB", store) }
     do throws(ProfileFile.SyntaxError) {

@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 public import Logging
 public import ObjectStore
@@ -11,13 +12,14 @@ public enum BucketSession {
   public static let tokenHeader = "x-amz-s3session-token"
 
   /// Opens the first session, and others ahead of its end. `url`: of the bucket, "https://HOST"; `base`: whose
-  /// keys open sessions. Waits for the store.
+  /// keys open sessions; `transport`: what the base's own requests go over. Waits for the store.
   public static func open(
     url: String, host: String, region: String, store: String, base: any CredentialsProvider,
-    caBundle: String? = nil, log: Logger
+    caBundle: String? = nil, transport: CredentialsTransport? = nil, log: Logger
   ) throws(StoreError) -> any CredentialsProvider {
     let source = SessionSource(
-      url: url, host: host, region: region, name: store, base: base, caBundle: caBundle)
+      url: url, host: host, region: region, name: store, base: base, caBundle: caBundle,
+      transport: transport ?? CredentialsTransport())
     let first = try source.fetch(deadline: .now + .seconds(30))
     return SessionCredentials(RenewingCredentials(source, first: first, log: log), base: base)
   }
@@ -49,6 +51,7 @@ struct SessionSource: CredentialsSource {
   let name: String
   let base: any CredentialsProvider
   let caBundle: String?
+  let transport: CredentialsTransport
 
   func fetch(deadline: Instant) throws(StoreError) -> Credentials {
     let keys = try baseKeys(deadline)
@@ -60,11 +63,11 @@ struct SessionSource: CredentialsSource {
       for: input, credentials: keys, region: region)
     let request = HTTPRequest(
       url: url + "/?session=", headers: mode + signed, bypassesProxy: host.hasPrefix("127."))
-    let reply = try KeysClient(name: name, caBundle: caBundle).send(
+    let reply = try KeysClient(name: name, caBundle: caBundle, transport: transport).send(
       KeysClient.Request(http: request), deadline: deadline)
-    let text = String(decoding: reply.body, as: UTF8.self)
+    let texts = XMLTexts(reply.body)
     guard reply.status == 200 else {
-      let code = STSClient.element("Code", in: text).map { " \($0)" } ?? ""
+      let code = texts["Code"].map { " \($0)" } ?? ""
       if code.contains("Expired"), base.renew(insteadOf: keys) {
         return try fetch(deadline: deadline)
       }
@@ -73,14 +76,14 @@ struct SessionSource: CredentialsSource {
         detail: "no session with the bucket: HTTP \(reply.status)\(code)",
         advice: "the credentials need s3express:CreateSession on the bucket")
     }
-    guard let id = STSClient.element("AccessKeyId", in: text),
-      let secret = STSClient.element("SecretAccessKey", in: text),
-      let token = STSClient.element("SessionToken", in: text)
+    guard let id = texts["AccessKeyId"],
+      let secret = texts["SecretAccessKey"],
+      let token = texts["SessionToken"]
     else { throw refused("the response to CreateSession has no credentials") }
     return try Credentials(
       accessKeyID: id, secretAccessKey: secret, sessionToken: token,
       source: "a session from \(keys.source)",
-      expires: STSClient.element("Expiration", in: text).flatMap(AWSTime.parse)
+      expires: texts["Expiration"].flatMap(UTCTime.zoned)
     ).checked()
   }
 
@@ -89,11 +92,10 @@ struct SessionSource: CredentialsSource {
       switch try base.current() {
       case .keys(let keys): return keys
       case .unsigned: throw refused("a session needs credentials")
-      case .renewing(let what):
-        guard Instant.now < deadline else {
+      case .renewing(let what, let renewed):
+        guard renewed.wait(until: deadline) else {
           throw StoreError(.timedOut, store: name, detail: "waiting for credentials: \(what)")
         }
-        usleep(20_000)
       }
     }
   }

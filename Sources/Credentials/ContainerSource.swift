@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 import ObjectStore
 import Posix
@@ -7,12 +8,16 @@ import Transport
 struct ContainerSource: CredentialsSource {
   let url: String
   let environment: [String: String]
+  let transport: CredentialsTransport
 
   var name: String { "container" }
 
   /// `nil`: the environment names none. Throws for an address that secrets must not be asked of.
-  init?(environment: [String: String]) throws(StoreError) {
+  init?(
+    environment: [String: String], transport: CredentialsTransport
+  ) throws(StoreError) {
     self.environment = environment
+    self.transport = transport
     if let path = environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] {
       guard path.hasPrefix("/") else {
         throw Self.wrong("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must begin with '/'")
@@ -38,21 +43,13 @@ struct ContainerSource: CredentialsSource {
   static func isAllowed(_ url: String) -> Bool {
     let lower = url.lowercased()
     if lower.hasPrefix("https://") { return lower.utf8.count > 8 }
-    guard lower.hasPrefix("http://") else { return false }
-    let authority = lower.dropFirst(7).prefix { $0 != "/" && $0 != "?" && $0 != "#" }
-    guard !authority.contains("@") else { return false }
-    var host = authority
-    if host.hasPrefix("[") {
-      guard let close = host.firstIndex(of: "]") else { return false }
-      host = host[host.index(after: host.startIndex)..<close]
-    } else {
-      host = host.prefix { $0 != ":" }
-    }
+    guard let (parts, userInfo) = try? HTTPURL.parse(url), userInfo == nil else { return false }
+    let host = parts.host.filter { $0 != "[" && $0 != "]" }
     if ["localhost", "169.254.170.2", "169.254.170.23", "fd00:ec2::23", "::1"].contains(host) {
       return true
     }
     var address = in_addr()
-    return inet_pton(AF_INET, String(host), &address) == 1
+    return inet_pton(AF_INET, host, &address) == 1
       && UInt32(bigEndian: address.s_addr) >> 24 == 127
   }
 
@@ -61,7 +58,7 @@ struct ContainerSource: CredentialsSource {
     if let token = try token() { headers.append(("authorization", token)) }
     let request = HTTPRequest(
       url: url, headers: headers, bypassesProxy: url.lowercased().hasPrefix("http://"))
-    let reply = try KeysClient(name: name).send(
+    let reply = try KeysClient(name: name, transport: transport).send(
       KeysClient.Request(http: request, timeout: .seconds(2), tries: 3), deadline: deadline)
     guard reply.status == 200 else {
       throw refused("the container's credentials endpoint refused the request (\(reply.words))")

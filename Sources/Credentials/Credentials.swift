@@ -2,8 +2,11 @@
 ///
 /// The command line resolves once (`CredentialsResolver`), which finds a `CredentialsSource`: a file, a
 /// program, a role, a service. A store asks a `CredentialsProvider` as each request leaves and signs with
-/// `SigV4Signer`; `RenewingCredentials` asks the source again ahead of expiry, on a thread of its own.
+/// `SigV4Signer`; `RenewingCredentials` asks the source again ahead of expiry, on a thread of its own. Where requests
+/// must wait for that, a `ReadinessSignal` lets them go. All sources of a provider share one `CredentialsTransport`.
+import Formats
 public import ObjectStore
+public import Transport
 
 /// Keys that a request is signed with.
 public struct Credentials: Sendable, Equatable {
@@ -36,7 +39,7 @@ public struct Credentials: Sendable, Equatable {
 /// Messages and logs never show a secret, whatever code prints the value.
 extension Credentials: CustomStringConvertible, CustomDebugStringConvertible {
   public var description: String {
-    let until = expires.map { ", until \(AWSTime.text($0))" } ?? ""
+    let until = expires.map { ", until \(UTCTime.text($0))" } ?? ""
     return "credentials \(accessKeyID.prefix(4))… from \(source)\(until)"
   }
   public var debugDescription: String { description }
@@ -47,8 +50,9 @@ public enum CredentialsNow: Sendable, Equatable {
   /// Requests go out unsigned.
   case unsigned
   case keys(Credentials)
-  /// There are none until a renewal that is under way has ended; what it waits for, for messages.
-  case renewing(String)
+  /// There are none until a renewal that is under way has ended, which the signal says: then ask again. What it waits
+  /// for, for messages.
+  case renewing(String, ReadinessSignal)
 }
 
 /// Gives the keys of this moment. Asked on the transport's thread as each request leaves: nothing here

@@ -11,6 +11,8 @@ struct CredentialsChain {
   let isExplicit: Bool
   let region: String?
   let caBundle: String?
+  /// What all sources' requests go over.
+  let transport: CredentialsTransport
   /// For messages.
   let store: String
 
@@ -31,8 +33,10 @@ struct CredentialsChain {
     // using them as they are would be another identity than the one that was asked for.
     if isRole(section) { return try role(name, section, visited: [name]) }
     if let found = try ofProfile(name, section, usesEnvironment: !isExplicit) { return found }
-    if let container = try ContainerSource(environment: environment) { return container }
-    return InstanceSource(environment: environment, profile: section)
+    if let container = try ContainerSource(environment: environment, transport: transport) {
+      return container
+    }
+    return InstanceSource(environment: environment, profile: section, transport: transport)
   }
 
   /// What was looked at, for the error that says that there is nothing.
@@ -179,13 +183,14 @@ struct CredentialsChain {
       }
       return FixedSource(credentials: keys)
     case "ec2instancemetadata":
-      guard let instance = InstanceSource(environment: environment) else {
+      guard let instance = InstanceSource(environment: environment, transport: transport) else {
         throw wrong(
           "profile '\(name)' needs instance metadata, which AWS_EC2_METADATA_DISABLED disables")
       }
       return instance
     case "ecscontainer":
-      guard let container = try ContainerSource(environment: environment) else {
+      guard let container = try ContainerSource(environment: environment, transport: transport)
+      else {
         throw wrong("profile '\(name)' needs a container's role, but the environment names none")
       }
       return container
@@ -211,7 +216,7 @@ struct CredentialsChain {
       environment["AWS_STS_REGIONAL_ENDPOINTS"] ?? section.text("sts_regional_endpoints")
     return STSClient(
       endpoint: endpoint, region: section.text("region") ?? region,
-      isLegacy: style?.lowercased() == "legacy", caBundle: caBundle)
+      isLegacy: style?.lowercased() == "legacy", caBundle: caBundle, transport: transport)
   }
 
   // MARK: Single sign-on
@@ -241,7 +246,7 @@ struct CredentialsChain {
     return SSOSource(
       profile: name, accountID: settings[2].1 ?? "", roleName: settings[3].1 ?? "", region: region,
       cacheKey: session ?? start, cacheFolder: files.home + "/.aws/sso/cache",
-      environment: environment, caBundle: caBundle)
+      environment: environment, caBundle: caBundle, transport: transport)
   }
 
   private func wrong(_ detail: String, advice: String = "") -> StoreError {

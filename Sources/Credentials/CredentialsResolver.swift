@@ -41,6 +41,8 @@ public struct ResolvedAccess: Sendable {
   public var usesARNRegion: Bool?
   /// PEM file of AWS_CA_BUNDLE or the profile's `ca_bundle`.
   public var caBundle: String?
+  /// What requests for credentials go over: for those of a bucket's sessions, too.
+  public let transport: CredentialsTransport
 }
 
 /// Finds keys, region and endpoint as the AWS tools do: option, then environment, then profile; an explicit
@@ -79,9 +81,10 @@ public struct CredentialsResolver: Sendable {
     let bundle =
       caBundle ?? environment["AWS_CA_BUNDLE"] ?? profile.text("ca_bundle")
       ?? Self.commonCABundle(environment)
+    let transport = CredentialsTransport()
     let chain = CredentialsChain(
       environment: environment, files: files, name: name, isExplicit: options.profile != nil,
-      region: region, caBundle: bundle, store: store)
+      region: region, caBundle: bundle, transport: transport, store: store)
     let endpointURL = try endpoint(profile, files, store: store)
     let found = try keys(chain, log: log)
     if region == nil, endpointURL == nil, let instance = found?.2 as? InstanceSource {
@@ -89,7 +92,8 @@ public struct CredentialsResolver: Sendable {
     }
     var access = ResolvedAccess(
       credentials: found?.0, provider: found?.1 ?? FixedCredentials(nil), region: region,
-      endpointURL: endpointURL, pathStyle: pathStyle(profile), caBundle: bundle)
+      endpointURL: endpointURL, pathStyle: pathStyle(profile), caBundle: bundle,
+      transport: transport)
     setVariants(of: &access, profile)
     return access
   }

@@ -1,3 +1,4 @@
+import Formats
 import ObjectStore
 import Posix
 import Transport
@@ -8,11 +9,16 @@ struct InstanceSource: CredentialsSource {
   let endpoint: String
   let timeout: Duration
   let tries: Int
+  let transport: CredentialsTransport
 
   var name: String { "instance role" }
 
   /// `nil`: switched off by AWS_EC2_METADATA_DISABLED.
-  init?(environment: [String: String], profile: ProfileFile.Section = [:]) {
+  init?(
+    environment: [String: String], profile: ProfileFile.Section = [:],
+    transport: CredentialsTransport
+  ) {
+    self.transport = transport
     if environment["AWS_EC2_METADATA_DISABLED"]?.lowercased() == "true" { return nil }
     let mode =
       environment["AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"]
@@ -87,7 +93,7 @@ struct InstanceSource: CredentialsSource {
   private func send(
     _ request: HTTPRequest, _ deadline: Instant
   ) throws(StoreError) -> KeysClient.Reply {
-    try KeysClient(name: name).send(
+    try KeysClient(name: name, transport: transport).send(
       KeysClient.Request(http: request, timeout: timeout, tries: tries), deadline: deadline)
   }
 }

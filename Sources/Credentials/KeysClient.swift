@@ -29,16 +29,18 @@ struct KeysClient {
   /// Of the source that asks, for messages.
   let name: String
   var caBundle: String?
+  let transport: CredentialsTransport
 
   /// Whatever was answered, but for 5xx, which is tried again like a connection that failed. Throws
   /// `.unreachable`, `.timedOut` or `.serverFailure`.
   func send(_ request: Request, deadline: Instant) throws(StoreError) -> Reply {
-    let transport = KeysTransports.transport(
-      KeysTransports.Kind(
-        timeout: request.timeout, tries: request.tries, caBundle: caBundle))
     let exchange = KeysExchange(request.http, name: name, limit: Self.bodyLimit)
     let wait = request.timeout * (request.tries * 2)
-    transport.start(exchange, deadline: min(deadline, .now + wait))
+    let limits = ExchangeLimits(
+      maxAttempts: request.tries, connectTimeout: min(request.timeout, .seconds(5)),
+      firstByteTimeout: request.timeout, stallTimeout: request.timeout)
+    transport.start(
+      exchange, deadline: min(deadline, .now + wait), limits: limits, caBundle: caBundle)
     return try exchange.wait()
   }
 }
@@ -66,7 +68,7 @@ private final class KeysExchange: Exchange {
     try state.wait { $0.result }!.get()
   }
 
-  func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest { request }
+  func nextRequest(attempt: Int) -> NextRequest { .ready(request) }
   func receive(head: HTTPResponseHead) -> BodyDisposition { .collect(limit: limit) }
   func receive(body: UnsafeRawBufferPointer) -> Bool { false }
 

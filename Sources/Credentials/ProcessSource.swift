@@ -1,6 +1,8 @@
+import Formats
 import Glibc
 import ObjectStore
 import Posix
+import SystemPackage
 
 /// Keys from a program of the user's choice (`credential_process`), run without a shell.
 struct ProcessSource: CredentialsSource {
@@ -42,68 +44,47 @@ enum ProgramRun {
   private static let outputLimit = 256 << 10
 
   static func run(_ words: [String], until deadline: Instant) throws(Failed) -> Outcome {
-    guard let program = words.first else { throw Failed(reason: "no program is named") }
+    guard !words.isEmpty else { throw Failed(reason: "no program is named") }
     var output: [CInt] = [-1, -1]
     var errors: [CInt] = [-1, -1]
     guard pipe2Closed(&output) else { throw Failed(reason: String(cString: strerror(errno))) }
     defer { for end in output where end >= 0 { close(end) } }
     guard pipe2Closed(&errors) else { throw Failed(reason: String(cString: strerror(errno))) }
     defer { for end in errors where end >= 0 { close(end) } }
-    let pid = try spawn(program, words, output: output[1], errors: errors[1])
+    let process = try start(words, output: output[1], errors: errors[1])
     close(output[1])
     close(errors[1])
     output[1] = -1
     errors[1] = -1
-    let texts = collect([output[0], errors[0]], until: deadline)
-    guard let texts else {
-      // Its group: a shell script's children hold the pipes too.
-      kill(-pid, SIGKILL)
-      _ = reap(pid)
+    guard let texts = collect([output[0], errors[0]], until: deadline),
+      let status = process.wait(until: deadline)
+    else {
+      process.killGroup()
       throw Failed(reason: "it did not exit in time")
     }
-    guard let status = waitFor(pid, until: deadline) else {
-      kill(-pid, SIGKILL)
-      _ = reap(pid)
-      throw Failed(reason: "it did not exit in time")
-    }
-    let signal = status & 0x7F
     return Outcome(
-      status: signal == 0 ? status >> 8 & 0xFF : 128 + signal, output: texts[0],
+      status: status, output: texts[0],
       errors: String(decoding: texts[1].prefix(2000), as: UTF8.self))
+  }
+
+  private static func start(
+    _ words: [String], output: CInt, errors: CInt
+  ) throws(Failed) -> Subprocess {
+    var options = Subprocess.Options()
+    options.standardInput = .null
+    options.standardOutput = .descriptor(output)
+    options.standardError = .descriptor(errors)
+    // A shell script's children hold the pipes too.
+    options.group = .own
+    do throws(Errno) { return try Subprocess(words, options) } catch {
+      throw Failed(reason: "\(error)")
+    }
   }
 
   private static func pipe2Closed(_ ends: inout [CInt]) -> Bool {
     guard pipe(&ends) == 0 else { return false }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     return true
-  }
-
-  private static func spawn(
-    _ program: String, _ words: [String], output: CInt, errors: CInt
-  ) throws(Failed) -> pid_t {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_adddup2(&actions, output, 1)
-    posix_spawn_file_actions_adddup2(&actions, errors, 2)
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    posix_spawnattr_setsigmask(&attributes, &signals)
-    sigfillset(&signals)
-    posix_spawnattr_setsigdefault(&attributes, &signals)
-    posix_spawnattr_setpgroup(&attributes, 0)
-    // SETPGROUP 2, SETSIGDEF 4, SETSIGMASK 8.
-    posix_spawnattr_setflags(&attributes, 2 | 4 | 8)
-    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-    defer { for argument in arguments { free(argument) } }
-    var pid = pid_t()
-    let result = posix_spawnp(&pid, program, &actions, &attributes, &arguments, environ)
-    guard result == 0 else { throw Failed(reason: String(cString: strerror(result))) }
-    return pid
   }
 
   /// All that comes until both ends are closed; nil at the deadline, or past the limit.
@@ -129,22 +110,5 @@ enum ProgramRun {
       }
     }
     return texts
-  }
-
-  private static func waitFor(_ pid: pid_t, until deadline: Instant) -> Int32? {
-    var status: Int32 = 0
-    while true {
-      let result = waitpid(pid, &status, WNOHANG)
-      if result == pid { return status }
-      if result < 0, errno != EINTR { return 1 << 8 }
-      guard Instant.now < deadline else { return nil }
-      usleep(2000)
-    }
-  }
-
-  private static func reap(_ pid: pid_t) -> Int32 {
-    var status: Int32 = 0
-    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-    return status
   }
 }

@@ -2,6 +2,7 @@ import Glibc
 import Logging
 public import ObjectStore
 import Posix
+import Transport
 
 /// Keys of a source, asked for again ahead of their expiry: by one thread, while requests go on with those
 /// that still hold. Keys that a store refuses are asked for at once, and requests wait for that.
@@ -17,6 +18,14 @@ public final class RenewingCredentials: CredentialsProvider {
     var failure: StoreError?
     var failures = 0
     var isStopping = false
+    /// Given when the renewal that is under way, or the next one, has ended well or not.
+    var renewed = ReadinessSignal()
+
+    /// The signal to give, outside the lock, to those who found no keys so far.
+    mutating func nextSignal() -> ReadinessSignal {
+      defer { renewed = ReadinessSignal() }
+      return renewed
+    }
   }
 
   /// A source that gave the refused keys again is not asked anew before this is over.
@@ -57,7 +66,7 @@ public final class RenewingCredentials: CredentialsProvider {
         if Int64(time(nil)) < expires { return .keys(keys) }
       }
       if let failure = state.failure, !failure.isPassing { throw failure }
-      return .renewing(state.failure?.description ?? source.name)
+      return .renewing(state.failure?.description ?? source.name, state.renewed)
     }
   }
 
@@ -120,7 +129,7 @@ public final class RenewingCredentials: CredentialsProvider {
     let now = Int64(time(nil))
     switch result {
     case .success(let keys):
-      state.withLock { state in
+      let signal = state.withLock { state -> ReadinessSignal in
         let old = state.keys
         if state.isForced, let old, old.areSame(as: keys) {
           state.refused = keys
@@ -133,16 +142,20 @@ public final class RenewingCredentials: CredentialsProvider {
         state.renewAt = keys.expires.flatMap {
           RenewalSchedule.renewal(expires: $0, now: now, random: &random)
         }
+        return state.nextSignal()
       }
+      signal.give()
       log.debug("renewed \(keys)")
     case .failure(let error):
-      let wait = state.withLock { state -> Double in
+      let (wait, signal) = state.withLock { state -> (Double, ReadinessSignal) in
         state.failure = error
         state.failures += 1
         let left = state.isForced ? 0 : Double((state.keys?.expires ?? now) - now)
         let wait = RenewalSchedule.wait(failures: state.failures, left: left, random: &random)
-        return wait
+        return (wait, state.nextSignal())
       }
+      // Requests that wait end, or wait on for what this error says.
+      signal.give()
       log.warning("credentials cannot be renewed, retrying: \(error)")
       // Stopping ends this wait too, so no thread is delayed by it.
       _ = state.wait(until: .now + .nanoseconds(Int64(wait * 1e9))) { $0.isStopping ? true : nil }

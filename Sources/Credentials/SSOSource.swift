@@ -1,4 +1,5 @@
 import Crypto
+import Formats
 import Glibc
 import ObjectStore
 import Posix
@@ -15,7 +16,8 @@ struct SSOSource: CredentialsSource {
   let cacheKey: String
   let cacheFolder: String
   let environment: [String: String]
-  var caBundle: String?
+  let caBundle: String?
+  let transport: CredentialsTransport
 
   var name: String { "single sign-on of profile \(profile)" }
 
@@ -23,7 +25,7 @@ struct SSOSource: CredentialsSource {
 
   private var cacheFile: String {
     let digest = Insecure.SHA1.hash(data: Array(cacheKey.utf8))
-    return "\(cacheFolder)/\(SigV4Signer.hex(digest)).json"
+    return "\(cacheFolder)/\(Hex.encode(digest)).json"
   }
 
   func fetch(deadline: Instant) throws(StoreError) -> Credentials {
@@ -52,12 +54,12 @@ struct SSOSource: CredentialsSource {
   private func accessToken(_ deadline: Instant) throws(StoreError) -> String {
     guard let bytes = readFile(cacheFile), let cached = try? JSONValue(bytes),
       let token = cached.text("accessToken"),
-      let expires = cached.text("expiresAt").flatMap(AWSTime.parse)
+      let expires = cached.text("expiresAt").flatMap(UTCTime.zoned)
     else { throw refused("there is no SSO session", advice: loginAdvice) }
     let now = Int64(time(nil))
     if expires > now + 60 { return token }
     // The application's registration ends too.
-    let registered = cached.text("registrationExpiresAt").flatMap(AWSTime.parse) ?? .max
+    let registered = cached.text("registrationExpiresAt").flatMap(UTCTime.zoned) ?? .max
     guard let refresh = cached.text("refreshToken"), let client = cached.text("clientId"),
       let secret = cached.text("clientSecret"), registered > now
     else {
@@ -87,7 +89,7 @@ struct SSOSource: CredentialsSource {
       throw refused("the SSO session cannot be renewed (HTTP \(reply.status))", advice: loginAdvice)
     }
     members["accessToken"] = .text(token)
-    members["expiresAt"] = .text(AWSTime.stamp(Int64(time(nil)) + min(max(lifetime, 0), 1 << 31)))
+    members["expiresAt"] = .text(UTCTime.stamp(Int64(time(nil)) + min(max(lifetime, 0), 1 << 31)))
     if let next = answer.text("refreshToken") { members["refreshToken"] = .text(next) }
     keep(JSONValue.object(members).json)
     return token
@@ -113,17 +115,14 @@ struct SSOSource: CredentialsSource {
   private func send(
     _ request: HTTPRequest, _ deadline: Instant
   ) throws(StoreError) -> KeysClient.Reply {
-    try KeysClient(name: name, caBundle: caBundle).send(
+    try KeysClient(name: name, caBundle: caBundle, transport: transport).send(
       KeysClient.Request(http: request), deadline: deadline)
   }
 
   /// `nil`: it is not there or no small file.
   private func readFile(_ path: String) -> [UInt8]? {
-    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard file >= 0 else { return nil }
-    defer { close(file) }
-    var bytes = [UInt8](repeating: 0, count: 64 << 10)
-    let count = read(file, &bytes, bytes.count)
-    return count > 0 && count < bytes.count ? Array(bytes[..<count]) : nil
+    let limit = 64 << 10
+    let bytes = try? readSmallBytes(path, atMost: limit)
+    return bytes.flatMap { $0.isEmpty || $0.count >= limit ? nil : $0 }
   }
 }

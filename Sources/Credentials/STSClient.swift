@@ -1,4 +1,5 @@
 import Crypto
+import Formats
 import Glibc
 import ObjectStore
 import Posix
@@ -9,11 +10,16 @@ struct STSClient {
   /// "https://sts.eu-west-1.amazonaws.com".
   let endpoint: String
   let region: String
-  var caBundle: String?
+  let caBundle: String?
+  let transport: CredentialsTransport
 
   /// `endpoint`: of the environment or profile, in place of the region's own.
-  init(endpoint: String?, region: String?, isLegacy: Bool = false, caBundle: String? = nil) {
+  init(
+    endpoint: String?, region: String?, isLegacy: Bool = false, caBundle: String? = nil,
+    transport: CredentialsTransport
+  ) {
     self.caBundle = caBundle
+    self.transport = transport
     if let endpoint {
       var text = endpoint
       while text.hasSuffix("/") { text.removeLast() }
@@ -42,34 +48,34 @@ struct STSClient {
     var headers: [(name: String, value: String)] = [
       ("content-type", "application/x-www-form-urlencoded; charset=utf-8")
     ]
-    guard let (host, path) = Self.split(endpoint) else {
+    guard let url = try? HTTPURL.parse(endpoint).url else {
       throw StoreError(
         .badCredentials, store: source, detail: "'\(endpoint)' is not an STS endpoint")
     }
     if let keys {
       let input = SigningInput(
-        method: "POST", host: host, path: path, payloadHash: SigV4Signer.hash(of: body),
+        method: "POST", host: url.authority, path: String(url.path),
+        payloadHash: SigV4Signer.hash(of: body),
         time: Int64(time(nil)))
       headers += SigV4Signer(service: "sts").headers(for: input, credentials: keys, region: region)
     }
-    let isLocal = host.hasPrefix("127.") || host.hasPrefix("localhost") || host.hasPrefix("[::1]")
+    let isLocal = ["127.", "localhost", "[::1]"].contains { url.host.hasPrefix($0) }
     let request = HTTPRequest(
-      method: .post, url: endpoint + (path == "/" ? "/" : ""), headers: headers, body: body,
-      bypassesProxy: isLocal)
-    let reply = try KeysClient(name: source, caBundle: caBundle).send(
+      method: .post, url: url.text, headers: headers, body: body, bypassesProxy: isLocal)
+    let reply = try KeysClient(name: source, caBundle: caBundle, transport: transport).send(
       KeysClient.Request(http: request), deadline: deadline)
-    let text = String(decoding: reply.body, as: UTF8.self)
+    let texts = XMLTexts(reply.body)
     guard reply.status == 200 else {
-      let code = Self.element("Code", in: text).map { " \($0)" } ?? ""
-      let message = Self.element("Message", in: text).map { ": \($0.prefix(300))" } ?? ""
+      let code = texts["Code"].map { " \($0)" } ?? ""
+      let message = texts["Message"].map { ": \($0.prefix(300))" } ?? ""
       throw StoreError(
         .badCredentials, store: source,
         detail: "\(action) was refused: HTTP \(reply.status)\(code)\(message)")
     }
-    guard let id = Self.element("AccessKeyId", in: text),
-      let secret = Self.element("SecretAccessKey", in: text),
-      let token = Self.element("SessionToken", in: text),
-      let expires = Self.element("Expiration", in: text).flatMap(AWSTime.parse)
+    guard let id = texts["AccessKeyId"],
+      let secret = texts["SecretAccessKey"],
+      let token = texts["SessionToken"],
+      let expires = texts["Expiration"].flatMap(UTCTime.zoned)
     else {
       throw StoreError(
         .badCredentials, store: source, detail: "\(action): the response has no credentials")
@@ -78,30 +84,5 @@ struct STSClient {
       accessKeyID: id, secretAccessKey: secret, sessionToken: token, source: source,
       expires: expires
     ).checked()
-  }
-
-  /// Host as in the Host header, and path.
-  private static func split(_ url: String) -> (host: String, path: String)? {
-    for (scheme, port) in [("https://", ":443"), ("http://", ":80")]
-    where url.lowercased().hasPrefix(scheme) {
-      let rest = url.dropFirst(scheme.count)
-      var host = String(rest.prefix { $0 != "/" }).lowercased()
-      let path = String(rest.dropFirst(host.count))
-      if host.hasSuffix(port) { host.removeLast(port.count) }
-      return host.isEmpty ? nil : (host, path.isEmpty ? "/" : path)
-    }
-    return nil
-  }
-
-  /// The text of the first element of that name; keys and times hold no markup.
-  static func element(_ name: String, in text: String) -> String? {
-    guard let start = text.firstRange(of: "<\(name)>"),
-      let end = text[start.upperBound...].firstRange(of: "</\(name)>")
-    else { return nil }
-    let content = text[start.upperBound..<end.lowerBound]
-    let trimmed = content.drop(while: \.isWhitespace)
-    guard let last = trimmed.lastIndex(where: { !$0.isWhitespace }) else { return nil }
-    return String(trimmed[...last])
-      .replacing("&quot;", with: "\"").replacing("&amp;", with: "&")
   }
 }

@@ -1,5 +1,6 @@
-import Glibc
 public import ObjectStore
+import Posix
+import SystemPackage
 
 /// A token in a small file.
 public enum SecretText {
@@ -11,15 +12,14 @@ public enum SecretText {
       StoreError(
         .badCredentials, store: source, detail: "cannot read \(path) (\(what)): \(why)")
     }
-    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard file >= 0 else { throw refused(String(cString: strerror(errno))) }
-    defer { close(file) }
-    var bytes = [UInt8](repeating: 0, count: 64 << 10)
-    let count = Glibc.read(file, &bytes, bytes.count)
-    guard count >= 0 else { throw refused(String(cString: strerror(errno))) }
-    guard count < bytes.count else { throw refused("larger than 64 KiB") }
+    let limit = 64 << 10
+    let bytes: [UInt8]
+    do throws(Errno) { bytes = try readSmallBytes(path, atMost: limit) } catch {
+      throw refused("\(error)")
+    }
+    guard bytes.count < limit else { throw refused("larger than 64 KiB") }
     let space: (UInt8) -> Bool = { $0 <= 0x20 }
-    var token = bytes[..<count].drop(while: space)
+    var token = bytes[...].drop(while: space)
     while let last = token.last, space(last) { token.removeLast() }
     guard !token.isEmpty, token.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else {
       throw refused(token.isEmpty ? "it is empty" : "it contains a line break or other characters")

@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 import ObjectStore
 
@@ -14,7 +15,7 @@ enum ServiceKeys {
     _ body: [UInt8], names: Names = Names(), source: String
   ) throws(StoreError) -> Credentials {
     let document: JSONValue
-    do throws(JSONValue.Malformed) { document = try JSONValue(body) } catch {
+    do throws(JSONReader.Malformed) { document = try JSONValue(body) } catch {
       throw StoreError(
         .badCredentials, store: source,
         detail: "invalid JSON in the credentials response at byte \(error.offset)")
@@ -30,7 +31,7 @@ enum ServiceKeys {
     }
     var expires: Int64?
     if let text = document.text("Expiration") {
-      guard let time = AWSTime.parse(text) else {
+      guard let time = UTCTime.zoned(text) else {
         throw StoreError(
           .badCredentials, store: source,
           detail: "its Expiration '\(text.prefix(40))' is not a time")

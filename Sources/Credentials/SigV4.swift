@@ -1,5 +1,5 @@
 import Crypto
-import Glibc
+import Formats
 import Posix
 
 /// AWS Signature Version 4, for S3: the path is signed as it is sent, encoded once and not normalised.
@@ -60,7 +60,7 @@ public final class SigV4Signer: Sendable {
   public func headers(
     for input: SigningInput, credentials: Credentials, region: String
   ) -> [(name: String, value: String)] {
-    let stamp = Self.timestamp(input.time)
+    let stamp = UTCTime.compactStamp(input.time)
     var added: [(name: String, value: String)] = [("x-amz-date", stamp)]
     if service.hasPrefix("s3") { added.append(("x-amz-content-sha256", input.payloadHash)) }
     if let token = credentials.sessionToken { added.append((tokenHeader, token)) }
@@ -69,9 +69,9 @@ public final class SigV4Signer: Sendable {
     let scope = "\(date)/\(region)/\(service)/aws4_request"
     let toSign =
       "AWS4-HMAC-SHA256\n\(stamp)\n\(scope)\n"
-      + Self.hex(SHA256.hash(data: Array(canonical.text.utf8)))
+      + Self.hash(of: Array(canonical.text.utf8))
     let key = signingKey(secret: credentials.secretAccessKey, date: date, region: region)
-    let signature = Self.hex(Self.authenticate(toSign, key))
+    let signature = Hex.encode(Self.authenticate(toSign, key))
     added.append(
       (
         "authorization",
@@ -121,28 +121,5 @@ public final class SigV4Signer: Sendable {
   }
 
   /// Hexadecimal SHA-256 of a body.
-  static func hash(of body: [UInt8]) -> String { hex(SHA256.hash(data: body)) }
-
-  static func hex(_ bytes: some Sequence<UInt8>) -> String {
-    let digits = Array("0123456789abcdef".utf8)
-    var text: [UInt8] = []
-    for byte in bytes {
-      text.append(digits[Int(byte >> 4)])
-      text.append(digits[Int(byte & 15)])
-    }
-    return String(decoding: text, as: UTF8.self)
-  }
-
-  /// "20261123T111500Z".
-  static func timestamp(_ seconds: Int64) -> String {
-    var time = time_t(seconds)
-    var parts = tm()
-    gmtime_r(&time, &parts)
-    func padded(_ value: CInt, _ width: Int) -> String {
-      let digits = String(value)
-      return String(repeating: "0", count: max(0, width - digits.count)) + digits
-    }
-    return padded(parts.tm_year + 1900, 4) + padded(parts.tm_mon + 1, 2) + padded(parts.tm_mday, 2)
-      + "T" + padded(parts.tm_hour, 2) + padded(parts.tm_min, 2) + padded(parts.tm_sec, 2) + "Z"
-  }
+  static func hash(of body: [UInt8]) -> String { Hex.encode(SHA256.hash(data: body)) }
 }

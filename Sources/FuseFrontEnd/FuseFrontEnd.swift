@@ -1,10 +1,29 @@
 /// Requests of the kernel in, replies out: the only module that knows FUSE.
 ///
-/// It speaks libfuse's low-level interface with a loop and threads of its own (`FuseLoop`). A
-/// request comes in through the table in `Operations` and becomes a call of the file system or, for a
-/// read, of the open object. The reply is sent immediately on the thread that took the request, or later
-/// from any thread through a `ParkedRequest`. No thread here ever waits for a store. The code that sets
-/// up a mount calls `init`, then `run` on a thread it can spare, and `unmount` from any thread.
+/// It speaks libfuse's low-level interface with a loop and threads of its own. The code that sets up a mount calls
+/// `init`, then `run` on a thread it can spare, and `unmount` from any thread.
+///
+/// Parts, a folder each:
+/// - **Requests**: `FuseLoop` has the threads that read /dev/fuse. `RequestTable`, the callbacks that libfuse is given,
+///   makes a `NodeRequest` of each request; `FuseSession` chooses once, by the number of the node, who answers it. A
+///   request that cannot be answered at once is a `ParkedRequest`. `Notifier` has the kernel drop what is stale.
+/// - **Data**: `DataNodes` answers requests for what the store has: by the file system, or for a read by the open
+///   object. `AttributeMapper`, `DirectoryReply` and `KernelDirectories` say it in the kernel's terms; `OpenHandles` is
+///   what `fi->fh` points to.
+/// - **Control**: `ControlDirectory` answers requests for `.millrace`, without libfuse: orders are written there
+///   (`OrderNodes`, `OrderFile`) and reports read (`ControlReports`). `ControlNodes` carries requests and answers.
+/// - **Passthrough**: whether the kernel reads a cache file by itself. `BackingFileRegistry` decides it for each open.
+/// - **Processes**: who waits for what (`ProcessRegistry`), and who was killed meanwhile (`InterruptMonitor`).
+/// - **Mounting**: options, INIT, the mount in the name space, and why there is none (`MountErrorExplanation`).
+///
+/// A read of cached bytes: `FuseLoop` -> `RequestTable` -> `FuseSession.serve` -> `DataNodes.read` -> the open object
+/// of ReadEngine -> `FuseSession.send`, on one thread, without an allocation of this module's and without counting
+/// references. Other requests leave by a `ParkedRequest`, and their reply comes from any thread.
+///
+/// Promises: no thread here waits for a store or for a report. Each request is answered once; one that is dropped by
+/// mistake fails with EIO and is counted. Nothing is called, sent or waited for under a lock, but for two cases: the
+/// registration of a backing file (`Passthrough`), which decides the mode of an inode for all its opens, and the mount
+/// itself, whose helper writes to the standard error of the whole process (`StandardErrorCapture`).
 import CFuseShim
 public import FileSystem
 import Glibc
@@ -14,9 +33,10 @@ import Posix
 import Synchronization
 import SystemPackage
 
+/// One mount, from the first check to the last reply.
 public final class FuseFrontEnd: Sendable {
-  let connection: Session
-  private let mount: MountedFolder
+  let session: FuseSession
+  private let mount: Mountpoint
   private let loop: FuseLoop
   let notifier: Notifier
   private let readAhead: ReadAheadSetting.Outcome
@@ -26,37 +46,41 @@ public final class FuseFrontEnd: Sendable {
     fileSystem: FileSystem, options: MountOptions, metrics: FrontMetrics,
     limitClock: LimitClock? = nil, log: Logger
   ) throws(MountError) {
-    let folder = try MountDiagnosis.resolve(options.mountPoint)
-    try MountDiagnosis.checkDevice()
+    let path = try MountErrorExplanation.resolve(options.mountPoint)
+    try MountErrorExplanation.checkDevice()
     LibraryLog.route(to: log)
-    let connection = try Session(
+    let session = try FuseSession(
       fileSystem: fileSystem, options: options, metrics: metrics, limitClock: limitClock, log: log)
-    mount = try MountedFolder(connection, at: folder, options: options, log: log)
-    let isHooked = PassthroughHandshake.install(on: connection.raw)
+    mount = try Mountpoint(session, at: path, options: options, log: log)
+    let isHooked = PassthroughNegotiation.install(on: session.raw)
     do throws(MountError) {
-      try connection.shakeHands()
+      try session.receiveInit()
     } catch {
       mount.detach()
       throw error
     }
-    connection.settlePassthrough(isHooked: isHooked)
+    session.data.use(
+      Passthrough(
+        device: session.device,
+        unavailable: session.passthroughNegotiation.reasonUnavailable(isHooked: isHooked),
+        kept: metrics.cachedOpenFiles))
     // The kernel offers 128 KiB; before the mount is announced, so that no file is open yet.
     readAhead = ReadAheadSetting.apply(to: mount.device)
-    notifier = Notifier(connection)
-    loop = FuseLoop(connection, threads: options.threads)
-    self.connection = connection
+    notifier = Notifier(session)
+    loop = FuseLoop(session, threads: options.threads)
+    self.session = session
     fileSystem.onInvalidation { [notifier] in notifier.deliver($0) }
     do throws(Errno) { try loop.start() } catch {
       // `deinit` takes the mount away.
       throw MountError(
-        "\(folder): cannot start a thread that serves the mount: \(error); \(error.limitAdvice)")
+        "\(path): cannot start a thread that serves the mount: \(error); \(error.limitAdvice)")
     }
   }
 
   deinit {
     mount.detach()
     notifier.stop(within: .seconds(2))
-    connection.close()
+    session.close()
   }
 
   /// How this program asks the kernel for passthrough, chosen when it was compiled.
@@ -65,11 +89,11 @@ public final class FuseFrontEnd: Sendable {
       ? "through libfuse" : "by this program, since libfuse is older than 3.17"
   }
 
-  /// Who asked for what, and what they waited for.
-  public var callers: [CallerReport] { connection.accounts.reports }
+  /// What each process requested, and what it waited for.
+  public var callers: [CallerReport] { session.processes.reports }
 
   /// The same summed over all processes, and by their names.
-  public func totals(byName: Bool) -> ProcessTotals { connection.accounts.totals(byName: byName) }
+  public func totals(byName: Bool) -> ProcessTotals { session.processes.totals(byName: byName) }
 
   /// Waits until the file system is unmounted, by any process; returns after the last reply.
   ///
@@ -82,7 +106,7 @@ public final class FuseFrontEnd: Sendable {
     }
     mount.detach()  // The loop may have ended for another reason than an unmount.
     notifier.stop(within: .seconds(2))
-    connection.close()
+    session.close()
   }
 
   /// Unmounts (detached, if it is busy) so that `run` returns. Callable from any thread, once or more.
@@ -94,12 +118,12 @@ public final class FuseFrontEnd: Sendable {
   }
 
   /// What the kernel granted, for stats and logs: protocol version, request size, read-ahead.
-  public var session: [String: String] {
-    var facts = connection.facts.withLock { $0 }
+  public var negotiated: [String: String] {
+    var facts = session.facts
     facts["mountPoint"] = mount.path
     facts["device"] = mount.device?.description ?? "unknown"
     facts["readAhead"] = readAhead.description
-    facts["passthrough"] = connection.passthrough?.state ?? "off"
+    facts["passthrough"] = session.data.passthrough?.state ?? "off"
     return facts
   }
 }

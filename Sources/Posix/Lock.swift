@@ -1,6 +1,3 @@
-/// The ground floor: the few things of the operating system that every room above needs.
-///
-/// Nothing here knows of stores, caches or FUSE. Calls that fail throw `Errno`.
 public import Glibc
 
 /// A mutual-exclusion lock that owns the state it protects.

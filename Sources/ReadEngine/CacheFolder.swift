@@ -7,6 +7,7 @@
 /// records are trusted.
 import CEngineShim
 import Crypto
+import Formats
 import Glibc
 import Logging
 import Posix
@@ -203,17 +204,11 @@ final class CacheFolder: Sendable {
 
   /// SHA-256, hexadecimal.
   private static func hash(of store: String) -> String {
-    SHA256.hash(data: Array(store.utf8)).map { byte in
-      (byte < 16 ? "0" : "") + String(byte, radix: 16)
-    }.joined()
+    Hex.encode(SHA256.hash(data: Array(store.utf8)))
   }
 
   /// Of this start of the machine; `nil` where the kernel does not say.
   private static func bootID() -> String? {
-    guard let file = fopen("/proc/sys/kernel/random/boot_id", "r") else { return nil }
-    defer { fclose(file) }
-    var buffer = [CChar](repeating: 0, count: 64)
-    guard fgets(&buffer, 64, file) != nil else { return nil }
-    return String(decoding: buffer.prefix { $0 != 0 && $0 != 10 }.map(UInt8.init), as: UTF8.self)
+    readSmallFile("/proc/sys/kernel/random/boot_id")?.split(separator: "\n").first.map(String.init)
   }
 }

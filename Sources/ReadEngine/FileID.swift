@@ -1,4 +1,5 @@
 import Crypto
+import Formats
 import ObjectStore
 
 /// The name of a cache file: a hash of everything that makes a version what it is, so that a
@@ -49,8 +50,8 @@ package struct FileID: Hashable, Sendable {
   var name: String {
     String(unsafeUninitializedCapacity: 32) { text in
       for place in 0..<32 {
-        let word = place < 16 ? high : low
-        text[place] = Self.digits[Int(word >> UInt64(60 - 4 * (place % 16)) & 15)]
+        let word = (place < 16 ? high : low) >> UInt64(60 - 4 * (place % 16))
+        text[place] = Hex.digit(UInt8(truncatingIfNeeded: word))
       }
       return 32
     }
@@ -58,6 +59,4 @@ package struct FileID: Hashable, Sendable {
 
   /// The sub-folder that holds it: 256 of them keep each short.
   var folder: String { String(name.prefix(2)) }
-
-  private static let digits = Array("0123456789abcdef".utf8)
 }

@@ -7,7 +7,7 @@ public import ObjectStore
 /// one after another; none may block.
 public protocol Exchange: AnyObject, Sendable {
   /// It reads and changes nothing, so that an attempt that is slow to be answered may be sent a second
-  /// time, on another connection; `makeRequest` is then called twice for it, and the rest once.
+  /// time, on another connection; `nextRequest` is then called twice for it, and the rest once. Does not change.
   var mayBeHedged: Bool { get }
 
   /// It has a waiter now. A prefetch alone is not worth a hedged request.
@@ -16,15 +16,12 @@ public protocol Exchange: AnyObject, Sendable {
   /// Bytes of body that the next request asks for; 0 where that is not known.
   var expectedBytes: Int { get }
 
-  /// Why there can be no request now, such as keys that are being renewed: it is asked again soon, until
-  /// the deadline.
-  var hindrance: StoreError? { get }
-
   /// So long the next request was held back by a rate limit that the user set; called just before it is made.
   func waitedForLimit(_ time: Duration)
 
-  /// The request of this attempt (0, 1, ...). A thrown error ends the exchange.
-  func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest
+  /// The request of this attempt (0, 1, ...), or why there is none. Called again for the same attempt after a wait,
+  /// and for its hedge.
+  func nextRequest(attempt: Int) -> NextRequest
 
   /// The head of the response is there. What to do with its body.
   func receive(head: HTTPResponseHead) -> BodyDisposition
@@ -35,7 +32,7 @@ public protocol Exchange: AnyObject, Sendable {
   /// The attempt is over. What next.
   ///
   /// Also called when the deadline ends the exchange, so that its error can name store and key; for
-  /// one that never had its turn no `makeRequest` came before. Nothing is tried after it then.
+  /// one that was never admitted no `nextRequest` came before. Nothing is tried after it then.
   func attemptEnded(_ outcome: AttemptOutcome) -> Verdict
 
   /// The end of the exchange, exactly once.
@@ -45,9 +42,23 @@ public protocol Exchange: AnyObject, Sendable {
 extension Exchange {
   public var mayBeHedged: Bool { false }
   public var isAwaited: Bool { true }
-  public var hindrance: StoreError? { nil }
   public var expectedBytes: Int { 0 }
   public func waitedForLimit(_ time: Duration) {}
+}
+
+/// Whether an exchange can send a request now.
+public enum NextRequest: Sendable {
+  case ready(HTTPRequest)
+  /// There can be none before the signal, such as for credentials that are being renewed. The exchange ends with `cause`
+  /// if its deadline comes first.
+  case waiting(for: ReadinessSignal, cause: StoreError)
+  /// There will be none: the exchange ends with this error.
+  case failed(StoreError)
+
+  /// The request that `make` returns, or the error that it throws.
+  public init(catching make: () throws(StoreError) -> HTTPRequest) {
+    do throws(StoreError) { self = .ready(try make()) } catch { self = .failed(error) }
+  }
 }
 
 public enum BodyDisposition: Sendable {

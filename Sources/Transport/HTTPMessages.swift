@@ -1,3 +1,5 @@
+import Formats
+
 /// One HTTP request as it goes out. Built anew for every attempt, so that it is signed when it
 /// leaves and not when it was queued.
 public struct HTTPRequest: Sendable {
@@ -39,16 +41,9 @@ public struct HTTPRequest: Sendable {
 extension HTTPRequest {
   /// "https://host:port", for messages: the rest of a URL may hold a signature.
   var origin: String {
-    let bytes = url.utf8
-    var slashes = 0
-    let end = bytes.firstIndex { byte in
-      if byte == 0x2f { slashes += 1 }
-      return slashes == 3 || byte == 0x3f || byte == 0x23
-    }
-    let origin = String(bytes[..<(end ?? bytes.endIndex)]) ?? "?"
+    let origin = HTTPURL.split(url)?.origin ?? "?"
     // Nor are a user and password in it anybody's business.
-    guard let user = origin.firstIndex(of: "@") else { return origin }
-    return String(origin[origin.index(after: user)...])
+    return String(origin.firstIndex(of: "@").map { origin[origin.index(after: $0)...] } ?? origin)
   }
 
   /// `name` in lower case.

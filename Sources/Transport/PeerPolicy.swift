@@ -29,7 +29,7 @@ public final class PeerPolicy: Sendable {
   }
 
   /// The site itself was found there: by a proxy, a private network, this machine.
-  public func noteOwn(_ nearness: Nearness) { own.withLock { $0 = max($0, nearness) } }
+  public func recordOwn(_ nearness: Nearness) { own.withLock { $0 = max($0, nearness) } }
 
   /// A loopback address or name.
   public var isThisMachine: Bool { own.withLock { $0 == .thisMachine } }

@@ -1,9 +1,23 @@
-/// HTTP over libcurl: one thread, one multi handle, connections reused, retries bounded in number
-/// and in time. Stores hand it exchanges; it knows no store.
+/// HTTP over libcurl: connections reused, retries bounded in number and in time. Stores hand it exchanges; it knows no
+/// store.
 ///
-/// `Exchange` is what a store writes. `TransferLoop` is the thread; it acts on what three values
-/// decide: `AttemptLedger` (try again?), `RetryBudget` (may we, all together?) and `ProgressWatch`
-/// (is it still alive?). `Transfer` is one attempt on the wire, `CurlMulti` waits for sockets.
+/// **Parts.** `Exchange` is what a store writes: its next request, what a response means, its end. `TransferLoop` is the
+/// thread that drives exchanges; others reach it by its `Mailbox`. `TransferScheduler` (in Scheduling/) is the value that
+/// decides which exchange goes next, what is tried again and when, what is hedged and what is given up.
+/// `TransferWire` (in Wire/) is libcurl: `Transfer` is one attempt, `CurlMulti` waits for sockets.
+///
+/// **Flow.** `start` posts an exchange to the mailbox. In each round the loop accepts what was posted, asks the scheduler
+/// whom to admit and those exchanges for their requests, waits for sockets, and reports what came: heads, ends, alarms.
+/// An exchange that has no request yet (`NextRequest.waiting`) is set aside until its `ReadinessSignal` is given.
+///
+/// **Promises.** An exchange ends exactly once, and by its deadline. Its methods are called from the loop's thread, one
+/// after another, but for the end of one that could not be started. Body bytes are handed over where libcurl has them.
+/// The only locks are those of the mailbox and of signals; nothing is called while one is held.
+///
+/// **Callers.** Stores, for all their requests; Credentials, for those to services that give credentials.
+///
+/// There is one loop. Nothing but `running()` relies on that: a loop has its own scheduler, wire and mailbox, tickets and
+/// signals name their mailbox, and health and limits are reported by loop.
 import CCurlShim
 public import Logging
 public import Metrics
@@ -45,21 +59,23 @@ public final class Transport: Sendable {
   /// Throws `.unreachable` if the transport cannot run now: for those who would rather not begin.
   public func prepare() throws(StoreError) { _ = try running().get() }
 
-  /// Starts an exchange; it ends by `deadline`. Its calls come from the transport's thread, and it
-  /// may start others or cancel from there.
+  /// Starts an exchange; it ends by `deadline`, and keeps to `limits` instead of the configuration's. Its calls come
+  /// from the transport's thread, and it may start others or cancel from there.
   ///
   /// After `shutdown` it ends with `.cancelled` at once, on the caller's thread; with `.unreachable` where the
   /// machine has no thread or descriptor for the transport.
   @discardableResult
-  public func start(_ exchange: any Exchange, deadline: Instant) -> any FetchTicket {
+  public func start(
+    _ exchange: any Exchange, deadline: Instant, limits: ExchangeLimits? = nil
+  ) -> any FetchTicket {
     switch running() {
     case .failure(let error):
       exchange.finish(.failure(error))
       return EndedTicket()
     case .success(let running):
-      let policy = RetryPolicy(maxAttempts: configuration.maxAttempts)
       let task = ExchangeTask(
-        exchange, deadline: deadline, policy: policy, mailbox: running.mailbox)
+        exchange, deadline: deadline, limits: limits ?? configuration.exchangeLimits,
+        mailbox: running.mailbox)
       if !running.mailbox.start(task) { exchange.finish(.failure(Self.ended)) }
       return task
     }
@@ -118,51 +134,4 @@ public final class Transport: Sendable {
   }
 
   private static let globalInit: Void = { _ = millrace_global_init() }()
-}
-
-/// Limits and times of the transport.
-public struct TransportConfiguration: Sendable {
-  public var connectTimeout: Duration = .seconds(10)
-  /// No byte of the head for this long: the attempt is given up and tried on another connection.
-  public var firstByteTimeout: Duration = .seconds(20)
-  /// Less than 1 KiB/s for this long: stalled.
-  public var stallTimeout: Duration = .seconds(10)
-  /// Attempts in a row that brought no byte. With 10 a store that is gone for 20 s would be given up
-  /// in one of three cases, before any deadline: 16 span 85 s in the mean.
-  public var maxAttempts: Int = 16
-  /// While no request succeeds at all, the deadline alone ends the attempts.
-  public var waitsWhileAway = false
-  /// A store that is away for so long is named in the log, and again each time after so long.
-  public var namesOutageAfter: Duration = .seconds(60)
-  /// Silences are given up sooner than `firstByteTimeout` and `stallTimeout` where answers are mostly
-  /// quick (`FirstByteTimes`).
-  public var adaptsTimeouts = true
-  /// Requests sent a second at most; nil: as many as there are.
-  public var maxRequestsPerSecond: Double? = nil
-  /// Bytes received a second at most.
-  public var maxBytesPerSecond: Int? = nil
-  /// Transfers running at once; fewer while the store throttles (`ConcurrencyLimit`); more wait in the transport's queue.
-  public var maxConcurrentTransfers: Int = 128
-  /// Exchanges started and not ended; one more fails.
-  public var maxLiveExchanges: Int = 16_384
-  /// Memory for bodies that are collected whole.
-  public var bodyBudget = BodyBudget(limit: 128 << 20)
-  /// Connections kept; at least as many as may run at once.
-  public var maxIdleConnections: Int = 64
-  /// PEM file that replaces the system's certificate authorities.
-  public var caBundle: String? = nil
-  /// PEM files of what is shown to a server that asks; the key may lie in the certificate's.
-  public var clientCertificate: String? = nil
-  public var clientKey: String? = nil
-  public var userAgent: String = "millrace"
-  /// A line for each attempt that ended, without secrets; nil: none is wanted.
-  public var requestLog: (@Sendable (String) -> Void)?
-  /// Asks a slow request a second time, within a budget of 2 %.
-  public var hedges = true
-  /// The addresses of a host's name, over which its connections are spread; nil leaves that to
-  /// libcurl, which uses the first of them. Called on a thread of its own.
-  public var lookUp: (@Sendable (_ name: String) -> [String])? = addresses(ofName:)
-  /// Without a live exchange for this long, all connections are closed; servers mostly did so before.
-  var closeIdleAfter: Duration = .seconds(30)
-  public init() {}
 }

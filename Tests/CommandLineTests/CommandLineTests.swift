@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import Posix
 import Prefetch
 import TestSupport
 import Testing
@@ -85,7 +86,7 @@ import Testing
       25 30 0:23 / /sys rw,nosuid shared:7 - sysfs sysfs rw
       99 25 0:52 / /mnt/a\\040b rw,nosuid - fuse.millrace s3://b/a\\040c rw,user_id=1000,group_id=0
       broken line
-      """)
+      """.utf8)
     #expect(info.entries.count == 2)
     let mount = info.topmost(at: "/mnt/a b")
     #expect(mount?.isOurs == true)

@@ -118,7 +118,8 @@ struct NeighbourTests {
     defer { victim.end(SIGKILL) }
     let start = try #require(DaemonRecord.startTime(of: victim.pid))
     let mount = MountInfo.Entry(
-      path: "/m", type: "fuse.millrace", source: "s", user: 65534, minor: 9999)
+      path: "/m", type: "fuse.millrace", source: "s", user: 65534,
+      device: DeviceNumber(major: 0, minor: 9999))
     for owner in [65534, 0] as [UInt32] {
       let record = DaemonRecord(
         pid: victim.pid, startTime: start, mountPoint: "/m", folder: "/f", owner: owner)

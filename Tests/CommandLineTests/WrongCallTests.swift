@@ -1,6 +1,7 @@
 import FuseFrontEnd
 import Glibc
 import ObjectStore
+import Posix
 import TestSupport
 import Testing
 

@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 import ObjectStore
 import Posix

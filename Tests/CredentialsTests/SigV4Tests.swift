@@ -1,3 +1,4 @@
+import Formats
 import ObjectStore
 import Posix
 import TestSupport

@@ -1,10 +1,10 @@
 import Glibc
+import LocalStore
 import Logging
 import Metrics
 import ObjectStore
 import Posix
 import ReadEngine
-import Stores
 import SystemPackage
 import TestSupport
 import Testing

@@ -1,11 +1,11 @@
 import FileSystem
 import Glibc
+import LocalStore
 import Logging
 import Metrics
 import ObjectStore
 import Posix
 import ReadEngine
-import Stores
 import SystemPackage
 
 @testable import FuseFrontEnd
@@ -79,7 +79,7 @@ final class MountFixture {
     hasEnded.wait(until: Instant.now + time) { $0 ? true : nil } ?? false
   }
 
-  var isMounted: Bool { MountTable.current().topmost(at: mountPoint) != nil }
+  var isMounted: Bool { MountInfo.current().topmost(at: mountPoint) != nil }
 
   func close() {
     store.open()

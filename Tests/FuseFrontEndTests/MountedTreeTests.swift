@@ -138,7 +138,7 @@ struct MountedTreeTests {
   @Test(.timeLimit(.minutes(10))) func theKernelGrantsRequestsOfAMebibyte() throws {
     let mount = try MountFixture(files: ["large": randomBytes(8 << 20, seed: 1)])
     defer { mount.close() }
-    let session = mount.front.session
+    let session = mount.front.negotiated
     #expect(session["requestSize"] == "1048576")
     #expect(session["readdirplus"] == "yes")
     #expect(session["mountPoint"] == mount.mountPoint)

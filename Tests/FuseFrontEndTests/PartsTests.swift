@@ -11,6 +11,7 @@ import Testing
 @testable import FuseFrontEnd
 
 private let options = MountOptions(mountPoint: "/m", sourceName: "s3://b", owner: 5, group: 6)
+private let mapper = AttributeMapper(options)
 
 /// #expect does not take calls of mutating methods, nor noncopyable values.
 private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocation) {
@@ -33,27 +34,6 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 }
 
-@Suite struct MountTableTests {
-  @Test func theTopmostMountAtAPathIsFoundAndEscapesAreRead() {
-    let table = MountTable(
-      parsing: Array(
-        """
-        22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-        30 22 0:50 / /mnt/a\\040b rw,nosuid - fuse.other x rw
-        31 30 0:52 / /mnt/a\\040b rw,nosuid shared:3 master:4 - fuse.millrace s3://b rw
-
-        """.utf8))
-    #expect(table.entries.count == 3)
-    #expect(table.topmost(at: "/mnt/a b")?.device.description == "0:52")
-    #expect(table.topmost(at: "/mnt/a b")?.type == "fuse.millrace")
-    #expect(table.topmost(at: "/mnt") == nil)
-  }
-
-  @Test func thisMachinesTableHasARoot() {
-    #expect(MountTable.current().topmost(at: "/") != nil)
-  }
-}
-
 @Suite struct EntryPackerTests {
   private func entry(
     _ name: String, _ attributes: NodeAttributes? = nil, _ body: (FolderEntry) -> Void
@@ -67,8 +47,8 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 
   @Test func aPlainEntryIsAFuseDirent() {
-    var packer = EntryPacker(size: 4096, plus: false, view: NodeView(options))
-    entry("abc") { check(packer.add($0)) }
+    var packer = EntryPacker(size: 4096, plus: false)
+    entry("abc") { check(packer.add($0, mapper)) }
     // struct fuse_dirent: ino, off, namelen, type, name, padded to 8.
     let bytes = Array(packer.bytes)
     #expect(bytes.count == 32)
@@ -77,20 +57,20 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 
   @Test func anEntryThatDoesNotFitIsNotTaken() {
-    var packer = EntryPacker(size: 70, plus: false, view: NodeView(options))
-    entry("a") { check(packer.add($0)) }
-    entry("b") { check(packer.add($0)) }
-    entry("c") { check(!packer.add($0)) }
+    var packer = EntryPacker(size: 70, plus: false)
+    entry("a") { check(packer.add($0, mapper)) }
+    entry("b") { check(packer.add($0, mapper)) }
+    entry("c") { check(!packer.add($0, mapper)) }
     check(packer.bytes.count == 64)
   }
 
   @Test func withPlusAnEntryWithoutAttributesHasNodeZero() {
-    var packer = EntryPacker(size: 4096, plus: true, view: NodeView(options))
-    entry(".") { check(packer.add($0)) }
+    var packer = EntryPacker(size: 4096, plus: true)
+    entry(".") { check(packer.add($0, mapper)) }
     let first = packer.bytes.count
     let attributes = NodeAttributes(
       node: 3, inode: 77, kind: .file, size: 10, modified: 1, validFor: .seconds(60))
-    entry("f", attributes) { check(packer.add($0)) }
+    entry("f", attributes) { check(packer.add($0, mapper)) }
     check(packer.bytes.load(as: UInt64.self) == 0)
     check(packer.bytes.load(fromByteOffset: first, as: UInt64.self) == 3)
     // entry_valid, after nodeid and generation.
@@ -98,9 +78,9 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 }
 
-@Suite struct NodeViewTests {
+@Suite struct AttributeMapperTests {
   @Test func attributesBecomeAStat() {
-    let view = NodeView(options)
+    let view = AttributeMapper(options)
     let status = view.status(
       of: NodeAttributes(
         node: 3, inode: 12, kind: .file, size: 513, modified: -5, validFor: .zero))
@@ -116,7 +96,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
       var attributes = NodeAttributes(
         node: 3, inode: 12, kind: kind, size: 1, modified: 0, validFor: .zero)
       attributes.rights = rights
-      return NodeView(shown).status(of: attributes)
+      return AttributeMapper(shown).status(of: attributes)
     }
     let rights = AccessRights(owner: 1000, group: 100, mode: 0o640)
     #expect(status(rights).st_uid == 5 && status(rights).st_mode == S_IFREG | 0o444)
@@ -133,9 +113,9 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 
   @Test func timeoutsStayInTheRangeOfTheProtocol() {
-    #expect(NodeView.timeout(.milliseconds(1500)) == 1.5)
-    #expect(NodeView.timeout(.seconds(-1)) == 0)
-    #expect(NodeView.timeout(.seconds(Int64.max)) == 1e9)
+    #expect(AttributeMapper.timeout(.milliseconds(1500)) == 1.5)
+    #expect(AttributeMapper.timeout(.seconds(-1)) == 0)
+    #expect(AttributeMapper.timeout(.seconds(Int64.max)) == 1e9)
   }
 
   @Test func whatIsNoErrnoBecomesEIO() {
@@ -146,12 +126,12 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 }
 
-@Suite struct FolderCopiesTests {
+@Suite struct KernelDirectoryCacheTests {
   private let first = Instant(nanoseconds: 1)
   private let second = Instant(nanoseconds: 2)
 
   @Test func namesAreKeptAsLongAsTheListingIsTheSame() {
-    var copies = FolderCopies()
+    var copies = KernelDirectoryCache()
     check(!copies.keepsNames(of: 1, listedAt: first))
     check(copies.keepsNames(of: 1, listedAt: first))
     check(!copies.keepsNames(of: 2, listedAt: first))
@@ -162,7 +142,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 
   @Test func theNumberOfFoldersRememberedIsBounded() {
-    var copies = FolderCopies(limit: 2)
+    var copies = KernelDirectoryCache(limit: 2)
     for node in 1...3 as ClosedRange<NodeID> {
       check(!copies.keepsNames(of: node, listedAt: first))
     }
@@ -175,16 +155,16 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 }
 
-@Suite struct FailureLogTests {
+@Suite struct RequestErrorLogTests {
   @Test func eachFailureIsCountedAndEachKindLoggedOnce() {
     let lines = Lock<[String]>([])
     let metrics = Metrics().fuse
-    let failures = FailureLog(
+    let failures = RequestErrorLog(
       metrics: metrics, log: Logger(label: "test") { _ in LineCollector(lines: lines) })
-    for _ in 0..<100 { failures.note(.ioError, during: .read) }
-    failures.note(.staleNFSFileHandle, during: .open)
+    for _ in 0..<100 { failures.record(.ioError, during: .read) }
+    failures.record(.staleNFSFileHandle, during: .open)
     for ordinary in [Errno.noSuchFileOrDirectory, .noData, .readOnlyFileSystem] {
-      failures.note(ordinary, during: .lookup)
+      failures.record(ordinary, during: .lookup)
     }
     #expect(metrics.errors.count == 101)
     let logged = lines.withLock { $0 }
@@ -211,28 +191,30 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   }
 }
 
-@Suite struct HandshakeTests {
+@Suite struct InitNegotiationTests {
   @Test func onlyWhatTheKernelCanIsAskedFor() {
     var connection = fuse_conn_info()
     connection.capable = UInt32(FUSE_CAP_ASYNC_READ) | UInt32(FUSE_CAP_SPLICE_READ)
     connection.want = UInt32(FUSE_CAP_SPLICE_READ)
-    Handshake.settle(&connection)
+    InitNegotiation.choose(on: &connection)
     #expect(connection.want == UInt32(FUSE_CAP_ASYNC_READ))
     #expect(connection.max_write == 1 << 20)
     #expect(connection.max_background == 128)
   }
 }
 
-@Suite struct MountDiagnosisTests {
+@Suite struct MountErrorExplanationTests {
   @Test func aMountPointThatCannotBeIsToldInOneLine() {
-    #expect(throws: MountError.self) { try MountDiagnosis.resolve("/does/not/exist") }
-    let error = #expect(throws: MountError.self) { try MountDiagnosis.resolve("/etc/passwd") }
+    #expect(throws: MountError.self) { try MountErrorExplanation.resolve("/does/not/exist") }
+    let error = #expect(throws: MountError.self) {
+      try MountErrorExplanation.resolve("/etc/passwd")
+    }
     #expect(error?.description == "mount point /etc/passwd is not a directory")
   }
 
   @Test func aMissingDeviceSaysHowToGetOne() {
     let error = #expect(throws: MountError.self) {
-      try MountDiagnosis.checkDevice("/does/not/exist")
+      try MountErrorExplanation.checkDevice("/does/not/exist")
     }
     #expect(error?.description.contains("modprobe fuse") == true)
   }
@@ -248,7 +230,7 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
     ("fuse: bad mount point", "bad mount point"),
   ])
   func theWordsOfLibfuseBecomeTheUsers(words: String, expected: String) {
-    let text = MountDiagnosis.mount([words], at: "/mnt").description
+    let text = MountErrorExplanation.mount([words], at: "/mnt").description
     #expect(text.contains(expected))
     #expect(!text.contains("\n"))
   }

@@ -33,7 +33,7 @@ struct PassthroughTests {
     for seed in 0..<1000 as Range<UInt64> {
       var random = SeededGenerator(seed: seed)
       let limit = Int.random(in: 0...4, using: &random)
-      var modes = InodeModes<UInt64>(limit: limit)
+      var modes = BackingFileRegistry<UInt64>(limit: limit)
       var open: [UInt64: (count: Int, id: Int32)] = [:]
       /// Whose each registered id is.
       var live: [Int32: UInt64] = [:]
@@ -41,7 +41,7 @@ struct PassthroughTests {
       var nextID: Int32 = 1
       /// One an open; the compiler lets none be released twice.
       let leases = LeaseShelf()
-      func giveBack(_ kept: InodeModes<UInt64>.Kept?) {
+      func giveBack(_ kept: BackingFileRegistry<UInt64>.Kept?) {
         guard let kept else { return }
         #expect(live.removeValue(forKey: kept.backingID) == kept.hold, "seed \(seed)")
         #expect(open[kept.hold] == nil || open[kept.hold]?.id != kept.backingID, "seed \(seed)")
@@ -56,7 +56,7 @@ struct PassthroughTests {
           }
           let descriptor = descriptors[node]
           let before = live
-          var dropped: InodeModes<UInt64>.Kept?
+          var dropped: BackingFileRegistry<UInt64>.Kept?
           let lease = modes.open(node, descriptor: descriptor, dropped: &dropped) {
             guard let descriptor else { return nil }
             defer { nextID += 1 }
@@ -78,7 +78,7 @@ struct PassthroughTests {
           open[node] = known.count > 1 ? (known.count - 1, known.id) : nil
           if let lease = leases.take(node) { giveBack(modes.release(lease)) }
         case 18: giveBack(modes.forget(node))
-        default: for kept in modes.takeIdle() { giveBack(kept) }
+        default: for kept in modes.removeIdle() { giveBack(kept) }
         }
         #expect(modes.openCount == open.count, "seed \(seed)")
         #expect(modes.backingCount == live.count, "seed \(seed)")
@@ -89,9 +89,9 @@ struct PassthroughTests {
   }
 
   @Test func theIdOfTheLeastRecentlyUsedFileGoesFirstAndTheOthersAreUsedAgain() {
-    var modes = InodeModes<UInt64>(limit: 2)
+    var modes = BackingFileRegistry<UInt64>(limit: 2)
     func touch(_ node: UInt64) -> (id: Int32, gone: UInt64?) {
-      var dropped: InodeModes<UInt64>.Kept?
+      var dropped: BackingFileRegistry<UInt64>.Kept?
       let lease = modes.open(node, descriptor: 1, dropped: &dropped) {
         .init(backingID: Int32(node), descriptor: 1, hold: node)
       }
@@ -102,7 +102,7 @@ struct PassthroughTests {
     #expect(touch(2).gone == nil)
     #expect(touch(1).gone == nil)
     #expect(touch(3).gone == 2)
-    var dropped: InodeModes<UInt64>.Kept?
+    var dropped: BackingFileRegistry<UInt64>.Kept?
     let again = modes.open(1, descriptor: 1, dropped: &dropped) {
       Issue.record("the kept id was not used")
       return nil
@@ -121,7 +121,7 @@ struct PassthroughTests {
   }
 
   private func patched(
-    _ outcome: PassthroughHandshake.Outcome, length: Int = 64
+    _ outcome: PassthroughNegotiation.Outcome, length: Int = 64
   ) -> [UInt32] {
     var header = [UInt32](repeating: 0, count: 4)
     var body = [UInt32](repeating: 0, count: length / 4)
@@ -131,7 +131,7 @@ struct PassthroughTests {
           iovec(iov_base: header.baseAddress, iov_len: header.count),
           iovec(iov_base: body.baseAddress, iov_len: body.count),
         ]
-        vectors.withUnsafeMutableBufferPointer { PassthroughHandshake.patch($0, outcome) }
+        vectors.withUnsafeMutableBufferPointer { PassthroughNegotiation.patch($0, outcome) }
       }
     }
     return body
@@ -141,8 +141,8 @@ struct PassthroughTests {
     for (flags2, depth, length) in [
       (1 << 5, 1, 64), (1 << 5, 2, 64), (0, 1, 64), (1 << 5, 0, 64), (1 << 5, 1, 24),
     ] as [(UInt32, UInt32, Int)] {
-      let outcome = PassthroughHandshake.Outcome(stackDepth: depth)
-      request(flags2: flags2).withUnsafeBytes { PassthroughHandshake.look(at: $0, outcome) }
+      let outcome = PassthroughNegotiation.Outcome(stackDepth: depth)
+      request(flags2: flags2).withUnsafeBytes { PassthroughNegotiation.inspect($0, outcome) }
       let body = patched(outcome, length: length)
       var expected = [UInt32](repeating: 0, count: length / 4)
       if flags2 != 0, depth > 0, length == 64 {
@@ -157,12 +157,12 @@ struct PassthroughTests {
   }
 
   @Test func onlyInitIsLookedAt() {
-    let outcome = PassthroughHandshake.Outcome(stackDepth: 1)
+    let outcome = PassthroughNegotiation.Outcome(stackDepth: 1)
     request(opcode: 1, flags2: 1 << 5).withUnsafeBytes {
-      PassthroughHandshake.look(at: $0, outcome)
+      PassthroughNegotiation.inspect($0, outcome)
     }
     [UInt8](repeating: 255, count: 12).withUnsafeBytes {
-      PassthroughHandshake.look(at: $0, outcome)
+      PassthroughNegotiation.inspect($0, outcome)
     }
     let isOffered = outcome.isOffered.load(ordering: .relaxed)
     #expect(!isOffered)

@@ -27,20 +27,19 @@ struct UnmountTests {
     let scratch = try TemporaryFolder("replaced")
     for folder in ["theirs/mnt", "victim/mnt"] { try scratch.folder(folder) }
     let place = scratch.path("theirs/mnt")
-    let held = try #require(try MountedFolder.hold(place))
-    close(held)
+    #expect(try Mountpoint.hold(place) != nil)
     #expect(rename(scratch.path("theirs"), scratch.path("moved")) == 0)
     #expect(symlink(scratch.path("victim"), scratch.path("theirs")) == 0)
-    let error = #expect(throws: MountError.self) { _ = try MountedFolder.hold(place) }
+    let error = #expect(throws: MountError.self) { _ = try Mountpoint.hold(place) }
     #expect(error?.description.contains("a directory above it was replaced") == true)
     // The last part of the path as well.
     #expect(unlink(scratch.path("theirs")) == 0)
     #expect(symlink(scratch.path("victim"), scratch.path("theirs")) == 0)
-    #expect(throws: MountError.self) { _ = try MountedFolder.hold(scratch.path("theirs")) }
+    #expect(throws: MountError.self) { _ = try Mountpoint.hold(scratch.path("theirs")) }
   }
 
   @Test func allowOtherIsRefusedToUsersInOneLine() throws {
-    if getuid() == 0 || readFile("/etc/fuse.conf").map({ isAllowed($0) }) == true { return }
+    if getuid() == 0 || readSmallFile("/etc/fuse.conf").map({ isAllowed($0) }) == true { return }
     let mount = try MountFixture(files: [:], mounts: false)
     defer { mount.close() }
     var options = mount.options()
@@ -53,10 +52,8 @@ struct UnmountTests {
     #expect(error?.description.contains("add the line user_allow_other") == true)
   }
 
-  private func isAllowed(_ configuration: [UInt8]) -> Bool {
-    configuration.split(separator: UInt8(ascii: "\n")).contains {
-      String(decoding: $0, as: UTF8.self) == "user_allow_other"
-    }
+  private func isAllowed(_ configuration: String) -> Bool {
+    configuration.split(separator: "\n").contains("user_allow_other")
   }
 
   @Test(.timeLimit(.minutes(10))) func unmountEndsAnIdleMountAtOnce() throws {
@@ -138,16 +135,16 @@ struct UnmountTests {
   @Test(.timeLimit(.minutes(10))) func aRequestDroppedWithoutAnAnswerFailsWithEIO() throws {
     let mount = try MountFixture(files: ["file": [1]], mounts: false)
     defer { mount.close() }
-    var operations = Operations.table()
-    operations.statfs = { request, _ in
-      Session.with(request) { _ = ParkedRequest($1, $0) }
+    var callbacks = RequestTable.callbacks()
+    callbacks.statfs = { request, _ in
+      FuseSession.with(request) { _ = ParkedRequest($1, $0) }
     }
-    let session = try Session(
+    let session = try FuseSession(
       fileSystem: mount.fileSystem, options: mount.options(), metrics: mount.metrics.fuse,
-      log: mount.log, operations: operations)
-    let folder = try MountedFolder(
+      log: mount.log, callbacks: callbacks)
+    let folder = try Mountpoint(
       session, at: mount.mountPoint, options: mount.options(), log: mount.log)
-    try session.shakeHands()
+    try session.receiveInit()
     let loop = FuseLoop(session, threads: 1)
     try loop.start()
     let server = Posix.Thread(named: "test-server") { loop.run {} }

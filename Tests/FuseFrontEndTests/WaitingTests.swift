@@ -43,7 +43,7 @@ struct WaitingTests {
     #expect(run("cmp", mount.source + "/file", mount.mountPoint + "/file") == 0)
     #expect(run("fusermount3", "-u", mount.mountPoint) == 0)
     #expect(mount.waitForEnd())
-    #expect(mount.front.connection.handles.count == 0)
+    #expect(mount.front.session.data.handles.count == 0)
   }
 
   /// The store never answers: only the kill ends the wait. `dd` reads by itself, `cat` by the kernel's
@@ -73,7 +73,7 @@ struct WaitingTests {
     mount.front.unmount(grace: .zero)
     #expect(mount.waitForEnd())
     #expect(exitCode(of: reader) != 0)
-    #expect(mount.front.connection.handles.count == 0)
+    #expect(mount.front.session.data.handles.count == 0)
     // The bytes come, and their reply goes nowhere.
     mount.store.open()
   }
@@ -109,6 +109,6 @@ struct WaitingTests {
     for reader in readers { #expect(exitCode(of: reader) == 0) }
     #expect(run("fusermount3", "-u", mount.mountPoint) == 0)
     #expect(mount.waitForEnd())
-    #expect(mount.front.connection.handles.count == 0)
+    #expect(mount.front.session.data.handles.count == 0)
   }
 }

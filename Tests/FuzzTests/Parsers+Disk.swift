@@ -3,9 +3,9 @@ import Glibc
 import ObjectStore
 import Posix
 
+@testable import CatalogStore
 @testable import FileSystem
 @testable import ReadEngine
-@testable import Stores
 
 /// What is read from files: a user's manifest, and what an earlier mount, or another user, left in the cache folder.
 extension Parsers {

@@ -1,8 +1,10 @@
 import Credentials
+import Formats
 import ObjectStore
 
 @testable import Credentials
-@testable import Stores
+@testable import HTTPStore
+@testable import S3Store
 @testable import Transport
 
 /// Everything that reads what a stranger wrote, each as one function of bytes: what the fuzzer runs and what
@@ -40,7 +42,7 @@ enum Parsers {
       guard let index = try? HTTPIndex.parse(bytes, contentType: type, folder: folder) else {
         continue
       }
-      for entry in index.entries { precondition(HTTPIndex.isSegment(entry.name)) }
+      for entry in index.entries { precondition(ObjectName.isSegment(entry.name)) }
       _ = index.page(of: ObjectKey("d/"))
     }
   }
@@ -51,7 +53,7 @@ enum Parsers {
     var start = 0
     while start < bytes.count {
       let end = bytes[start...].firstIndex(of: 10).map { $0 + 1 } ?? bytes.count
-      let step = bytes[start..<end].withUnsafeBytes { parser.take($0) }
+      let step = bytes[start..<end].withUnsafeBytes { parser.append($0) }
       if case .complete(let head) = step {
         for (name, value) in head.headers {
           precondition(!name.isEmpty && !value.utf8.contains(10))
@@ -68,8 +70,8 @@ enum Parsers {
     if let keys = try? ServiceKeys.read(bytes, source: "fuzz") {
       precondition(keys.secretAccessKey.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F })
     }
-    _ = STSClient.element("AccessKeyId", in: text(bytes))
-    _ = AWSTime.parse(text(bytes))
+    _ = XMLTexts(bytes)["AccessKeyId"]
+    _ = UTCTime.zoned(text(bytes))
   }
 
   @Sendable private static func hub(_ bytes: [UInt8]) {
@@ -85,12 +87,11 @@ enum Parsers {
 
   @Sendable private static func headers(_ bytes: [UInt8]) {
     let line = text(bytes)
-    if let range = ContentRange(line) { precondition(range.first <= range.last) }
-    _ = HTTPContentRange(line)
-    _ = S3Date.http(line)
-    _ = S3Date.iso8601(line)
-    _ = HTTPTime.parseRFC1123(line)
-    _ = HTTPTime.parseSecondsOrISO(line)
+    if let range = ContentRange(line) { precondition(!range.range.isEmpty) }
+    _ = UTCTime.http(line)
+    _ = UTCTime.iso8601(line)
+    _ = UTCTime.zoned(line)
+    _ = UTCTime.listed(line)
     _ = S3Failure.retryAfter(HTTPResponseHead(status: 503, headers: [("retry-after", line)]))
     _ = StoreChecksum(
       HTTPResponseHead(

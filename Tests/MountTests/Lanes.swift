@@ -15,11 +15,19 @@ struct Lanes: SuiteTrait, TestTrait, TestScoping {
     getenv("MILLRACE_TEST_LANES").flatMap { Int(String(cString: $0)) }
       ?? min(max(sysconf(Int32(_SC_NPROCESSORS_ONLN)) + 1, 2), 8))
 
+  /// MILLRACE_TEST_SECONDS=1 prints what each test took in its lane, without its wait for one: what the
+  /// testing library prints has the wait, too.
+  private static let printsSeconds = getenv("MILLRACE_TEST_SECONDS") != nil
+
   func provideScope(
     for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
   ) async throws {
     let lane = await Self.lanes.take()
-    defer { Self.lanes.give(lane) }
+    let start = Instant.now
+    defer {
+      if Self.printsSeconds { print("lane: \(test.name) \(Instant.now - start)") }
+      Self.lanes.give(lane)
+    }
     try await withTaskExecutorPreference(lane) { try await function() }
   }
 }

@@ -1,9 +1,11 @@
+import Formats
 import ObjectStore
 import Posix
 import Synchronization
 import Transport
 
-@testable import Stores
+@testable import HTTPStore
+@testable import S3Store
 
 /// A store whose objects are as large as it says: it answers listings and heads in the words of a source, through
 /// that source's parser, and gives bytes that tell their position.

@@ -1,10 +1,10 @@
 import Glibc
+import LocalStore
 import Logging
 import Metrics
 import ObjectStore
 import Posix
 import ReadEngine
-import Stores
 import SystemPackage
 
 /// A real folder as store, an engine over it, and a cache folder that can be handed to the next engine.

@@ -7,12 +7,12 @@ import Testing
 
 /// Connections go to every address that a name has.
 struct AddressTests {
-  private let host = AddressBook.Host(name: "store", port: 80)
+  private let host = HostAddressPool.Host(name: "store", port: 80)
 
   @Test func addressesAreUsedEvenlyAndIdleOnesAgain() {
     for seed in 0..<1000 as Range<UInt64> {
       var random = SeededGenerator(seed: seed)
-      var book = AddressBook()
+      var book = HostAddressPool()
       var now = Instant(nanoseconds: 1_000_000_000)
       _ = book.mustLookUp(host, now: now)
       let names = (0..<Int.random(in: 2...8, using: &random)).map { "10.0.0.\($0)" }
@@ -21,7 +21,7 @@ struct AddressTests {
       for _ in 0..<300 {
         now = now + .milliseconds(5)
         if Bool.random(using: &random) || flying.isEmpty {
-          let address = book.take(host, now: now)!
+          let address = book.acquire(host, now: now)!
           let counts = names.map { name in flying.count { $0 == name } }
           #expect(flying.count { $0 == address } == counts.min(), "seed \(seed)")
           flying.append(address)
@@ -34,80 +34,81 @@ struct AddressTests {
   }
 
   @Test func oneAfterAnotherStaysOnOneConnection() {
-    var book = AddressBook()
+    var book = HostAddressPool()
     let now = Instant(nanoseconds: 1)
     _ = book.mustLookUp(host, now: now)
     book.lookedUp(host, ["10.0.0.1", "10.0.0.2"], now: now)
-    let first = book.take(host, now: now)!
+    let first = book.acquire(host, now: now)!
     for _ in 0..<10 {
       book.release(first, of: host, failed: false, now: now)
-      let next = book.take(host, now: now)
+      let next = book.acquire(host, now: now)
       #expect(next == first)
     }
-    let other = book.take(host, avoiding: first, now: now)
+    let other = book.acquire(host, avoiding: first, now: now)
     #expect(other != first)
   }
 
   @Test func anAddressThatFailsIsLeftAloneForAWhile() {
-    var book = AddressBook()
+    var book = HostAddressPool()
     var now = Instant(nanoseconds: 1)
     _ = book.mustLookUp(host, now: now)
     book.lookedUp(host, ["10.0.0.1", "10.0.0.2"], now: now)
-    let bad = book.take(host, now: now)!
+    let bad = book.acquire(host, now: now)!
     book.release(bad, of: host, failed: true, now: now)
     for _ in 0..<5 {
-      let other = book.take(host, now: now)
+      let other = book.acquire(host, now: now)
       #expect(other != bad)
     }
-    now = now + AddressBook.quarantine
-    let again = book.take(host, now: now)
+    now = now + HostAddressPool.quarantine
+    let again = book.acquire(host, now: now)
     #expect(again == bad)
     // One at a time until it has answered, and longer alone when it fails again.
-    let second = book.take(host, now: now)
+    let second = book.acquire(host, now: now)
     #expect(second != bad)
     book.release(bad, of: host, failed: true, now: now)
-    now = now + AddressBook.quarantine
-    let early = book.take(host, now: now)
+    now = now + HostAddressPool.quarantine
+    let early = book.acquire(host, now: now)
     #expect(early != bad)
   }
 
   @Test func whereNoAddressWorksLibcurlConnectsByItself() {
-    var book = AddressBook()
+    var book = HostAddressPool()
     let now = Instant(nanoseconds: 1)
     _ = book.mustLookUp(host, now: now)
     book.lookedUp(host, ["10.0.0.1", "10.0.0.2"], now: now)
     for _ in 0..<2 {
-      let address = book.take(host, now: now)!
+      let address = book.acquire(host, now: now)!
       book.release(address, of: host, failed: true, now: now)
     }
-    let none = book.take(host, now: now)
+    let none = book.acquire(host, now: now)
     #expect(none == nil)
   }
 
   @Test func whatIsKeptIsBounded() {
-    var book = AddressBook()
+    var book = HostAddressPool()
     var now = Instant(nanoseconds: 1)
     for index in 0..<200 {
-      let host = AddressBook.Host(name: "store-\(index)", port: 443)
+      let host = HostAddressPool.Host(name: "store-\(index)", port: 443)
       let answers = [book.mustLookUp(host, now: now), book.mustLookUp(host, now: now)]
       #expect(answers == [true, false])
       for batch in 0..<10 {
         now = now + .milliseconds(1)
         book.lookedUp(host, (0..<8).map { "10.0.\(batch).\($0)" }, now: now)
-        #expect(book.addresses(of: host).count <= AddressBook.mostAddresses)
+        #expect(book.addresses(of: host).count <= HostAddressPool.mostAddresses)
       }
     }
     let known = (0..<200).count {
-      !book.addresses(of: AddressBook.Host(name: "store-\($0)", port: 443)).isEmpty
+      !book.addresses(of: HostAddressPool.Host(name: "store-\($0)", port: 443)).isEmpty
     }
-    #expect(known <= AddressBook.mostHosts)
+    #expect(known <= HostAddressPool.mostHosts)
   }
 
   @Test func addressesAndOddNamesAreNotLookedUp() {
-    #expect(AddressBook.Host("https://s3.example.com") == .init(name: "s3.example.com", port: 443))
-    #expect(AddressBook.Host("http://Store:8333") == .init(name: "store", port: 8333))
+    #expect(
+      HostAddressPool.Host("https://s3.example.com") == .init(name: "s3.example.com", port: 443))
+    #expect(HostAddressPool.Host("http://Store:8333") == .init(name: "store", port: 8333))
     for origin in ["http://127.0.0.1:80", "http://[::1]:80", "http://", "ftp://a", "http://a:b"] {
-      #expect(AddressBook.Host(origin) == nil, "\(origin)")
+      #expect(HostAddressPool.Host(origin) == nil, "\(origin)")
     }
   }
 

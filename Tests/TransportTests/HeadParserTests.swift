@@ -7,7 +7,7 @@ import Testing
   private func parse(_ lines: [String]) -> (HTTPResponseHead?, failed: Bool) {
     var parser = HeadParser()
     for line in lines {
-      let step = Array((line + "\r\n").utf8).withUnsafeBytes { parser.take($0) }
+      let step = Array((line + "\r\n").utf8).withUnsafeBytes { parser.append($0) }
       switch step {
       case .incomplete: continue
       case .complete(let head): return (head, false)
@@ -63,7 +63,7 @@ import Testing
         let line = (0..<Int.random(in: 1..<30, using: &random)).map { _ in
           letters.randomElement(using: &random)!
         }
-        _ = line.withUnsafeBytes { parser.take($0) }
+        _ = line.withUnsafeBytes { parser.append($0) }
       }
     }
   }

@@ -10,7 +10,7 @@ import Testing
 struct HedgingTests {
   /// Requests that are answered at once, until it is known what slow is.
   private func learn(_ transport: Transport, _ server: RawServer) {
-    for _ in 0..<FirstByteTimes.leastSamples + 4 {
+    for _ in 0..<TTFBTracker.leastSamples + 4 {
       let exchange = TestExchange.get("http://127.0.0.1:\(server.port)/fast")
       transport.start(exchange, deadline: soon())
       #expect(exchange.wait() != nil)
@@ -203,7 +203,7 @@ struct HedgingTests {
       }
       for exchange in exchanges { transport.start(exchange, deadline: soon()) }
       for exchange in exchanges { #expect(exchange.wait() != nil) }
-      let requests = 100 + Double(FirstByteTimes.leastSamples + 4)
+      let requests = 100 + Double(TTFBTracker.leastSamples + 4)
       #expect(metrics.hedges.count >= 1)
       #expect(Double(metrics.hedges.count) <= 1 + requests * HedgePolicy.share + 1)
       #expect(waitForIdle(metrics))
@@ -265,7 +265,7 @@ struct HedgingTests {
           policy.throttled(now: now)
           pausedUntil = now + HedgePolicy.pauseAfterThrottle
         case 1..<8:
-          if policy.take(now: now) {
+          if policy.withdraw(now: now) {
             hedges += 1
             #expect(now >= pausedUntil, "seed \(seed)")
           }
@@ -279,8 +279,8 @@ struct HedgingTests {
   }
 
   @Test func slowIsWhatIsFarFromUsual() {
-    var waits = FirstByteTimes()
-    for index in 0..<FirstByteTimes.leastSamples - 1 {
+    var waits = TTFBTracker()
+    for index in 0..<TTFBTracker.leastSamples - 1 {
       waits.answered(.large, after: .milliseconds(50 + index))
       #expect(HedgePolicy.slow(waits.usual(.large)) == nil)
     }

@@ -58,7 +58,7 @@ struct LimitTests {
       let byteRate = Int.random(in: 100_000...10_000_000, using: &random)
       let start = Instant(nanoseconds: 1_000_000_000)
       var now = start
-      var limits = StoreLimits(
+      var limits = RateLimiter(
         requestsPerSecond: requestRate, bytesPerSecond: byteRate, now: now)
       var sent = 0.0
       var bytes = 0.0
@@ -79,7 +79,7 @@ struct LimitTests {
         let elapsed = (now - start).seconds
         #expect(sent <= elapsed * requestRate + requestRate / 10 + 2, "seed \(seed)")
         #expect(
-          bytes <= (elapsed + 0.1 + StoreLimits.demandDebt) * Double(byteRate) + Double(largest)
+          bytes <= (elapsed + 0.1 + RateLimiter.demandDebt) * Double(byteRate) + Double(largest)
             + 1,
           "seed \(seed)")
         now = now + .milliseconds(Int.random(in: 0...20, using: &random))
@@ -89,7 +89,7 @@ struct LimitTests {
 
   @Test func withoutLimitsNothingWaits() {
     let now = Instant(nanoseconds: 1_000_000_000)
-    var limits = StoreLimits(now: now)
+    var limits = RateLimiter(now: now)
     for _ in 0..<10_000 {
       limits.sent(expecting: 1 << 30, now: now)
       #expect(limits.earliest(isAwaited: false, now: now) == now)
@@ -98,10 +98,10 @@ struct LimitTests {
 
   @Test func silenceIsGivenUpSoonWhereAnswersAreQuick() {
     let limit = Duration.seconds(20)
-    var waits = FirstByteTimes()
+    var waits = TTFBTracker()
     #expect(waits.timeout(.small, failures: 0, limit: limit) == limit)
     for _ in 0..<200 { waits.answered(.small, after: .milliseconds(1)) }
-    #expect(waits.timeout(.small, failures: 0, limit: limit) == FirstByteTimes.leastPatience)
+    #expect(waits.timeout(.small, failures: 0, limit: limit) == TTFBTracker.leastPatience)
     for _ in 0..<600 { waits.answered(.small, after: .milliseconds(100)) }
     #expect(waits.timeout(.small, failures: 0, limit: limit) == .seconds(2))
     // Another class, of which nothing is known: more patience, not less.
@@ -113,7 +113,7 @@ struct LimitTests {
 
   /// Every answer takes so long now that the first attempts are given up: the limit must follow.
   @Test func aStoreThatHasBecomeSlowIsNotGivenUpForEver() {
-    var waits = FirstByteTimes()
+    var waits = TTFBTracker()
     for _ in 0..<256 { waits.answered(.small, after: .milliseconds(5)) }
     let answer = Duration.seconds(3)
     var givenUp = 0

@@ -16,7 +16,7 @@ import Testing
     let start = Instant(nanoseconds: 1_000_000_000)
     var watch = OutageWatch(interval: .seconds(60))
     watch.failed(error(.unreachable), startedAt: start, now: start + .seconds(2))
-    #expect(watch.since == start && watch.nextLook == start + .seconds(60))
+    #expect(watch.since == start && watch.nextCheck == start + .seconds(60))
     #expect(watch.line(now: start + .seconds(59)) == nil)
     watch.failed(error(.timedOut), startedAt: start + .seconds(30), now: start + .seconds(50))
     #expect(
@@ -25,7 +25,7 @@ import Testing
     #expect(watch.line(now: start + .seconds(100)) == nil)
     #expect(watch.line(now: start + .seconds(121))?.lasted == .seconds(121))
     #expect(watch.answered(now: start + .seconds(130)) == .seconds(130))
-    #expect(watch.since == nil && watch.nextLook == .distantFuture)
+    #expect(watch.since == nil && watch.nextCheck == .distantFuture)
   }
 
   @Test func aShortOutageNeedsNoLine() {

@@ -31,7 +31,7 @@ struct PeerTests {
     #expect(PeerPolicy(host: "[::1]").isThisMachine)
     #expect(!PeerPolicy(host: "example.org").allows(.privateNetwork))
     let policy = PeerPolicy(host: "storage.lan")
-    policy.noteOwn(.privateNetwork)
+    policy.recordOwn(.privateNetwork)
     #expect(policy.allows(.privateNetwork) && !policy.allows(.thisMachine))
   }
 

@@ -37,11 +37,11 @@ import Testing
       let start = now
       for _ in 0..<200 {
         let cost = RetryBudget.cost(isThrottle: Bool.random(using: &random))
-        if !budget.take(cost, now: now) {
+        if !budget.withdraw(cost, now: now) {
           let instant = budget.available(cost)
           #expect(instant > now && instant - now < .seconds(1), "seed \(seed)")
           now = instant
-          let isTaken = budget.take(cost, now: now)
+          let isTaken = budget.withdraw(cost, now: now)
           #expect(isTaken, "seed \(seed)")
         }
         taken += cost
@@ -55,14 +55,14 @@ import Testing
   @Test func successfulRetryLetsTwoOthersGo() {
     let now = Instant(nanoseconds: 0)
     var budget = RetryBudget(now: now)
-    while budget.take(RetryBudget.transientCost, now: now) {}
+    while budget.withdraw(RetryBudget.transientCost, now: now) {}
     budget.succeeded(cost: RetryBudget.transientCost)
-    let taken = (0..<3).map { _ in budget.take(RetryBudget.transientCost, now: now) }
+    let taken = (0..<3).map { _ in budget.withdraw(RetryBudget.transientCost, now: now) }
     #expect(taken == [true, true, false])
   }
 
-  private func ledger(attempts: Int = 10, seconds: Int) -> AttemptLedger {
-    AttemptLedger(
+  private func ledger(attempts: Int = 10, seconds: Int) -> RetryState {
+    RetryState(
       deadline: Instant(nanoseconds: 0) + .seconds(seconds),
       policy: RetryPolicy(maxAttempts: attempts))
   }

@@ -19,7 +19,7 @@ final class TestExchange: Exchange {
   }
 
   private let monitor = Monitor(Record())
-  private let makeRequest: @Sendable (_ attempt: Int, _ received: Int) -> HTTPRequest
+  private let makeRequest: @Sendable (_ attempt: Int, _ received: Int) -> NextRequest
   private let disposition: @Sendable (HTTPResponseHead) -> BodyDisposition
   private let takes: @Sendable (_ received: Int) -> Bool
   private let verdict: @Sendable (AttemptOutcome) -> Verdict
@@ -28,7 +28,7 @@ final class TestExchange: Exchange {
   let awaited = Lock(true)
   var isAwaited: Bool { awaited.withLock { $0 } }
 
-  init(
+  convenience init(
     mayBeHedged: Bool = false,
     disposition: @escaping @Sendable (HTTPResponseHead) -> BodyDisposition = { _ in .stream },
     takes: @escaping @Sendable (Int) -> Bool = { _ in true },
@@ -36,12 +36,33 @@ final class TestExchange: Exchange {
     onFinish: @escaping @Sendable () -> Void = {},
     request: @escaping @Sendable (_ attempt: Int, _ received: Int) -> HTTPRequest
   ) {
+    self.init(
+      next: { .ready(request($0, $1)) }, mayBeHedged: mayBeHedged, disposition: disposition,
+      takes: takes, verdict: verdict, onFinish: onFinish)
+  }
+
+  private init(
+    next: @escaping @Sendable (_ attempt: Int, _ received: Int) -> NextRequest,
+    mayBeHedged: Bool, disposition: @escaping @Sendable (HTTPResponseHead) -> BodyDisposition,
+    takes: @escaping @Sendable (Int) -> Bool,
+    verdict: @escaping @Sendable (AttemptOutcome) -> Verdict,
+    onFinish: @escaping @Sendable () -> Void
+  ) {
     self.disposition = disposition
     self.takes = takes
     self.verdict = verdict
     self.onFinish = onFinish
     self.mayBeHedged = mayBeHedged
-    makeRequest = request
+    makeRequest = next
+  }
+
+  /// One that may have to wait before it has a request.
+  static func asking(
+    _ next: @escaping @Sendable (_ attempt: Int) -> NextRequest
+  ) -> TestExchange {
+    TestExchange(
+      next: { attempt, _ in next(attempt) }, mayBeHedged: false, disposition: { _ in .stream },
+      takes: { _ in true }, verdict: retryingVerdict, onFinish: {})
   }
 
   /// Gets `url`, and after a failure what is missing of it.
@@ -61,7 +82,7 @@ final class TestExchange: Exchange {
 
   func waitedForLimit(_ time: Duration) { monitor.withLock { $0.limitWait += time } }
 
-  func makeRequest(attempt: Int) throws(StoreError) -> HTTPRequest {
+  func nextRequest(attempt: Int) -> NextRequest {
     let received = monitor.signal(all: true) { record in
       record.attempts.append(attempt)
       return record.received.count

@@ -1,3 +1,5 @@
+import Formats
+
 /// Etags as they are kept. Nearly all are the MD5 of an object in quotes, or that of its parts with
 /// their number: 16 and 18 bytes in place of 34 and more. The same etag is always packed alike.
 enum PackedETag {
@@ -56,8 +58,8 @@ enum PackedETag {
     return String(unsafeUninitializedCapacity: 40) { text in
       text[0] = quote
       for index in 0..<16 {
-        text[1 + 2 * index] = digits.utf8Start[Int(bytes[index] >> 4)]
-        text[2 + 2 * index] = digits.utf8Start[Int(bytes[index] & 15)]
+        text[1 + 2 * index] = Hex.digit(bytes[index] >> 4)
+        text[2 + 2 * index] = Hex.digit(bytes[index])
       }
       var end = 33
       if number > 0 {
@@ -80,7 +82,6 @@ enum PackedETag {
   }
 
   private static let quote = UInt8(ascii: "\"")
-  private static let digits: StaticString = "0123456789abcdef"
 
   /// The number of parts, written as we would; nil if this is something else.
   private static func parts(_ etag: UnsafeRawBufferPointer) -> Int? {

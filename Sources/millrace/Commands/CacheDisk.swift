@@ -106,8 +106,8 @@ struct CacheDisk {
     let entries = MountInfo.current().entries
     let disks = entries.map { entry -> Disk in
       var disk = Disk(
-        mountPoint: entry.path, type: entry.type, device: entry.device,
-        isRotational: isRotational(entry.device))
+        mountPoint: entry.path, type: entry.type, device: "\(entry.device)",
+        isRotational: isRotational("\(entry.device)"))
       // A network file system whose server is away would not answer.
       guard localTypes.contains(entry.type) else { return disk }
       var status = statvfs()

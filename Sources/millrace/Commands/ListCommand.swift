@@ -2,6 +2,7 @@ import ArgumentParser
 import Control
 import FoundationEssentials
 import Glibc
+import Posix
 
 struct ListCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,5 +1,6 @@
 import Control
 import Glibc
+import Posix
 
 /// A path on a mount of this program, and its daemon.
 struct LiveMount {

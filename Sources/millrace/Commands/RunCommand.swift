@@ -48,7 +48,7 @@ struct RunCommand: ParsableCommand, OptionGroups {
     let daemon = try Launcher.start(["mount"] + arguments.dropFirst(), withLifeline: true)
     var code: Int32
     do throws(Failure) {
-      code = supervise(try Child(command))
+      code = supervise(try Subprocess.start(command))
     } catch {
       Millrace.complain(error.description)
       code = error.code
@@ -71,7 +71,7 @@ struct RunCommand: ParsableCommand, OptionGroups {
   }
 
   /// Forwards signals until the command has ended.
-  private func supervise(_ child: Child) -> Int32 {
+  private func supervise(_ child: Subprocess) -> Int32 {
     var set = RunCommand.signals()
     while true {
       if let code = child.poll() { return code }

@@ -1,11 +1,12 @@
 import ArgumentParser
+import CatalogStore
 import Credentials
+import Formats
 import Glibc
 import Logging
 import Metrics
 import ObjectStore
 import Posix
-import Stores
 
 struct SnapshotCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -178,22 +179,5 @@ struct SnapshotCommand: ParsableCommand {
       Output.line("\(changes.added) added, \(changes.changed) changed, \(changes.removed) removed")
       if !changes.lines.isEmpty { throw ExitCode(1) }
     }
-  }
-}
-
-/// "2026-11-23 18:00:05 UTC".
-enum UTCTime {
-  /// "2026-11-20", or with a time: "2026-11-20T10:00:00Z", "2026-11-20T10:00:00+01:00". Seconds since 1970.
-  static func parse(_ text: String) -> Int64? {
-    AWSTime.parse(text.utf8.count == 10 ? text + "T00:00:00Z" : text)
-  }
-
-  static func text(_ seconds: Int64) -> String {
-    var time = time_t(seconds)
-    var parts = tm()
-    gmtime_r(&time, &parts)
-    var buffer = [CChar](repeating: 0, count: 64)
-    let count = strftime(&buffer, buffer.count, "%Y-%m-%d %H:%M:%S UTC", &parts)
-    return String(decoding: buffer.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
 }

@@ -10,7 +10,7 @@ enum Launcher {
   static let argumentsVariable = "MILLRACE_INTERNAL_ARGUMENTS_FD"
 
   struct Daemon {
-    var child: Child
+    var child: Subprocess
     /// What to print: "Mounted ...".
     var line: String
     /// `run`: the daemon unmounts once this closes. -1 otherwise.
@@ -32,15 +32,19 @@ enum Launcher {
     environment[lifelineVariable] = life == nil ? nil : "9"
     // The daemon's arguments are in /proc for as long as it runs, and everybody may read them there.
     environment[argumentsVariable] = "7"
-    var descriptors: [(CInt, CInt)] = [(handed, 7), (ready.write, 8)]
-    if let life { descriptors.append((life.read, 9)) }
-    let child: Child
+    var options = Subprocess.Options()
+    options.path = "/proc/self/exe"
+    options.environment = environment
+    options.group = .session
+    options.standardInput = .null
+    options.standardOutput = .null
+    options.standardError = .null
+    options.descriptors = [(handed, 7), (ready.write, 8)]
+    if let life { options.descriptors.append((life.read, 9)) }
+    let child: Subprocess
     do throws(Failure) {
-      child = try Child(
-        [CommandLine.arguments[0]] + arguments.map { SecretMask.masked(argument: $0) },
-        path: "/proc/self/exe", environment: environment,
-        newSession: true, standardInput: .null, standardOutput: .null, standardError: .null,
-        descriptors: descriptors)
+      child = try Subprocess.start(
+        [CommandLine.arguments[0]] + arguments.map { SecretMask.masked(argument: $0) }, options)
     } catch {
       close(ready.write)
       if let life { close(life.write) }
@@ -69,7 +73,7 @@ enum Launcher {
   }
 
   /// "ok LINE", "fail CODE LINE", or the end of a daemon that could say neither.
-  private static func wait(for child: Child, on pipe: CInt) throws(Failure) -> String {
+  private static func wait(for child: Subprocess, on pipe: CInt) throws(Failure) -> String {
     let deadline = Instant.now + .seconds(90)
     var bytes: [UInt8] = []
     var piece = [UInt8](repeating: 0, count: 4096)

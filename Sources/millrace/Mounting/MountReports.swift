@@ -63,7 +63,7 @@ final class MountReports: Sendable {
       residentBytes: memory.resident, peakResidentBytes: memory.peak, metrics: metrics,
       engine: engine.usage(), fileSystem: fileSystem.statistics(), prefetch: prefetcher.fill,
       orders: prefetcher.orders, callers: frontEnd?.callers ?? [],
-      session: frontEnd?.session ?? [:])
+      session: frontEnd?.negotiated ?? [:])
   }
 
   /// What all processes together have counted.

@@ -96,7 +96,7 @@ struct MountSession {
       metadata: [
         "source": "\(mounted.name)", "at": "\(place)", "version": "\(Millrace.version)",
         "cache": "\(configuration.cacheFolder ?? "none")",
-        "passthrough": "\(frontEnd.session["passthrough"] ?? "off")",
+        "passthrough": "\(frontEnd.negotiated["passthrough"] ?? "off")",
         "readers": "\(readers)",
       ])
     let name = mounted.name + (mounted.frozenBy.map { ", \($0)," } ?? "")
@@ -165,7 +165,7 @@ struct MountSession {
     _ prefetcher: Prefetcher, _ reports: MountReports, _ log: Logger
   ) -> ControlFiles {
     ControlFiles(
-      take: { bytes, name in
+      apply: { bytes, name in
         do throws(Prefetcher.OrderFailure) {
           try prefetcher.take(order: bytes, name: name)
           return nil
@@ -180,9 +180,11 @@ struct MountSession {
         }
       },
       remove: { prefetcher.removeOrder($0) }, names: { prefetcher.orderNames },
-      limit: Prefetcher.orderLimit,
-      totalLimit: min(2 * Prefetcher.orderLimit, settings.metadataLimit),
-      nameLimit: Prefetcher.orderNameLimit, report: { reports.text($0) })
+      limits: ControlFiles.Limits(
+        file: Prefetcher.orderLimit,
+        total: min(2 * Prefetcher.orderLimit, settings.metadataLimit),
+        name: Prefetcher.orderNameLimit),
+      report: { reports.text($0) })
   }
 
   private func mountOptions(_ place: String, _ name: String) -> MountOptions {

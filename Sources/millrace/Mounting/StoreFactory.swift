@@ -1,9 +1,13 @@
+import CatalogStore
 import Credentials
+import Formats
 import Glibc
+import HTTPStore
+import LocalStore
 import Logging
 import Metrics
 import ObjectStore
-import Stores
+import S3Store
 import Transport
 
 /// The one place that knows which store is mounted.
@@ -81,7 +85,7 @@ enum StoreFactory {
     // Names come from the file, so perhaps nothing is asked of the site itself before.
     if catalog.hasTargets, let host = mounted.origin.flatMap(SourceChecks.endpoint)?.host {
       for address in addresses(ofName: host) {
-        if let found = PeerAddress(literal: address) { peers.noteOwn(found.nearness) }
+        if let found = PeerAddress(literal: address) { peers.recordOwn(found.nearness) }
       }
     }
     frozen.store = CatalogStore(catalog, over: mounted.store, name: name) {
@@ -212,6 +216,7 @@ enum StoreFactory {
       options.customerKey = settings.customerKey
       options.at = settings.at
       options.caBundle = access.caBundle
+      options.credentialsTransport = access.transport
       let origin =
         access.endpointURL ?? "https://s3.\(access.region ?? "us-east-1").amazonaws.com"
       options.peers = peers(of: origin, settings)

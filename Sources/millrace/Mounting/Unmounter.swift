@@ -1,6 +1,7 @@
 import Control
 import Glibc
 import Posix
+import SystemPackage
 
 /// Takes mounts away: umount2 as root, fusermount3 for other users.
 enum Unmounter {
@@ -18,9 +19,11 @@ enum Unmounter {
       return detachAsRoot(mount, lazily: lazily)
     }
     do throws(Failure) {
-      let child = try Child(
-        ["fusermount3", lazily ? "-uz" : "-u", "--", path], standardError: .null)
-      let code = child.wait()
+      var options = Subprocess.Options()
+      options.standardError = .null
+      let helper = try Subprocess.start(
+        ["fusermount3", lazily ? "-uz" : "-u", "--", path], options)
+      let code = helper.wait()
       if code == 0 { return .done }
       // Its words differ between versions: the table says whether it is still there.
       guard MountInfo.current().topmost(at: path) != nil else { return .done }
@@ -30,20 +33,22 @@ enum Unmounter {
     }
   }
 
-  /// Through the directory above it, held open, and only the mount that was looked up: another user may
-  /// rename directories above it, or replace them by links, between the lookup and the unmount. A mount point itself
-  /// cannot be renamed.
+  /// Through the directory above it, held open from the check to the unmount, and only the mount that was looked up. A
+  /// mount point itself cannot be renamed.
   static func detachAsRoot(_ mount: MountInfo.Entry, lazily: Bool) -> Outcome {
     let path = mount.path
     guard let slash = path.lastIndex(of: "/") else { return .failed("it is not a mount point") }
-    let parent = open(
-      slash == path.startIndex ? "/" : String(path[..<slash]),
-      openPathOnly | O_DIRECTORY | O_CLOEXEC)
-    guard parent >= 0 else { return .failed(systemMessage()) }
-    defer { close(parent) }
-    let place = "/proc/self/fd/\(parent)/\(path[path.index(after: slash)...])"
+    let parent: HeldDirectory
+    do throws(Errno) {
+      let above = slash == path.startIndex ? "/" : String(path[..<slash])
+      parent = try HeldDirectory(above, followsLink: true)
+    } catch {
+      return .failed("\(error)")
+    }
+    defer { withExtendedLifetime(parent) {} }
+    let place = "\(parent.path)/\(path[path.index(after: slash)...])"
     guard MountInfo.identifier(ofMountAt: place) == mount.identifier else {
-      return .failed("a directory above it was replaced; try again")
+      return .failed(HeldDirectory.replacementAdvice)
     }
     let flags = Int32(UMOUNT_NOFOLLOW) | (lazily ? Int32(MNT_DETACH) : 0)
     if umount2(place, flags) == 0 { return .done }

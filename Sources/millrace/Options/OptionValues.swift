@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 
 /// Option or environment variable, read as what it should be. A wrong value is a usage error that
@@ -80,7 +81,7 @@ struct OptionValues {
       if text.utf8.count > 9, text.utf8.allSatisfy({ $0 > 47 && $0 < 58 }) {
         moment = Int64(text)
       } else if text.contains("-") {
-        moment = UTCTime.parse(text)
+        moment = UTCTime.zoned(text.utf8.count == 10 ? text + "T00:00:00Z" : text)
       } else {
         moment = TimeText.parse(text).map { now - Int64($0.components.seconds) }
       }

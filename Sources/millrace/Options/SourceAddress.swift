@@ -1,4 +1,4 @@
-import Stores
+import HTTPStore
 
 /// SOURCE, taken apart.
 enum SourceAddress: Equatable {

@@ -34,7 +34,7 @@ final class DaemonProcess {
     // First: from here on the pid cannot become another process's without being noticed.
     descriptor = millrace_process_descriptor(record.pid)
     guard descriptor >= 0 else { return nil }
-    guard let facts = Self.facts(of: record.pid, connection: mount.minor),
+    guard let facts = Self.facts(of: record.pid, connection: mount.device.minor),
       facts.isDaemon(of: record, mountUser: mount.user, caller: geteuid())
     else { return nil }
   }
@@ -68,12 +68,8 @@ final class DaemonProcess {
 
   /// It has /dev/fuse open, with this connection where the kernel tells it (Linux 6.8).
   private static func serves(_ pid: Int32, _ connection: UInt32?) -> Bool? {
-    guard let folder = opendir("/proc/\(pid)/fd") else { return nil }
-    defer { closedir(folder) }
-    while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
+    guard let names = directoryNames("/proc/\(pid)/fd") else { return nil }
+    for name in names {
       var target = [CChar](repeating: 0, count: 64)
       let length = readlink("/proc/\(pid)/fd/\(name)", &target, target.count)
       guard length > 0, target[..<length].elementsEqual("/dev/fuse".utf8.map(CChar.init)) else {

@@ -1,4 +1,5 @@
 import Glibc
+import Posix
 
 /// A FUSE mount's connection in the kernel, as fuse's control file system shows it. Opened while the mount is in the
 /// table: its number may be another mount's later, the open file stays this one's.
@@ -7,8 +8,7 @@ final class FuseConnection {
 
   /// nil: the control file system is not mounted, or the mount is another user's.
   init?(_ mount: MountInfo.Entry) {
-    guard let minor = mount.minor else { return nil }
-    file = open("/sys/fs/fuse/connections/\(minor)/abort", O_WRONLY | O_CLOEXEC)
+    file = open("/sys/fs/fuse/connections/\(mount.device.minor)/abort", O_WRONLY | O_CLOEXEC)
     guard file >= 0 else { return nil }
   }
 

@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 import Logging
 import ObjectStore
@@ -96,21 +97,13 @@ struct LineLogHandler: LogHandler {
   }
 
   func log(event: LogEvent) {
-    var line = "\(LineLogHandler.timestamp()) \(event.level) \(oneLine(event.message.description))"
+    var line =
+      "\(UTCTime.stamp(Int64(time(nil)))) \(event.level) \(oneLine(event.message.description))"
     let all = metadata.merging(event.metadata ?? [:]) { $1 }
     for (key, value) in all.sorted(by: { $0.key < $1.key }) { line += " \(key)=\(value)" }
     if let error = event.error { line += " error=\(oneLine("\(error)"))" }
     // Values are names of stores and files, and what servers said: none may begin a line or steer a terminal.
     sink.write(
       printable(SecretMask.masked(line)) + "\n", isWarning: event.level >= .warning)
-  }
-
-  private static func timestamp() -> String {
-    var now = time(nil)
-    var parts = tm()
-    gmtime_r(&now, &parts)
-    var text = [CChar](repeating: 0, count: 32)
-    let count = strftime(&text, text.count, "%Y-%m-%dT%H:%M:%SZ", &parts)
-    return String(decoding: text[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
 }

@@ -20,11 +20,11 @@ enum MountUsers {
 
   /// A process of each other mount namespace that has the mount of this device as well. An unmount here leaves it
   /// there, and its daemon goes on.
-  static func namespaces(withDevice device: String, in proc: String = "/proc") -> [User] {
+  static func namespaces(withDevice device: DeviceNumber, in proc: String = "/proc") -> [User] {
     var seen: Set<String> = [target(of: "\(proc)/self/ns/mnt") ?? ""]
     return names(in: proc).compactMap { Int32($0) }.sorted().compactMap { pid in
       guard let namespace = target(of: "\(proc)/\(pid)/ns/mnt"), seen.insert(namespace).inserted,
-        let table = readSmallFile("\(proc)/\(pid)/mountinfo"),
+        let table = try? readSmallBytes("\(proc)/\(pid)/mountinfo", atMost: 4 << 20),
         MountInfo(table).entries.contains(where: { $0.device == device && $0.isOurs })
       else { return nil }
       let name = readSmallFile("\(proc)/\(pid)/comm")?.filter { !$0.isNewline }
@@ -51,15 +51,6 @@ enum MountUsers {
   }
 
   private static func names(in path: String) -> [String] {
-    guard let folder = opendir(path) else { return [] }
-    defer { closedir(folder) }
-    var result: [String] = []
-    while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      if !name.hasPrefix(".") { result.append(name) }
-    }
-    return result
+    (directoryNames(path) ?? []).filter { !$0.hasPrefix(".") }
   }
 }

@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 import ObjectStore
 
@@ -38,8 +39,7 @@ enum Output {
       if isSafe(scalar) {
         shown.unicodeScalars.append(scalar)
       } else {
-        let digits = String(scalar.value, radix: 16)
-        shown += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        shown += "\\u" + Hex.encode(UInt16(scalar.value))
       }
     }
     return shown

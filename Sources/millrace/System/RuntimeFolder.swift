@@ -1,4 +1,5 @@
 import Control
+import Formats
 import Glibc
 import Posix
 
@@ -67,8 +68,7 @@ struct RuntimeFolder {
 
   /// The name has to be short (a socket's path has 107 bytes) and the same tomorrow.
   static func id(of mountPoint: String) -> String {
-    let digits = String(FNV1a(mountPoint.utf8).value, radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
+    Hex.encode(FNV1a(mountPoint.utf8).value)
   }
 }
 

@@ -10,7 +10,9 @@ import TestSupport
 import Testing
 import Transport
 
-@testable import Stores
+@testable import CatalogStore
+@testable import HTTPStore
+@testable import S3Store
 
 /// One byte of one answer is wrong, for every store that takes bytes from a network, everything that may stand before
 /// it, every way to read and every class of sizes. Where a checksum covers the object the damage is never served and

@@ -1,0 +1,1 @@
+../../Sources/millrace/System/FileStatus.swift
