@@ -1,5 +1,5 @@
-/// how the pages of one directory are requested for: one after the other, and in several parts side by side
-/// where the folder turns out to be large and the store can begin a listing at any name.
+/// How the pages of one directory are requested: one after the other, and in several parts side by side where it turns
+/// out to be large and the store can begin a listing at any name.
 ///
 /// Pure. Parts follow each other in the order of names, each from a guessed name to that of the next;
 /// the last is open. Parts are made a few pages long, so that pages arrive about in order and few of
