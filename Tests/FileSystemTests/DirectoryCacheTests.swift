@@ -76,7 +76,7 @@ import Testing
       switch access {
       case .cached(let listing):
         #expect(known.newest?.id == listing.id && isValid(known.newest!, known), note)
-      case .joined(let listing):
+      case .joined(let listing, _):
         #expect(known.newest.map { isValid($0, known) } != true, note)
         #expect(known.fetching?.id == listing.id, note)
       case .begun(let listing):

@@ -6,14 +6,15 @@ extension DirectoryCache {
   enum Access {
     /// It is valid.
     case cached(DirectoryListing)
-    /// It is being fetched.
-    case joined(DirectoryListing)
+    /// It is being fetched. `resume`: goes on with a fetch that waited for a reader, to be called by the caller. It is
+    /// handed out with the listing, so that whatever becomes of that cannot lose it.
+    case joined(DirectoryListing, resume: (@Sendable () -> Void)?)
     /// It is to be fetched, by the caller.
     case begun(DirectoryListing)
 
     var listing: DirectoryListing {
       switch self {
-      case .cached(let listing), .joined(let listing), .begun(let listing): listing
+      case .cached(let listing), .joined(let listing, _), .begun(let listing): listing
       }
     }
   }

@@ -89,7 +89,7 @@ struct DirectoryCache {
     if let listing = known.listing, known.isFresh(listing, ttl: ttl, now: now) {
       return .cached(listing)
     }
-    if let fetching = known.fetching { return .joined(fetching) }
+    if let fetching = known.fetching { return .joined(fetching, resume: fetching.request()) }
     return .begun(begin(directory, isAhead: false, now: now, make: make))
   }
 
@@ -147,6 +147,7 @@ struct DirectoryCache {
     let directory = listing.directory
     guard directories[directory]?.fetching === listing else { return false }
     directories[directory]?.fetching = nil
+    listing.abandon()
     if directories[directory]?.isAhead == true {
       directories[directory]?.isAhead = false
       credit.wasted()

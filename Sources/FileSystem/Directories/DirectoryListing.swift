@@ -17,10 +17,18 @@ final class DirectoryListing: Sendable {
     var accounted = 0
     /// Open directories that read it.
     var pins = 0
-    /// No reader has requested it yet.
-    var isAhead: Bool
-    /// Goes on with a fetch that waits for a reader.
+    var demand: Demand
+    /// Goes on with a fetch that waits for a reader. It owns the fetcher, which owns the listing: it is only here while
+    /// a reader may come.
     var resume: (@Sendable () -> Void)?
+  }
+
+  private enum Demand {
+    /// No reader has requested it yet.
+    case ahead
+    case requested
+    /// Its directory stopped waiting for it before a reader requested it: none will.
+    case unwanted
   }
 
   /// Consecutive entries, for a reader to go through without a lock.
@@ -74,7 +82,7 @@ final class DirectoryListing: Sendable {
     state = Lock(
       State(
         builder: ListingBuilder(folder: directory, listingHasAttributes: listingHasAttributes),
-        isAhead: isAhead))
+        demand: isAhead ? .ahead : .requested))
   }
 
   /// One that was kept from an earlier mount.
@@ -90,7 +98,7 @@ final class DirectoryListing: Sendable {
     pathHash = PathHash(directory.bytes)
     var state = State(
       builder: ListingBuilder(folder: directory, entries: entries, hidden: hidden), pages: 1,
-      isAhead: false)
+      demand: .requested)
     state.accounted = entries.heldBytes
     account.add(state.accounted)
     self.state = Lock(state)
@@ -107,6 +115,7 @@ final class DirectoryListing: Sendable {
       let bytes = state.builder.entries.heldBytes
       account.add(bytes - state.accounted)
       state.accounted = bytes
+      if isLast { state.resume = nil }
       defer { state.waiters = [] }
       return (state.waiters, isLast ? state.builder.hidden : nil)
     }
@@ -138,26 +147,40 @@ final class DirectoryListing: Sendable {
 
   // MARK: Demand
 
-  /// A reader requests it: a fetch that waits for one goes on.
-  func request() {
-    let resume = state.withLock { state in
-      state.isAhead = false
+  /// A reader requests it. Returns what goes on with a fetch that waits for one: the caller is to call it.
+  func request() -> (@Sendable () -> Void)? {
+    state.withLock { state in
+      state.demand = .requested
       defer { state.resume = nil }
       return state.resume
     }
-    resume?()
   }
 
-  /// No reader has requested it yet.
-  var isAhead: Bool { state.withLock { $0.isAhead } }
+  /// Its directory no longer waits for it: who has not requested it by now never will.
+  func abandon() {
+    // Freed outside the lock.
+    _ = state.withLock { state in
+      if state.demand == .ahead { state.demand = .unwanted }
+      defer { state.resume = nil }
+      return state.resume
+    }
+  }
+
+  /// No reader has requested it.
+  var isAhead: Bool { state.withLock { $0.demand != .requested } }
+
+  /// No reader has requested it, and none will.
+  var isUnwanted: Bool { state.withLock { $0.demand == .unwanted } }
 
   /// No reader has requested it yet, and its fetch waits for one.
   var isPaused: Bool { state.withLock { $0.resume != nil } }
 
-  /// Calls `resume` once a reader requests it, or at once if one has. Calls that wait are all made.
+  /// Calls `resume` once a reader requests it, or at once if one has; never, if none will or nothing is left to fetch.
+  /// Calls that wait are all made.
   func whenRequested(_ resume: @escaping @Sendable () -> Void) {
     let isRequested = state.withLock { state in
-      guard state.isAhead else { return true }
+      guard state.demand == .ahead else { return state.demand == .requested }
+      guard !state.builder.isComplete, state.failure == nil else { return false }
       let before = state.resume
       state.resume = {
         before?()

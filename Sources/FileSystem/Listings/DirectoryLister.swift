@@ -39,7 +39,7 @@ final class DirectoryLister: Sendable {
     if let abandoned { remove(abandoned) }
     switch access {
     case .cached: break
-    case .joined(let listing): listing.request()
+    case .joined(_, let resume): resume?()
     case .begun(let listing): fetcher(of: listing).start()
     }
     return access.listing

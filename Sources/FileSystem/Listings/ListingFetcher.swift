@@ -103,8 +103,8 @@ final class ListingFetcher: Sendable {
     }
     if let learned = arrival.beginsAnywhere { events.learned(learned) }
     if listing.isAhead && !arrival.fetches.isEmpty && !events.mayGoOn() {
-      // Whoever started it keeps it meanwhile.
-      listing.whenRequested { [weak self] in self?.fetch(arrival.fetches) }
+      // The listing keeps it meanwhile: a reader may have it that its directory no longer waits for.
+      listing.whenRequested { [self] in fetch(arrival.fetches) }
     } else {
       fetch(arrival.fetches)
     }
