@@ -107,4 +107,44 @@ import Testing
     #expect(listing == nil && fetcher == nil)
     #expect(ahead.store.lists == 1)
   }
+
+  /// Its directory is listed anew before its first page is there: no page follows, whatever was earned.
+  @Test func whatIsAbandonedBeforeItPausesEndsWithItsPage() throws {
+    let ahead = Ahead(KeyStore(pageSize: 10))
+    ahead.store.hold()
+    let (listing, fetcher) = try ahead.begin()
+    fetcher.start()
+    _ = ahead.cache.relist(Ahead.directory)
+    let isFirstPageThere = Lock(false)
+    listing.waitForFirstPage { [weak listing] in
+      isFirstPageThere.withLock { $0 = (listing?.count ?? 0) > 0 }
+    }
+    while ahead.store.answer() > 0 {}
+    #expect(ahead.store.lists == 1 && isFirstPageThere.withLock { $0 })
+    guard case .failure(let error)? = ahead.ended.withLock({ $0 }) else {
+      Issue.record("did not end")
+      return
+    }
+    #expect(error.kind == .cancelled)
+  }
+
+  /// As above by the lister, which is to have nothing of it any more.
+  @Test func whatIsAbandonedBeforeItPausesIsFreed() throws {
+    let store = KeyStore(pageSize: 10, listsFromAnyName: false)
+    store.put(["a/1"])
+    store.put((0..<5000).map { "b/\($0 + 10_000)" })
+    let rig = try NamesRig(store)
+    _ = rig.list()
+    store.hold()
+    let folder = rig.open(try #require(rig.find("a")).node)
+    let key = ObjectKey("b/")
+    weak let listing = rig.files.cache.copy().names.directories[key]?.fetching
+    #expect(listing?.isAhead == true)
+    // The lister does not hear of it, as if the listing came to it only after this.
+    _ = rig.files.cache.relist(key)
+    #expect(listing != nil)
+    while store.answer() > 0 {}
+    #expect(listing == nil)
+    folder?.close()
+  }
 }

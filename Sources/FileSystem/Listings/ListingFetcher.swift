@@ -102,13 +102,20 @@ final class ListingFetcher: Sendable {
             advice: "if the directory really is that large, raise --metadata-limit")))
     }
     if let learned = arrival.beginsAnywhere { events.learned(learned) }
-    if listing.isAhead && !arrival.fetches.isEmpty && !events.mayGoOn() {
+    let mustWait =
+      listing.isAhead && !arrival.fetches.isEmpty && (listing.isUnwanted || !events.mayGoOn())
+    if mustWait {
       // The listing keeps it meanwhile: a reader may have it that its directory no longer waits for.
       listing.whenRequested { [self] in fetch(arrival.fetches) }
     } else {
       fetch(arrival.fetches)
     }
     if arrival.isToDeliver { deliver() }
+    // Those who look for a name in its first page have it by now, and no reader will come.
+    if mustWait && listing.isUnwanted {
+      cancel(
+        StoreError(.cancelled, store: store.displayName, detail: "the directory is listed anew"))
+    }
   }
 
   private func fetch(_ fetches: [ListingPlan.Fetch]) {
