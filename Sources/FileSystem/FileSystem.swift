@@ -35,7 +35,8 @@
 /// Memory is bounded by `FileSystemOptions.metadataLimit`, except for what the kernel or a program holds.
 ///
 /// **Locks.** Each guards the fields of one type and is private to it. Held while another is taken: that of
-/// MetadataCache over that of a DirectoryListing, and that of KernelInvalidator's backlog over that of its worker.
+/// MetadataCache over that of a DirectoryListing and that of ListingPersistence, and that of KernelInvalidator's backlog
+/// over that of its worker.
 public import Logging
 public import Metrics
 public import ObjectStore

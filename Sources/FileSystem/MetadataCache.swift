@@ -4,7 +4,7 @@ import Posix
 
 /// The lock around `MetadataState`: each method takes it, asks the state, and returns what is to be done.
 ///
-/// Nothing is called out of here, so that any part and any thread may call it. Nothing else is done under the lock.
+/// Nothing is called out of here, so that any part and any thread may call it, and nothing else is done under the lock.
 final class MetadataCache: Sendable {
   private let context: MountContext
   private let state: Lock<MetadataState>
@@ -135,7 +135,7 @@ final class MetadataCache: Sendable {
     }
   }
 
-  /// Begins listings of what a traversal that has come to a directory will come to next, as far as that was earned.
+  /// See `MetadataState.listAhead`. `isKept` is called under the lock.
   func listAhead(
     of directory: ObjectKey, isKept: (ObjectKey) -> Bool
   ) -> [DirectoryListing] {
@@ -201,10 +201,10 @@ final class MetadataCache: Sendable {
   }
 
   private func maker(at now: Instant) -> DirectoryCache.Maker {
-    { [context, account] id, directory, isAhead in
+    { [account, store = context.store] id, directory, isAhead in
       DirectoryListing(
         id: id, directory: directory, started: now,
-        listingHasAttributes: context.store.traits.listingHasAttributes, isAhead: isAhead,
+        listingHasAttributes: store.traits.listingHasAttributes, isAhead: isAhead,
         account: account)
     }
   }

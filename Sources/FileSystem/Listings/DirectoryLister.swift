@@ -61,7 +61,7 @@ final class DirectoryLister: Sendable {
       // A later request begins anew.
       remove(listing)?.cancel(context.shuttingDown)
     }
-    let listings = cache.listAhead(of: directory, isKept: persistence.kept())
+    let listings = cache.listAhead(of: directory) { [persistence] in persistence.isKept($0) }
     context.metrics.metadata.prefetchedListings.add(listings.count)
     for listing in listings { fetcher(of: listing).start() }
   }

@@ -103,11 +103,11 @@ final class ListingPersistence: Sendable {
     }
   }
 
-  /// What is to be restored, as it is now: by directory.
-  func kept() -> @Sendable (ObjectKey) -> Bool {
-    guard hasMore.load(ordering: .relaxed) else { return { _ in false } }
-    let (index, reading) = state.withLock { ($0.index, $0.reading) }
-    return { index.has($0) || reading.contains($0) }
+  /// Whether a directory's listing is to be restored, or is being read. The only thing here that is asked under the
+  /// lock of MetadataCache: so nothing here calls that under the lock.
+  func isKept(_ directory: ObjectKey) -> Bool {
+    guard hasMore.load(ordering: .relaxed) else { return false }
+    return state.withLock { $0.index.has(directory) || $0.reading.contains(directory) }
   }
 
   /// Nothing below a prefix is restored after this.
