@@ -24,8 +24,8 @@ final class MetadataEvictor: Sendable {
   /// `always`: something may be dropped that could not a moment ago, and nothing else need happen after this.
   func evict(always: Bool = false) {
     if always { pausedUntil.store(0, ordering: .relaxed) }
-    let now = Instant.now.nanoseconds
-    guard now >= pausedUntil.load(ordering: .relaxed),
+    // Another thread that found nothing a moment ago may set it again before it is read here.
+    guard always || Instant.now.nanoseconds >= pausedUntil.load(ordering: .relaxed),
       let eviction = cache.evict(limit: context.options.metadataLimit)
     else { return }
     // All that could go is gone or asked for: the next page need not look through everything again.
