@@ -207,7 +207,7 @@ import Testing
       #expect(usedIDs.insert(made.id).inserted, "a number used twice, \(note)")
       bytes[made.id] = made.bytes
       model[directory, default: Known()].newest = (0, started, made.id)
-      use(directory)
+      model[directory]!.lastUsed = now
     }
 
     private mutating func use(_ directory: ObjectKey) {

@@ -119,6 +119,8 @@ struct DirectoryCache {
     let listing = make(ids.allocate())
     keep(listing)
     directories[directory, default: DirectoryState()].listing = listing
+    // Whoever had it restored is about to use it.
+    directories[directory]?.lastUsed = now
     return true
   }
 
