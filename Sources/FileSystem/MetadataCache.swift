@@ -22,12 +22,12 @@ final class MetadataCache: Sendable {
 
   /// See `MetadataState.lookUp`.
   func lookUp(
-    _ name: [UInt8], in directory: ObjectKey, mayWait: Bool,
+    _ name: [UInt8], in directory: ObjectKey, mayWait: Bool, mayRestore: Bool,
     _ waiter: @escaping PendingLookup.Waiter
   ) -> MetadataState.LookupStep {
     let now = context.now
     return state.withLock {
-      $0.lookUp(name, in: directory, mayWait: mayWait, now: now, waiter)
+      $0.lookUp(name, in: directory, mayWait: mayWait, mayRestore: mayRestore, now: now, waiter)
     }
   }
 

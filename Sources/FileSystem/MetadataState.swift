@@ -22,6 +22,8 @@ struct MetadataState {
 
   /// How a name is found.
   enum LookupStep {
+    /// An earlier mount may have kept the directory's listing, and none is known: it is to be restored first.
+    case restore
     case done(LookupResult)
     /// The directory's listing is in flight: its first page may have the answer.
     case join(DirectoryListing)
@@ -34,18 +36,19 @@ struct MetadataState {
     case shutDown
   }
 
-  /// `mayWait`: a listing in flight may be waited for. `waiter` is called with the answer of the store where that is
+  /// `mayWait`: a listing in flight may be waited for. `mayRestore`: one may be on the disk. `waiter` is called with the answer of the store where that is
   /// waited for.
   mutating func lookUp(
-    _ name: [UInt8], in directory: ObjectKey, mayWait: Bool, now: Instant,
+    _ name: [UInt8], in directory: ObjectKey, mayWait: Bool, mayRestore: Bool, now: Instant,
     _ waiter: @escaping PendingLookup.Waiter
   ) -> LookupStep {
     if isShutDown { return .shutDown }
     let isCaching = names.directories.ttl > .zero
-    let invalidBefore = names.directories[directory]?.invalidBefore
+    let known = names.directories[directory]
+    if mayRestore, known?.listing == nil, known?.fetching == nil { return .restore }
     var needsDirectory = true
     if isCaching {
-      let listing = names.directories.freshListing(of: directory, now: now)
+      let listing = known?.freshListing(ttl: names.directories.ttl, now: now)
       if let result = names.currentResult(directory, name, listing, now: now) {
         return .done(result)
       }
@@ -61,7 +64,7 @@ struct MetadataState {
     let path = directory + name
     var mayWait = mayWait
     var waiters = [waiter]
-    switch lookups.join(path, validSince: invalidBefore, waiter) {
+    switch lookups.join(path, validSince: known?.invalidBefore, waiter) {
     case .joined: return .wait
     case .none: break
     case .outdated(let earlier):

@@ -33,25 +33,22 @@ struct DirectoryCache {
 
   /// The keys of those that are listed and `below` a prefix.
   func listed(below prefix: ObjectKey) -> [ObjectKey] {
-    directories.filter { $0.key.hasPrefix(prefix) && $0.value.listing != nil }.map(\.key)
+    keys { $0.hasPrefix(prefix) && $1.listing != nil }
   }
 
   /// The keys of those of which anything is known.
   func keys(where isWanted: (ObjectKey, DirectoryState) -> Bool) -> [ObjectKey] {
-    directories.filter { isWanted($0.key, $0.value) }.map(\.key)
+    directories.compactMap { isWanted($0.key, $0.value) ? $0.key : nil }
   }
 
   /// Those that are listed and valid.
   func freshListings(now: Instant) -> [DirectoryListing] {
-    directories.values.compactMap { known in
-      known.listing.flatMap { known.isFresh($0, ttl: ttl, now: now) ? $0 : nil }
-    }
+    directories.values.compactMap { $0.freshListing(ttl: ttl, now: now) }
   }
 
   /// The newest listing of a directory, if it is valid.
   func freshListing(of directory: ObjectKey, now: Instant) -> DirectoryListing? {
-    guard let known = directories[directory], let listing = known.listing else { return nil }
-    return known.isFresh(listing, ttl: ttl, now: now) ? listing : nil
+    directories[directory]?.freshListing(ttl: ttl, now: now)
   }
 
   /// The listing that vouches for the entries of another one, at the same places: itself while it is its directory's,
@@ -170,12 +167,9 @@ struct DirectoryCache {
     listings[slot] = listing
   }
 
-  /// Whether a lookup that is answered by the listing of its directory is the first use of it.
+  /// A lookup is answered by the listing of its directory.
   mutating func use(_ directory: ObjectKey, now: Instant) {
-    directories[directory]?.lastUsed = now
-    guard directories[directory]?.isAhead == true else { return }
-    directories[directory]?.isAhead = false
-    credit.opened(wasAhead: true)
+    if directories[directory]?.use(at: now) == true { credit.opened(wasAhead: true) }
   }
 
   /// Counts a lookup that has to ask the store; true: the directory is to be listed instead.

@@ -33,8 +33,20 @@ struct DirectoryState {
     now < listing.started + ttl && listing.started >= invalidBefore
   }
 
+  /// The newest listing, if it is valid.
+  func freshListing(ttl: Duration, now: Instant) -> DirectoryListing? {
+    listing.flatMap { isFresh($0, ttl: ttl, now: now) ? $0 : nil }
+  }
+
   /// Whether a listing is the newest one or the one being fetched.
   func has(_ other: DirectoryListing) -> Bool { listing === other || fetching === other }
+
+  /// A lookup is answered by its listing. True: it was listed ahead, and this is the first use of it.
+  mutating func use(at now: Instant) -> Bool {
+    lastUsed = now
+    defer { isAhead = false }
+    return isAhead
+  }
 
   /// Counts a lookup that has no listing to answer it; true when they repeat so that a listing is
   /// the cheaper way.

@@ -48,6 +48,7 @@ final class DirectoryLister: Sendable {
   /// Lists a directory anew, whatever is known of it. Returns the newest listing before it. Nil when shutting down.
   func relist(_ directory: ObjectKey) -> (old: DirectoryListing?, fetcher: ListingFetcher)? {
     guard let (listing, abandoned, old) = cache.relist(directory) else { return nil }
+    persistence.drop(directory)
     if let abandoned { remove(abandoned) }
     let fetcher = fetcher(of: listing)
     fetcher.start()

@@ -87,12 +87,17 @@ final class LookupService: Sendable {
 
   // MARK: Finding
 
-  /// `mayWait`: a listing in flight may be waited for (once; its first page bounds the wait).
+  /// `mayWait`: a listing in flight may be waited for (once; its first page bounds the wait). `mayRestore`: what an
+  /// earlier mount kept of the directory is not in the cache yet.
   func find(
-    _ name: [UInt8], in directory: ObjectKey, mayWait: Bool = true, reply: @escaping Waiter
+    _ name: [UInt8], in directory: ObjectKey, mayWait: Bool = true, mayRestore: Bool = true,
+    reply: @escaping Waiter
   ) {
-    persistence.restore(directory)
-    switch cache.lookUp(name, in: directory, mayWait: mayWait, reply) {
+    let mayRestore = mayRestore && persistence.hasMore
+    switch cache.lookUp(name, in: directory, mayWait: mayWait, mayRestore: mayRestore, reply) {
+    case .restore:
+      persistence.restore(directory)
+      find(name, in: directory, mayWait: mayWait, mayRestore: false, reply: reply)
     case .done(let result): reply(.success(result))
     case .join(let listing): join(listing, name, in: directory, reply)
     case .list:

@@ -29,8 +29,7 @@ final class ListingPersistence: Sendable {
   private let context: MountContext
   private let cache: MetadataCache
   private let state = Monitor(State())
-  /// There may be something to restore.
-  private let hasMore: Atomic<Bool>
+  private let remains: Atomic<Bool>
   private let worker: WorkerPool
 
   /// `worker`: for what takes long and may wait.
@@ -44,7 +43,7 @@ final class ListingPersistence: Sendable {
     let kept = place.flatMap {
       ListingCacheFile.open($0, oldest: now - ttl.nanoseconds, now: now)
     }
-    hasMore = Atomic(kept?.index.isEmpty == false)
+    remains = Atomic(kept?.index.isEmpty == false)
     guard let kept, !kept.index.isEmpty else { return }
     state.withLock { state in
       state.file = kept.file
@@ -52,10 +51,13 @@ final class ListingPersistence: Sendable {
     }
   }
 
+  /// There may be something to restore. Takes no lock.
+  var hasMore: Bool { remains.load(ordering: .relaxed) }
+
   /// Puts the listing of a directory into the cache, if an earlier mount kept it and none is known. To be called before
   /// the cache is asked for it.
   func restore(_ directory: ObjectKey) {
-    guard hasMore.load(ordering: .relaxed), let (file, records) = beginReading(directory) else {
+    guard hasMore, let (file, records) = beginReading(directory) else {
       return
     }
     if let listing = file.listing(of: directory, from: records) {
@@ -69,10 +71,14 @@ final class ListingPersistence: Sendable {
     }
     state.signal(all: true) { state in
       state.reading.remove(directory)
-      guard state.index.isEmpty && state.reading.isEmpty else { return }
-      state.file = nil
-      hasMore.store(false, ordering: .relaxed)
+      closeIfEmpty(&state)
     }
+  }
+
+  private func closeIfEmpty(_ state: inout State) {
+    guard state.index.isEmpty && state.reading.isEmpty else { return }
+    state.file = nil
+    remains.store(false, ordering: .relaxed)
   }
 
   /// Nil if there is nothing of the directory (any more). Waits for another thread that reads it.
@@ -97,7 +103,7 @@ final class ListingPersistence: Sendable {
 
   /// Restores all directories below a prefix.
   func restoreAll(below prefix: ObjectKey) {
-    guard hasMore.load(ordering: .relaxed) else { return }
+    guard hasMore else { return }
     for directory in state.withLock({ $0.index.directories }) where directory.hasPrefix(prefix) {
       restore(directory)
     }
@@ -106,17 +112,28 @@ final class ListingPersistence: Sendable {
   /// Whether a directory's listing is to be restored, or is being read. The only thing here that is asked under the
   /// lock of MetadataCache: so nothing here calls that under the lock.
   func isKept(_ directory: ObjectKey) -> Bool {
-    guard hasMore.load(ordering: .relaxed) else { return false }
+    guard hasMore else { return false }
     return state.withLock { $0.index.has(directory) || $0.reading.contains(directory) }
   }
 
   /// Nothing below a prefix is restored after this.
   func drop(below prefix: ObjectKey) {
-    guard hasMore.load(ordering: .relaxed) else { return }
+    guard hasMore else { return }
     state.withLock { $0.index.remove(below: prefix) }
     // What is being read is in the cache after this, where the caller finds it.
-    _ = state.wait { state in
-      state.reading.contains { $0.hasPrefix(prefix) } ? nil : true
+    _ = state.wait { state -> Bool? in
+      if state.reading.contains(where: { $0.hasPrefix(prefix) }) { return nil }
+      closeIfEmpty(&state)
+      return true
+    }
+  }
+
+  /// The directory is listed anew: what was kept is older, and is not restored after this.
+  func drop(_ directory: ObjectKey) {
+    guard hasMore else { return }
+    state.withLock { state in
+      _ = state.index.remove(directory)
+      closeIfEmpty(&state)
     }
   }
 
