@@ -184,11 +184,10 @@ final class MetadataCache: Sendable {
   /// See `NameTree.abandon`.
   func abandon(_ listing: DirectoryListing) { state.withLock { $0.names.abandon(listing) } }
 
-  /// A listing that an earlier mount kept, `age` nanoseconds old. True: it is its directory's now.
+  /// A listing that an earlier mount kept, `age` nanoseconds old at `now`. True: it is its directory's from now on.
   func restore(
-    _ directory: ObjectKey, entries: DirentTable, hidden: Int, age: Int64
+    _ directory: ObjectKey, entries: DirentTable, hidden: Int, age: Int64, at now: Instant
   ) -> Bool {
-    let now = context.now
     guard age >= 0, UInt64(age) <= now.nanoseconds else { return false }
     let started = Instant(nanoseconds: now.nanoseconds - UInt64(age))
     return state.withLock { state in

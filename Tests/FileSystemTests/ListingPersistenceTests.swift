@@ -93,4 +93,22 @@ import Testing
     }
     #expect(found.seen?.kind == .folder)
   }
+
+  /// Time passes between the two clocks that tell the age of a listing: it may count as older, never as younger.
+  @Test func aRestoredListingIsNotYoungerThanItIs() throws {
+    let start = Instant(nanoseconds: 1_000_000_000_000)
+    let time = Lock(start)
+    let mount = try Remount(
+      clocks: MetadataClocks(
+        now: { time.withLock { $0 } },
+        wallTime: {
+          time.withLock { $0 = $0 + .seconds(5) }
+          return Self.wall + Duration.seconds(10).nanoseconds
+        }))
+    defer { mount.worker.shutdown() }
+    let before = time.withLock { $0 }
+    mount.persistence.restore(.root)
+    let listing = try #require(mount.cache.newestListing(of: .root))
+    #expect(listing.started + .seconds(10) <= before)
+  }
 }

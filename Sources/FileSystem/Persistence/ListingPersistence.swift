@@ -61,9 +61,11 @@ final class ListingPersistence: Sendable {
       return
     }
     if let listing = file.listing(of: directory, from: records) {
+      // In this order, so that it does not seem younger than it is.
+      let now = context.now
       let age = context.options.clocks.wallTime() - listing.started
       if cache.restore(
-        directory, entries: listing.entries, hidden: listing.hidden, age: age)
+        directory, entries: listing.entries, hidden: listing.hidden, age: age, at: now)
       {
         context.metrics.metadata.listedDirectories.add(1)
         context.metrics.metadata.restoredListings.add()
