@@ -8,6 +8,8 @@ final class TreeDiff: Sendable {
     var report = UpdateReport()
     var queue: [ObjectKey] = []
     var inFlight = 0
+    /// A thread begins listings until none may be begun: one that ends meanwhile is counted, and leaves it to that.
+    var isBeginning = false
   }
 
   /// Listings in flight at most: an update is not urgent.
@@ -32,18 +34,29 @@ final class TreeDiff: Sendable {
 
   func start() { ended() }
 
+  /// A loop and no recursion: listings may end as they begin, all of them while shutting down.
   private func ended() {
-    let (next, report) = state.withLock { state -> ([ObjectKey], UpdateReport?) in
+    let mustBegin = state.withLock { state in
       state.inFlight -= 1
-      var next: [ObjectKey] = []
-      while state.inFlight < Self.width, let directory = state.queue.popLast() {
-        state.inFlight += 1
-        next.append(directory)
-      }
-      return (next, state.inFlight == 0 ? state.report : nil)
+      defer { state.isBeginning = true }
+      return !state.isBeginning
     }
-    for directory in next { list(directory) }
+    guard mustBegin else { return }
+    while let directory = next() { list(directory) }
+  }
+
+  /// The next directory to be listed; nil: none may be now. Replies where none is left.
+  private func next() -> ObjectKey? {
+    let (next, report) = state.withLock { state -> (ObjectKey?, UpdateReport?) in
+      if state.inFlight < Self.width, let directory = state.queue.popLast() {
+        state.inFlight += 1
+        return (directory, nil)
+      }
+      state.isBeginning = false
+      return (nil, state.inFlight == 0 ? state.report : nil)
+    }
     if let report { reply(report) }
+    return next
   }
 
   private func list(_ directory: ObjectKey) {
