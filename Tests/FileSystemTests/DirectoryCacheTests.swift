@@ -146,8 +146,8 @@ import Testing
       let eviction = cache.evict(
         excess: excess, now: now,
         DirectoryCache.References(
-          has: { [model] in model[$0.directory]?.isReferred ?? false }, hasUnlisted: { _ in false }
-        ))
+          has: { [model] in model[$0.directory]?.isReferred ?? false },
+          hasUnlisted: { _ in false }, bytes: { 4 * Int($0.id.slot) }))
       var left = excess
       var (dropped, releasing): ([ListingID], [ListingID]) = ([], [])
       for (key, known) in model.sorted(by: { $0.value.lastUsed < $1.value.lastUsed }) {
@@ -155,7 +155,7 @@ import Testing
         if known.fetching != nil { continue }
         if let newest = known.newest {
           if pinned.contains(where: { $0.id == newest.id }) { continue }
-          left -= bytes[newest.id]!
+          left -= bytes[newest.id]! + 4 * Int(newest.id.slot)
           if known.isReferred {
             if let asked = known.releasing, now < asked + DirectoryCache.releaseInterval {
               continue

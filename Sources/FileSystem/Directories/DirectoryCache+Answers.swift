@@ -40,6 +40,8 @@ extension DirectoryCache {
     var has: (DirectoryListing) -> Bool
     /// There are inodes of the directory that are not in its listing.
     var hasUnlisted: (ObjectKey) -> Bool
+    /// What goes with a listing, its entries aside.
+    var bytes: (DirectoryListing) -> Int
   }
 
   struct Eviction {

@@ -223,7 +223,7 @@ struct DirectoryCache {
       guard known.fetching == nil else { continue }
       if let listing = known.listing {
         if listing.isPinned { continue }
-        left -= listing.bytes
+        left -= listing.bytes + references.bytes(listing)
         if references.has(listing) {
           if let asked = known.releasing, now < asked + Self.releaseInterval { continue }
           directories[key]?.releasing = now

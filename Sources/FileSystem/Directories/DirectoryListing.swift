@@ -34,7 +34,7 @@ final class DirectoryListing: Sendable {
   /// Consecutive entries, for a reader to go through without a lock.
   struct Slice {
     var block: DirentBlock
-    /// Copies: flags and nodes of the block's own change.
+    /// Copies: a page to come may change the flags of the block's own.
     var entries: [DirentBlock.Entry]
   }
 

@@ -3,7 +3,7 @@ public import Posix
 import Synchronization
 import SystemPackage
 
-/// A folder held open: one listing of its listing.
+/// A directory held open, with the listing that was its newest then.
 public final class OpenFolder: Sendable {
   /// Enough for a reply of the kernel's usual 4 KiB, and what may be copied in vain.
   private static let batch = 128

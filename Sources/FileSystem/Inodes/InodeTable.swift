@@ -92,10 +92,8 @@ struct InodeTable {
 
   /// The inode of a listing's entry.
   func inode(atEntry entry: Int, of listing: ListingID) -> Index? {
-    guard Int(listing.slot) < listings.count, listings[Int(listing.slot)].listing == listing else {
-      return nil
-    }
-    let inodes = listings[Int(listing.slot)].inodes
+    guard let slot = slot(of: listing) else { return nil }
+    let inodes = listings[slot].inodes
     guard entry < inodes.count, inodes[entry] != 0 else { return nil }
     return inodes[entry]
   }
@@ -115,22 +113,26 @@ struct InodeTable {
 
   /// Entries of a listing that have an inode.
   func count(of listing: ListingID) -> Int {
-    guard Int(listing.slot) < listings.count, listings[Int(listing.slot)].listing == listing else {
-      return 0
-    }
-    return listings[Int(listing.slot)].count
+    slot(of: listing).map { listings[$0].count } ?? 0
+  }
+
+  /// What goes with a listing, the inodes themselves aside.
+  func bytes(of listing: ListingID) -> Int {
+    slot(of: listing).map { listings[$0].inodes.count * MemoryLayout<Index>.stride } ?? 0
+  }
+
+  /// Where the inodes of a listing's entries are; nil if none ever had one.
+  private func slot(of listing: ListingID) -> Int? {
+    let slot = Int(listing.slot)
+    return slot < listings.count && listings[slot].listing == listing ? slot : nil
   }
 
   /// The first entry of a listing that has an inode, from `entry` on.
   func nextEntry(of listing: ListingID, from entry: Int) -> (entry: Int, inode: Index)? {
     guard count(of: listing) > 0 else { return nil }
     let inodes = listings[Int(listing.slot)].inodes
-    var entry = entry
-    while entry < inodes.count {
-      if inodes[entry] != 0 { return (entry, inodes[entry]) }
-      entry += 1
-    }
-    return nil
+    let found = inodes[min(entry, inodes.count)...].firstIndex { $0 != 0 }
+    return found.map { ($0, inodes[$0]) }
   }
 
   // MARK: References
@@ -140,8 +142,11 @@ struct InodeTable {
     if self[index].references < .max { self[index].references += 1 }
   }
 
-  /// A new inode with one reference, of an entry that has none. `count`: entries that the listing has by now.
-  mutating func add(_ entry: Int, of listing: ListingID, count: Int) -> Index {
+  /// A new inode with one reference, of an entry that has none. `count`: entries that the listing has by now; asked for
+  /// where there is no space for the entry.
+  mutating func add(
+    _ entry: Int, of listing: ListingID, count: @autoclosure () -> Int
+  ) -> Index {
     let index = newRecord()
     attach(index, to: entry, of: listing, count)
     return index
@@ -186,7 +191,8 @@ struct InodeTable {
   /// Makes an entry that has no inode the location of one. `confirmed`: when the version was seen, if that was after
   /// the listing began.
   mutating func move(
-    _ index: Index, to entry: Int, of listing: ListingID, count: Int, confirmed time: Instant?
+    _ index: Index, to entry: Int, of listing: ListingID, count: @autoclosure () -> Int,
+    confirmed time: Instant?
   ) {
     detach(index)
     attach(index, to: entry, of: listing, count)
@@ -207,12 +213,10 @@ struct InodeTable {
 
   /// A listing left the cache. None of its entries may have an inode any more.
   mutating func remove(_ listing: ListingID) {
-    guard Int(listing.slot) < listings.count, listings[Int(listing.slot)].listing == listing else {
-      return
-    }
-    assert(listings[Int(listing.slot)].count == 0)
-    listedEntries -= listings[Int(listing.slot)].inodes.count
-    listings[Int(listing.slot)] = Listed()
+    guard let slot = slot(of: listing) else { return }
+    assert(listings[slot].count == 0)
+    listedEntries -= listings[slot].inodes.count
+    listings[slot] = Listed()
   }
 
   // MARK: Records
@@ -247,13 +251,13 @@ struct InodeTable {
   }
 
   private mutating func attach(
-    _ index: Index, to entry: Int, of listing: ListingID, _ count: Int
+    _ index: Index, to entry: Int, of listing: ListingID, _ count: () -> Int
   ) {
     let slot = Int(listing.slot)
     while listings.count <= slot { listings.append(Listed()) }
     assert(listings[slot].count == 0 || listings[slot].listing == listing)
     listings[slot].listing = listing
-    reserve(max(count, entry + 1), at: slot)
+    if entry >= listings[slot].inodes.count { reserve(max(count(), entry + 1), at: slot) }
     listings[slot].inodes[entry] = index
     listings[slot].count += 1
     self[index].listing = listing.slot
@@ -264,7 +268,6 @@ struct InodeTable {
   /// quarter more where a listing grows, so that one of a million names is not copied with each page.
   private mutating func reserve(_ entries: Int, at slot: Int) {
     let held = listings[slot].inodes.count
-    guard entries > held else { return }
     let size = max(entries, held + held / 4)
     var inodes: [Index] = []
     inodes.reserveCapacity(size)

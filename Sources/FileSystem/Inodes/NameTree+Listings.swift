@@ -47,7 +47,8 @@ extension NameTree {
       excess: excess, now: now,
       DirectoryCache.References(
         has: { [inodes] in inodes.count(of: $0.id) > 0 },
-        hasUnlisted: { [inodes] in inodes.hasUnlisted(in: $0) }))
+        hasUnlisted: { [inodes] in inodes.hasUnlisted(in: $0) },
+        bytes: { [inodes] in inodes.bytes(of: $0.id) }))
     for listing in eviction.dropped { inodes.remove(listing.id) }
     return eviction
   }
