@@ -18,7 +18,10 @@ public struct FileSystemOptions: Sendable {
   public var frozenBy: String?
   /// Where validators end in `AccessRights`: those of the root, now. Must not block. nil: they do not.
   public var rootRights: (@Sendable () -> AccessRights?)?
+  /// A test moves them by hand.
+  var clocks = MetadataClocks()
 
+  /// Those of a mount whose names and attributes are the store's.
   public init(
     metadataTTL: Duration = .seconds(60), metadataLimit: Int = 512 << 20,
     ioTimeout: Duration = .seconds(600), listingsFile: ListingsFile? = nil,

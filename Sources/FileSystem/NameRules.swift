@@ -82,7 +82,7 @@ struct PathHash {
 }
 
 /// What a store was seen to have under a path.
-struct Seen: Equatable {
+struct Observation: Equatable {
   var kind: NodeAttributes.Kind
   /// Nil for a file whose size the listing does not know.
   var size: UInt64?
@@ -91,12 +91,12 @@ struct Seen: Equatable {
   var isArchived = false
 
   /// `etag`: empty unless the store tells who may read the folder.
-  static func folder(etag: String = "") -> Seen {
-    Seen(kind: .folder, size: 0, modified: 0, etag: etag)
+  static func folder(etag: String = "") -> Observation {
+    Observation(kind: .folder, size: 0, modified: 0, etag: etag)
   }
 
   /// The same version, by the rule of `ObjectVersion`: the time counts only where there is no etag.
-  func isSameVersion(as other: Seen) -> Bool {
+  func isSameVersion(as other: Observation) -> Bool {
     if kind != other.kind { return false }
     if kind == .folder { return etag == other.etag }
     return size == other.size && etag == other.etag

@@ -11,7 +11,7 @@ public struct ListingBudget: Sendable {
 
   /// S3 gives pages without a name where all it passed were delete markers: a million of them are a thousand pages.
   static let emptyInARowMax = 10_000
-  /// Beside its key and etag, what an entry occupies: see `NameChunk`.
+  /// Beside its key and etag, what an entry occupies: see `DirentBlock` of FileSystem.
   static let bytesPerName = 40
 
   public init(bytesMax: Int = .max) { self.bytesMax = bytesMax }

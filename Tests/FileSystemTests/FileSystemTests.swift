@@ -31,10 +31,10 @@ final class Fixture: Sendable {
       store: faults, configuration: EngineConfiguration(memoryLimit: 16 << 20), metrics: metrics,
       log: log)
     let time = time
+    var options = FileSystemOptions(metadataTTL: ttl, metadataLimit: limit)
+    options.clocks.now = { time.withLock { $0 } }
     files = FileSystem(
-      store: faults, prefix: .root, engine: engine,
-      options: FileSystemOptions(metadataTTL: ttl, metadataLimit: limit), metrics: metrics,
-      log: log, clock: { time.withLock { $0 } })
+      store: faults, prefix: .root, engine: engine, options: options, metrics: metrics, log: log)
   }
 
   deinit {

@@ -16,7 +16,7 @@ import Testing
       var random = SeededGenerator(seed: seed)
       let limit = Int.random(in: 1...12, using: &random)
       let folderLimit = Int.random(in: 1...4, using: &random)
-      var backlog = InvalidationBacklog(limit: limit, folderLimit: folderLimit)
+      var backlog = InvalidationBacklog(limit: limit, directoryLimit: folderLimit)
       var owed: Set<[UInt8]> = []
       func settle(_ targets: [InvalidationBacklog.Target]) {
         for target in targets {
@@ -30,7 +30,7 @@ import Testing
       }
       for step in 0..<200 {
         if Int.random(in: 0..<10, using: &random) == 0 {
-          settle(backlog.take(Int.random(in: 1...5, using: &random)))
+          settle(backlog.removeFirst(Int.random(in: 1...5, using: &random)))
         }
         let folder = key("f\(Int.random(in: 0..<5, using: &random))/")
         let name = Array("n\(step)".utf8)
@@ -38,20 +38,20 @@ import Testing
         owed.insert((folder + name).bytes)
         #expect(backlog.count <= limit + folderLimit + 1, "seed \(seed)")
       }
-      while !backlog.isEmpty { settle(backlog.take(3)) }
+      while !backlog.isEmpty { settle(backlog.removeFirst(3)) }
       #expect(owed.isEmpty, "seed \(seed)")
     }
   }
 
   @Test func theFolderWithTheMostGivesWayAndIsCounted() {
-    var backlog = InvalidationBacklog(limit: 4, folderLimit: 2)
+    var backlog = InvalidationBacklog(limit: 4, directoryLimit: 2)
     backlog.add([1], of: key("small/"), node: 7)
     for name in 1...3 as ClosedRange<UInt8> { backlog.add([name], of: key("large/"), node: nil) }
     #expect(backlog.overflows == 0)
     backlog.add([2], of: key("small/"), node: nil)
     backlog.add([9], of: key("large/"), node: nil)
     #expect(backlog.overflows == 1)
-    let taken = backlog.take(10)
+    let taken = backlog.removeFirst(10)
     #expect(
       taken == [
         .names(of: key("large/")), .name(key("small/"), [1], node: 7),
@@ -83,18 +83,18 @@ import Testing
             #expect(absent.count == limit, "seed \(seed)")
           }
         case 5:
-          let isKnown = absent.take(name, in: folder)
+          let isKnown = absent.remove(name, in: folder)
           let end = model[folder]?.removeValue(forKey: name)
           // What is over may have been swept.
           if let end, end > now { #expect(isKnown, "seed \(seed)") }
         case 6:
-          let taken = Set(absent.take(in: folder) { $0 != name })
+          let taken = Set(absent.remove(in: folder) { $0 != name })
           for (known, end) in model[folder] ?? [:] where known != name {
             if end > now { #expect(taken.contains(known), "seed \(seed)") }
             model[folder]![known] = nil
           }
         default:
-          let taken = absent.take { $0 == folder }
+          let taken = absent.remove { $0 == folder }
           let names = Set(taken.flatMap(\.names))
           for (known, end) in model.removeValue(forKey: folder) ?? [:] where end > now {
             #expect(names.contains(known), "seed \(seed)")
@@ -102,7 +102,7 @@ import Testing
         }
         #expect(absent.count <= limit && absent.bytes >= absent.count, "seed \(seed)")
       }
-      _ = absent.take { _ in true }
+      _ = absent.remove { _ in true }
       #expect(absent.count == 0 && absent.bytes == 0, "seed \(seed)")
     }
   }

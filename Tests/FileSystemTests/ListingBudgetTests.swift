@@ -53,15 +53,17 @@ import Testing
 
   private func list(_ store: CountingStore, bytesMax: Int) -> Result<Int, StoreError>? {
     let outcome = Monitor<Result<Int, StoreError>?>(nil)
-    let generation = Generation(
-      folder: ObjectKey("folder/"), started: .now, listingHasAttributes: true,
+    let listing = DirectoryListing(
+      id: ListingID(slot: 1, serial: 0), directory: ObjectKey("folder/"), started: .now,
       account: ByteAccount())
-    let run = ListingRun(
-      generation, store: store, timeout: .seconds(5), maySplit: false, isTrusted: false,
-      isAhead: false, budget: ListingBudget(bytesMax: bytesMax),
-      events: ListingRun.Events(
+    let run = ListingFetcher(
+      listing, store: store,
+      terms: ListingFetcher.Terms(
+        timeout: .seconds(5), maySplit: false, isTrusted: false,
+        budget: ListingBudget(bytesMax: bytesMax)),
+      events: ListingFetcher.Events(
         mayGoOn: { true }, learned: { _ in }, grew: {},
-        ended: { _, result, _ in outcome.signal { $0 = result } }))
+        ended: { _, result in outcome.signal { $0 = result } }))
     run.start()
     return outcome.wait(until: .now + .seconds(60)) { $0 }
   }

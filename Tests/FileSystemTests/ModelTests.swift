@@ -200,7 +200,7 @@ import Testing
 
     private func version(of node: NodeID, _ isFolder: Bool) -> PlainTree.Found {
       if isFolder { return .folder }
-      let seen = rig.files.state.withLock { $0.node(node)?.seen }
+      let seen = rig.files.cache.resolve(node)?.seen
       return .file(etag: seen?.etag ?? "?", size: seen?.size ?? .max)
     }
 

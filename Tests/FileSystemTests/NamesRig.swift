@@ -37,11 +37,12 @@ final class NamesRig: Sendable {
     let wallTime = Lock(wall)
     self.time = time
     self.wall = wallTime
+    var options = FileSystemOptions(
+      metadataTTL: ttl, metadataLimit: limit, listingsFile: file)
+    options.clocks = MetadataClocks(
+      now: { time.withLock { $0 } }, wallTime: { wallTime.withLock { $0 } })
     files = FileSystem(
-      store: store, prefix: .root, engine: engine,
-      options: FileSystemOptions(
-        metadataTTL: ttl, metadataLimit: limit, listingsFile: file), metrics: metrics,
-      log: log, clock: { time.withLock { $0 } }, wallTime: { wallTime.withLock { $0 } })
+      store: store, prefix: .root, engine: engine, options: options, metrics: metrics, log: log)
   }
 
   deinit {

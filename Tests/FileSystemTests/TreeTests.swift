@@ -40,7 +40,7 @@ import Testing
     }
     #expect(rounds <= 12)
     #expect(store.lists == 101)
-    #expect(store.mostWaiting <= WalkAhead.limit + 1)
+    #expect(store.mostWaiting <= TraversalCredit.limit + 1)
   }
 
   @Test func aDeepTreeIsWalkedAheadToo() throws {
@@ -69,7 +69,7 @@ import Testing
     for folder in [900, 300, 600, 120, 1000] {
       _ = rig.list(rig.find("d\(folder)")!.node)
     }
-    #expect(store.lists <= 1 + 5 + WalkAhead.first + 2)
+    #expect(store.lists <= 1 + 5 + TraversalCredit.first + 2)
   }
 
   @Test func aFolderListedAheadStopsAtWhatWasGrantedUntilSomebodyWantsIt() throws {
@@ -93,16 +93,15 @@ import Testing
     let names = rig.list()!
     // Each use earns two more; then the walk stops.
     for name in names.prefix(60) { _ = rig.list(rig.find(name)!.node) }
-    let ahead = rig.files.state.withLock { $0.walk.unused }
+    let ahead = rig.files.cache.copy().names.directories.credit.unused
     #expect(ahead > 32)
-    rig.pass(WalkAhead.patience)
+    rig.pass(TraversalCredit.expiry)
     _ = rig.list(rig.find(names[200])!.node)
-    #expect(rig.files.state.withLock { $0.walk.unused } <= WalkAhead.limit)
-    #expect(rig.files.state.withLock { state in state.folders.values.count { $0.isAhead } } < ahead)
+    #expect(rig.files.cache.copy().names.directories.credit.unused <= TraversalCredit.limit)
+    #expect(rig.files.cache.copy().names.directories.keys { $1.isAhead }.count < ahead)
     let lists = store.lists
     for name in names.suffix(90) { _ = rig.list(rig.find(name)!.node) }
-    #expect(
-      rig.files.state.withLock { state in state.folders.values.allSatisfy { $0.fetching == nil } })
+    #expect(rig.files.cache.copy().names.directories.keys { $1.fetching != nil }.isEmpty)
     #expect(store.lists <= lists + 100)
   }
 

@@ -93,9 +93,10 @@ private func check(_ value: Bool, sourceLocation: SourceLocation = #_sourceLocat
   @Test func ownerAndModeAreTheSourcesWhereNoneAreGivenAndUnknownOnesAreClosed() {
     var shown = options
     func status(_ rights: AccessRights?, _ kind: NodeAttributes.Kind = .file) -> stat {
-      AttributeMapper(shown).status(
-        of: NodeAttributes(
-          node: 3, inode: 12, kind: kind, size: 1, modified: 0, validFor: .zero, rights: rights))
+      var attributes = NodeAttributes(
+        node: 3, inode: 12, kind: kind, size: 1, modified: 0, validFor: .zero)
+      attributes.rights = rights
+      return AttributeMapper(shown).status(of: attributes)
     }
     let rights = AccessRights(owner: 1000, group: 100, mode: 0o640)
     #expect(status(rights).st_uid == 5 && status(rights).st_mode == S_IFREG | 0o444)

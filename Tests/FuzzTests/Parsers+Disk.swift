@@ -67,12 +67,15 @@ extension Parsers {
     let bytes = withChecksums(bytes)
     withFile(bytes, named: "names") { folder, _ in
       guard let place = try? PrivateFolder.open(folder),
-        let saved = SavedListings(
+        let (file, index) = ListingCacheFile.open(
           ListingsFile(folder: place, name: "names"), oldest: .min, now: .max)
       else { return }
-      for record in saved.records(since: .min) { precondition(record.length <= bytes.count) }
-      for folder in saved.folders {
-        guard let listing = saved.take(folder) else { continue }
+      for record in index.records(since: .min) { precondition(record.length <= bytes.count) }
+      var rest = index
+      for directory in index.directories {
+        guard let records = rest.remove(directory),
+          let listing = file.listing(of: directory, from: records)
+        else { continue }
         for index in 0..<listing.entries.count {
           let place = listing.entries[index]
           _ = place.seen
@@ -83,7 +86,7 @@ extension Parsers {
   }
 
   private static func withChecksums(_ bytes: [UInt8]) -> [UInt8] {
-    typealias Head = SavedListings.Head
+    typealias Head = ListingCacheFile.Head
     var bytes = bytes
     let size = MemoryLayout<Head>.size
     var position = 0
