@@ -207,7 +207,7 @@ final class DiskTier: Sendable {
   /// Unlinks a file that is not open. Returns the bytes that are free then; nil: it is in use, pinned or
   /// not there.
   func remove(_ id: FileID) -> UInt64? {
-    guard let victim = index.withLock({ $0.takeOut(id) }) else { return nil }
+    guard let victim = index.withLock({ $0.beginRemoval(of: id) }) else { return nil }
     unlink([victim])
     roomMayBeFree()
     return victim.bytes
@@ -297,7 +297,7 @@ final class DiskTier: Sendable {
 
   /// All that had come of a file is written.
   func wrote(_ id: FileID) {
-    index.withLock { $0.settle(id) }
+    index.withLock { $0.wroteAll(id) }
     roomMayBeFree()
   }
 
