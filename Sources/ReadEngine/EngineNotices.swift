@@ -32,7 +32,7 @@ final class EngineNotices: Sendable {
   func diskTrouble(_ what: String, _ errno: Errno) {
     metrics.diskErrors.add()
     // What is kept open for later use goes, so that the next opens find a descriptor.
-    if errno == .tooManyOpenFiles { disk?.letGo() }
+    if errno == .tooManyOpenFiles { disk?.closeIdleFiles() }
     let isDue = lastDiskTrouble.withLock { last in
       guard Instant.now - last > .seconds(60) else { return false }
       last = .now

@@ -127,7 +127,7 @@ extension ReadEngine {
   public func savePins() { services.disk?.savePins() }
 
   /// Has cache files that are kept open for later use let go of, so that `evict` can have them.
-  public func letGo() { services.disk?.letGo() }
+  public func letGo() { services.disk?.closeIdleFiles() }
 
   /// Drops what is cached of a version, on disk and in memory. Returns the bytes freed; nil: it is open or
   /// pinned.

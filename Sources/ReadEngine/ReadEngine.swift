@@ -10,8 +10,9 @@
 ///   which reads may hold memory; `PrefetchRun`.
 /// - ReadAhead: `StreamTracker` finds sequences, `ReadPlanner` and `RequestSizes` say what to request.
 /// - Memory: `BlockPool`, `MemoryTier` and what it evicts (`HeldPieces`).
-/// - Disk: `DiskTier` with its folder, index and pins; `CacheFile` and `ObjectCopy`, the copy of one object;
-///   `PresenceMap`, what of it is there; `DiskWriter`.
+/// - Disk: `DiskTier` and its parts: `CacheFolder`, `CacheFiles` (what is there, by `CacheIndex`), `SpaceBudget` and
+///   `Evictor` (what fits, what goes for it); `CacheFile` and `ObjectCopy`, the copy of one object; `PresenceMap`, what
+///   of it is there; `DiskWriter`.
 ///
 /// Promises: memory stays within the pool, disk within its limit; a read ends within the I/O timeout; a block is on disk
 /// before it is called so; a reply has bytes of one version.

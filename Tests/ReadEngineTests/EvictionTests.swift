@@ -192,10 +192,10 @@ import Testing
       for victim in victims { index.forget(victim.id) }
     }
     #expect(index.count == 60)
-    let pinned = index.takeOut(ids[0])
+    let pinned = index.beginRemoval(of: ids[0])
     #expect(pinned == nil)
     let wasPinned = index.pin(ids[0], ofKey: 1, false)
-    let taken = index.takeOut(ids[0])
+    let taken = index.beginRemoval(of: ids[0])
     #expect(wasPinned && taken != nil)
   }
 

@@ -38,7 +38,7 @@ import Testing
           guard let run = runs.indices.randomElement(using: &random) else { continue }
           let isWriting = Bool.random(using: &random)
           index.endReservation(id(runs[run].file), isWriting: isWriting)
-          if isWriting { index.settle(id(runs[run].file)) }
+          if isWriting { index.wroteAll(id(runs[run].file)) }
           runs.remove(at: run)
         default:
           // A run holds its file open.

@@ -11,66 +11,6 @@ import Posix
 /// nearly nothing would be found). What has not been opened for longer than anything takes to come back
 /// is dead and goes. Where it is known when files are read next, the farthest goes.
 package struct CacheIndex {
-  package struct Victim: Equatable {
-    package var id: FileID
-    package var bytes: UInt64
-  }
-
-  package enum Choice: Equatable {
-    case victims([Victim])
-    /// What is there is worth more than what would come.
-    case keeps
-    /// What could go is held open.
-    case inUse
-  }
-
-  /// What the choice goes by, beside the index itself.
-  package struct Terms {
-    package var policy: EvictionPolicy
-    /// Opens after which a file that was not opened is dead, 0 while nothing is known of that.
-    package var deadAfter: Int64
-    /// Only what was last used before this may go, on the clock of opens.
-    package var usedBefore = Int64.max
-    /// Of the file that would come: number of files that are read before it, nil if unknown.
-    package var nextUse: Int?
-    /// Of what would come, when it is used after that: a file of which it is known when it is read makes way only if
-    /// it is read later. Nil: as `nextUse`.
-    package var after: Int?
-    /// Of a file that is there: number of files that are read before it, `Int.max` if it has been read and comes
-    /// last again, nil if unknown.
-    package var nextUseOf: (FileID) -> Int?
-
-    package init(
-      policy: EvictionPolicy, deadAfter: Int64, nextUse: Int? = nil,
-      nextUseOf: @escaping (FileID) -> Int? = { _ in nil }
-    ) {
-      self.policy = policy
-      self.deadAfter = deadAfter
-      self.nextUse = nextUse
-      self.nextUseOf = nextUseOf
-    }
-  }
-
-  private struct Entry {
-    var id: FileID
-    /// Bytes on disk (st_blocks), the sidecar included.
-    var bytes: UInt64
-    /// In opens; negative for files of earlier mounts: seconds before this one.
-    var lastUse: Int64
-    var opens: Int32
-    /// Chosen for eviction, not unlinked yet: must not be opened any more.
-    var isDying = false
-    var isPinned = false
-    /// Of an earlier mount, and not opened by a reader yet.
-    var isFromBefore = false
-    /// The file may grow to this without being refused, bytes; 0: nothing is reserved for it.
-    var ceiling: UInt64 = 0
-    /// Planned fetches that reserved it.
-    var holders: Int32 = 0
-
-    var reserved: UInt64 { ceiling > bytes ? ceiling - bytes : 0 }
-  }
-
   private static let sampleSize = 32
   /// Files looked at one after the other where a sample found only such as are open: opens and closes wait
   /// meanwhile. The next choice goes on where this one ended.
@@ -79,7 +19,7 @@ package struct CacheIndex {
   package private(set) var usedBytes: UInt64 = 0
   /// Promised to planned fetches and not written yet.
   package private(set) var reservedBytes: UInt64 = 0
-  private var entries: [Entry] = []
+  private var entries: [CacheEntry] = []
   private var slots: [FileID: Int] = [:]
   /// Opens so far.
   private var now: Int64 = 0
@@ -87,10 +27,7 @@ package struct CacheIndex {
   private var scanStart = 0
   /// When a file of an earlier mount was opened again last: until then they are alive.
   private var foundFromBefore: Int64 = 0
-  /// Pinned, be they here or not, with the hash of each one's key.
-  private var pins: [FileID: UInt64] = [:]
-  /// The other way round: one version a key, but for those of which no key is known.
-  private var pinsByKey: [UInt64: FileID] = [:]
+  private var pins = CachePins()
 
   package init() {}
 
@@ -99,7 +36,7 @@ package struct CacheIndex {
   /// Takes note that a file is in use. False: it is about to be unlinked, the disk is not for this use.
   package mutating func open(_ id: FileID) -> Bool {
     guard let slot = slots[id] else {
-      add(Entry(id: id, bytes: 0, lastUse: now, opens: 1))
+      add(CacheEntry(id: id, bytes: 0, lastUse: now, opens: 1))
       return true
     }
     guard !entries[slot].isDying else { return false }
@@ -165,21 +102,21 @@ package struct CacheIndex {
   }
 
   /// A planned fetch is over. What it reserved and did not use is free again, unless something of the file still
-  /// waits to be written: `settle` follows then.
+  /// waits to be written: `wroteAll` follows then.
   package mutating func endReservation(_ id: FileID, isWriting: Bool) {
     guard let slot = slots[id], entries[slot].holders > 0 else { return }
     entries[slot].holders -= 1
-    if !isWriting { settle(id) }
+    if !isWriting { wroteAll(id) }
   }
 
   /// All of the file that had come is written.
-  package mutating func settle(_ id: FileID) {
+  package mutating func wroteAll(_ id: FileID) {
     guard let slot = slots[id], entries[slot].holders == 0 else { return }
     change(slot) { $0.ceiling = 0 }
   }
 
   /// Changes an entry and keeps the sums.
-  private mutating func change(_ slot: Int, _ body: (inout Entry) -> Void) {
+  private mutating func change(_ slot: Int, _ body: (inout CacheEntry) -> Void) {
     usedBytes -= entries[slot].bytes
     reservedBytes -= entries[slot].reserved
     body(&entries[slot])
@@ -191,14 +128,15 @@ package struct CacheIndex {
   package mutating func discover(_ id: FileID, bytes: UInt64, secondsBefore: Int64) {
     if slots[id] != nil { return }
     add(
-      Entry(id: id, bytes: bytes, lastUse: -max(1, secondsBefore), opens: 0, isFromBefore: true))
+      CacheEntry(
+        id: id, bytes: bytes, lastUse: -max(1, secondsBefore), opens: 0, isFromBefore: true))
     usedBytes += bytes
   }
 
-  private mutating func add(_ entry: Entry) {
+  private mutating func add(_ entry: CacheEntry) {
     slots[entry.id] = entries.count
     entries.append(entry)
-    entries[entries.count - 1].isPinned = pins[entry.id] != nil
+    entries[entries.count - 1].isPinned = pins.contains(entry.id)
   }
 
   /// Bytes of it on disk, 0 if there is nothing; nil while it is being evicted.
@@ -209,39 +147,36 @@ package struct CacheIndex {
 
   // MARK: Pins
 
-  /// Pins a version, or lets go of it. What was pinned of the same key before is let go of: the path shows
-  /// the other one now. False: it was so before.
+  /// Pins a version, or unpins it, and what else was pinned of its key. False: it was so before.
   package mutating func pin(_ id: FileID, ofKey key: UInt64, _ isPinned: Bool) -> Bool {
-    let before = pinsByKey[key]
-    let wasPinned = pins[id] != nil || !isPinned && before != nil
-    if let before, before != id { unpin(before) }
-    unpin(id)
-    if isPinned {
-      pins[id] = key
-      if key != PinList.unknownKey { pinsByKey[key] = id }
-      if let slot = slots[id] { entries[slot].isPinned = true }
-    }
-    return wasPinned != isPinned
+    let change = pins.pin(id, ofKey: key, isPinned)
+    if let other = change.displaced { markPin(other) }
+    markPin(id)
+    return change.isChange
   }
 
   /// Unpins also files that can no longer be named.
-  package mutating func unpinAll() { for id in Array(pins.keys) { unpin(id) } }
-
-  private mutating func unpin(_ id: FileID) {
-    guard let key = pins.removeValue(forKey: id) else { return }
-    if pinsByKey[key] == id { pinsByKey[key] = nil }
-    if let slot = slots[id] { entries[slot].isPinned = false }
+  package mutating func unpinAll() {
+    let pinned = pins.all.keys
+    pins = CachePins()
+    for id in pinned { markPin(id) }
   }
 
-  package func isPinned(_ id: FileID) -> Bool { pins[id] != nil }
-  package var pinned: [FileID: UInt64] { pins }
+  /// The choice of victims looks at entries alone.
+  private mutating func markPin(_ id: FileID) {
+    if let slot = slots[id] { entries[slot].isPinned = pins.contains(id) }
+  }
+
+  package func isPinned(_ id: FileID) -> Bool { pins.contains(id) }
+  /// Pinned versions, be they here or not, with the hash of each one's key.
+  package var pinned: [FileID: UInt64] { pins.all }
 
   // MARK: Eviction
 
   /// Marks a file that is to be removed. `forget` follows once it is unlinked. Nil: it is open, pinned
   /// or not there.
-  package mutating func takeOut(_ id: FileID) -> Victim? {
-    guard let slot = slots[id], canGo(entries[slot]) else { return nil }
+  package mutating func beginRemoval(of id: FileID) -> Victim? {
+    guard let slot = slots[id], entries[slot].mayGo else { return nil }
     entries[slot].isDying = true
     return Victim(id: id, bytes: entries[slot].bytes)
   }
@@ -282,67 +217,32 @@ package struct CacheIndex {
     }
   }
 
-  private func canGo(_ entry: Entry) -> Bool {
-    entry.opens == 0 && !entry.isDying && !entry.isPinned && entry.bytes > 0
-  }
-
-  /// How many files are read before one is again, at a guess; nil if it must stay.
-  private func distance(_ entry: Entry, _ terms: Terms, deadAfter: Int64) -> Int? {
-    if entry.lastUse >= terms.usedBefore { return nil }
-    if terms.policy == .lru { return .max }
-    if let known = terms.nextUseOf(entry.id) {
-      return (terms.after ?? terms.nextUse).map { known > $0 } == true ? known : nil
-    }
-    if isDead(entry, after: deadAfter) { return .max }
-    guard let ours = terms.nextUse, Int64(ours) < deadAfter else { return nil }
-    return Int(clamping: deadAfter)
-  }
-
-  /// What an earlier mount left is as old as this one; as long as some of it is read now and then, it is not
-  /// dead.
-  private func isDead(_ entry: Entry, after deadAfter: Int64) -> Bool {
-    if entry.isFromBefore { return now - foundFromBefore > 2 * Int64(entries.count) }
-    return now - max(0, entry.lastUse) > deadAfter
-  }
-
+  /// The one of a sample that should go first; nil: none may. `heldOpen`: but for files that are open one would.
   private mutating func worstOfSample(
     _ terms: Terms, heldOpen: inout Bool, using generator: inout some RandomNumberGenerator
   ) -> Int? {
-    // Before anything came back, what was not opened while four times as many files were is as good as dead.
-    let deadAfter = terms.deadAfter > 0 ? terms.deadAfter : 4 * Int64(entries.count)
-    var best: (slot: Int, distance: Int)?
-    var open = 0
-    func consider(_ slot: Int) {
-      let entry = entries[slot]
-      if entry.isDying || entry.isPinned || entry.bytes == 0 { return }
-      guard let distance = distance(entry, terms, deadAfter: deadAfter) else { return }
-      guard entry.opens == 0 else {
-        open += 1
-        return
-      }
-      if let best, best.distance > distance { return }
-      if let best, best.distance == distance, entries[best.slot].lastUse <= entry.lastUse { return }
-      best = (slot, distance)
-    }
+    let clock = CacheClock(now: now, foundFromBefore: foundFromBefore, files: entries.count)
+    var sample = VictimSample(terms, clock)
     if entries.count <= Self.sampleSize {
-      for slot in entries.indices { consider(slot) }
+      for slot in entries.indices { sample.consider(entries[slot], at: slot) }
     } else {
       for _ in 0..<Self.sampleSize {
         // Not Int.random: its generic code takes most of the time of a choice.
-        consider(Int(generator.next().multipliedFullWidth(by: UInt64(entries.count)).high))
+        let slot = Int(generator.next().multipliedFullWidth(by: UInt64(entries.count)).high)
+        sample.consider(entries[slot], at: slot)
       }
       // Few are from before a load: look at all before giving up.
-      if best == nil, terms.usedBefore != .max {
-        for slot in entries.indices { consider(slot) }
-      } else if best == nil, open > 0 {
+      if sample.worst == nil, terms.usedBefore != .max {
+        for slot in entries.indices { sample.consider(entries[slot], at: slot) }
+      } else if sample.worst == nil, sample.openCount > 0 {
         // Most of the files are open.
         for _ in 0..<min(Self.scanSize, entries.count) {
           scanStart = scanStart + 1 < entries.count ? scanStart + 1 : 0
-          consider(scanStart)
+          sample.consider(entries[scanStart], at: scanStart)
         }
       }
     }
-    heldOpen = best == nil && open > 0
-    return best?.slot
+    heldOpen = sample.worst == nil && sample.openCount > 0
+    return sample.worst
   }
 }

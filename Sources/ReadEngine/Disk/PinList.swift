@@ -4,6 +4,7 @@
 /// The hash tells which pin a later version of the object takes over. Lines of older versions have none.
 import Crypto
 import Glibc
+import Logging
 import ObjectStore
 import Posix
 import SystemPackage
@@ -56,5 +57,30 @@ enum PinList {
     try file.write(text, at: 0)
     guard fsync(file.raw) == 0 else { throw Errno.last }
     try folder.rename(name + ".new", to: name)
+  }
+}
+
+/// The list on disk. Its writers take turns: the last to write has the newest. No read waits for it.
+final class PinFile: Sendable {
+  private let folder: PrivateFolder
+  private let log: Logger
+  private let turn = Lock(())
+
+  init(in folder: PrivateFolder, log: Logger) {
+    self.folder = folder
+    self.log = log
+  }
+
+  /// What the mount before had; empty if there is no list.
+  func read() -> [(id: FileID, key: UInt64)] { PinList.read(folder) }
+
+  /// Keeps what `pins` returns when it is this writer's turn, for the next mount.
+  func save(_ pins: () -> [FileID: UInt64]) {
+    turn.withLock { _ in
+      let pins = pins()
+      do throws(Errno) { try PinList.write(pins, to: folder) } catch {
+        log.warning("\(folder.path)/pins: \(error); pins end with this mount")
+      }
+    }
   }
 }
